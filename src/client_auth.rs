@@ -1,0 +1,27 @@
+//! Who asks: the client, and how it proves so.
+
+use crate::secret::SecretSource;
+use alloc::string::String;
+
+/// How the client authenticates at the token endpoint, by the registered names (RFC 7591 section 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClientAuthentication {
+    /// `client_secret_basic`: HTTP Basic, id and secret form-encoded first (RFC 6749 section 2.3.1).
+    ClientSecretBasic,
+    /// `client_secret_post`: id and secret among the parameters.
+    ClientSecretPost,
+    /// `none`: a public client, which sends its id alone.
+    None,
+}
+
+/// The client's id and secret, where it has them: dialects B and E know neither.
+///
+/// A [`Client`](crate::Client) holds its own; this type is for those who build a [`Request`](crate::Request) themselves.
+#[derive(Debug, Default)]
+pub struct ClientCredentials {
+    /// The client identifier (RFC 6749 section 2.2).
+    pub client_id: Option<String>,
+    /// The client secret.
+    pub client_secret: Option<SecretSource>,
+}

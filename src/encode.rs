@@ -1,0 +1,102 @@
+//! Texts with secrets in them, written into buffers of their final size.
+
+use crate::secret::Secret;
+use alloc::string::String;
+use core::fmt::{self, Write};
+use zeroize::Zeroizing;
+
+/// Writes a text twice: first to count its bytes, then into a buffer of just that size. So no buffer grows, which
+/// would leave the text's beginning behind in the memory it grew out of.
+pub(crate) fn exact(write: impl Fn(&mut dyn Write) -> fmt::Result) -> Secret {
+    struct Count(usize);
+    impl Write for Count {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            self.0 += text.len();
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // Neither of the two can fail: both take everything.
+    let _ = write(&mut count);
+    let mut text = Zeroizing::new(String::with_capacity(count.0));
+    let _ = write(&mut *text);
+    debug_assert_eq!(text.len(), count.0, "both passes write the same");
+    Secret::new(text)
+}
+
+/// `application/x-www-form-urlencoded` (RFC 6749 appendix B); `space` stands for a space: `+`, or `%20` in a query,
+/// which generic URL parsers and form decoders both understand.
+pub(crate) fn form(out: &mut dyn Write, text: &str, space: &str) -> fmt::Result {
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'*' | b'-' | b'.' | b'_' => out.write_char(char::from(byte))?,
+            b' ' => out.write_str(space)?,
+            _ => write!(out, "%{byte:02X}")?,
+        }
+    }
+    Ok(())
+}
+
+/// A JSON string (RFC 8259 section 7), quotes included.
+pub(crate) fn json_string(out: &mut dyn Write, text: &str) -> fmt::Result {
+    out.write_char('"')?;
+    for c in text.chars() {
+        match c {
+            '"' => out.write_str("\\\"")?,
+            '\\' => out.write_str("\\\\")?,
+            '\0'..='\u{1F}' | '\u{7F}' => write!(out, "\\u{:04x}", u32::from(c))?,
+            c => out.write_char(c)?,
+        }
+    }
+    out.write_char('"')
+}
+
+/// Base64 with padding (RFC 4648 section 4).
+pub(crate) fn base64(out: &mut dyn Write, bytes: &[u8]) -> fmt::Result {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for chunk in bytes.chunks(3) {
+        let byte = |index: usize| u32::from(chunk.get(index).copied().unwrap_or(0));
+        let group = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for place in 0..4 {
+            let digit = char::from(DIGITS[(group >> (18 - 6 * place) & 0x3F) as usize]);
+            out.write_char(if place <= chunk.len() { digit } else { '=' })?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(write: impl Fn(&mut dyn Write) -> fmt::Result) -> String {
+        exact(write).expose().into()
+    }
+
+    #[test]
+    fn rfc_4648_section_10() {
+        for (plain, encoded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+            ("\u{FF}\u{FE}~~?", "w7/Dvn5+Pw=="),
+        ] {
+            assert_eq!(text(|out| base64(out, plain.as_bytes())), encoded);
+        }
+    }
+
+    #[test]
+    fn rfc_6749_appendix_b() {
+        assert_eq!(text(|out| form(out, " %&+£€", "+")), "+%25%26%2B%C2%A3%E2%82%AC");
+        assert_eq!(text(|out| form(out, "a b~*-._", "%20")), "a%20b%7E*-._");
+    }
+
+    #[test]
+    fn json_strings_are_escaped() {
+        assert_eq!(text(|out| json_string(out, "a\"\\\n\u{1}\u{7F}é/")), r#""a\"\\\u000a\u0001\u007fé/""#);
+    }
+}

@@ -1,0 +1,437 @@
+//! A token endpoint, described as data.
+
+use crate::client_auth::ClientAuthentication;
+use crate::error::Error;
+use crate::json;
+use crate::secret::{Field, SecretSource};
+use crate::url::Url;
+use alloc::borrow::{Cow, ToOwned};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+/// A token endpoint: where it is, what it wants to be sent and how its answers are to be read. All of it is data.
+///
+/// ```
+/// use keyfob::{Endpoint, Parameters};
+///
+/// // In the program …
+/// let endpoint = Endpoint::new("https://as.example/oauth/token")?.parameters(Parameters::Json);
+/// // … by the name of a dialect …
+/// let endpoint = Endpoint::dialect("json-credentials", "https://as.example/oauth/token")?;
+/// // … or from a document.
+/// let endpoint = Endpoint::from_json(r#"{"url": "https://as.example/oauth/token", "params": "json"}"#)?;
+/// # Ok::<(), keyfob::Error>(())
+/// ```
+pub struct Endpoint {
+    pub(crate) url: Url,
+    pub(crate) method: Method,
+    pub(crate) parameters: Parameters,
+    pub(crate) authentication: Option<ClientAuthentication>,
+    pub(crate) basic_raw: bool,
+    pub(crate) omit_grant_type: bool,
+    pub(crate) scope_required: bool,
+    pub(crate) extra: Vec<Field>,
+    pub(crate) headers: Vec<Field>,
+    pub(crate) members: Members,
+    pub(crate) session_members: Vec<String>,
+    pub(crate) lifetime: LifetimeRules,
+    pub(crate) revocation: Option<Revocation>,
+    pub(crate) grant_type: Option<String>,
+    pub(crate) allow_http: bool,
+}
+
+/// The HTTP method of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Method {
+    /// `GET`, for dialects B and D.
+    Get,
+    /// `POST`, which RFC 6749 section 3.2 asks for.
+    Post,
+    /// `DELETE`, which ends a session of dialect B.
+    Delete,
+}
+
+impl Method {
+    /// The method's name: `GET`, `POST` or `DELETE`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+/// Where a request's parameters go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Parameters {
+    /// `application/x-www-form-urlencoded` in the body (RFC 6749 appendix B).
+    Form,
+    /// A JSON object in the body, for dialects A and D.
+    Json,
+    /// The URL's query, for dialect E and for GET. Servers and proxies write URLs into their logs: prefer a body.
+    Query,
+}
+
+/// How a token is ended at the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Revocation {
+    /// `DELETE` on the token endpoint with the issued token as bearer, as dialect B does.
+    Delete,
+}
+
+/// The names of the answer's members, or paths to them through objects (`data.token`).
+///
+/// Where only the access token's path is named, the others are looked for beside it, then at the top level.
+///
+/// ```
+/// use keyfob::Members;
+///
+/// let nested = Members::new("body.access_token")?; // and body.expires_in, else expires_in, and so on
+/// let renamed = Members::new("accessToken")?.expires_in("expireIn")?;
+/// # Ok::<(), keyfob::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Members {
+    access_token: Cow<'static, str>,
+    /// Token type, lifetime, refresh token and scope, and whether the caller named them.
+    others: [(Cow<'static, str>, bool); 4],
+}
+
+/// RFC 6749 section 5.1, in the order of [`Members::others`].
+const OTHERS: [&str; 4] = ["token_type", "expires_in", "refresh_token", "scope"];
+
+impl Default for Members {
+    /// The names of RFC 6749 section 5.1.
+    fn default() -> Self {
+        Self { access_token: "access_token".into(), others: OTHERS.map(|name| (name.into(), false)) }
+    }
+}
+
+impl Members {
+    /// Names the path of the access token.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](crate::ErrorKind::Config) for a path with an empty name, or more than 8 names.
+    pub fn new(access_token: impl Into<String>) -> Result<Self, Error> {
+        let access_token = path(access_token.into())?;
+        let others = match access_token.rsplit_once('.') {
+            Some((parent, _)) => OTHERS.map(|name| (format!("{parent}.{name}").into(), false)),
+            None => Self::default().others,
+        };
+        Ok(Self { access_token: access_token.into(), others })
+    }
+
+    /// Names the path of the token's type.
+    ///
+    /// # Errors
+    ///
+    /// As [`Members::new`].
+    pub fn token_type(self, path: impl Into<String>) -> Result<Self, Error> {
+        self.named(0, path.into())
+    }
+
+    /// Names the path of the lifetime.
+    ///
+    /// # Errors
+    ///
+    /// As [`Members::new`].
+    pub fn expires_in(self, path: impl Into<String>) -> Result<Self, Error> {
+        self.named(1, path.into())
+    }
+
+    /// Names the path of the refresh token.
+    ///
+    /// # Errors
+    ///
+    /// As [`Members::new`].
+    pub fn refresh_token(self, path: impl Into<String>) -> Result<Self, Error> {
+        self.named(2, path.into())
+    }
+
+    /// Names the path of the scope.
+    ///
+    /// # Errors
+    ///
+    /// As [`Members::new`].
+    pub fn scope(self, path: impl Into<String>) -> Result<Self, Error> {
+        self.named(3, path.into())
+    }
+
+    fn named(mut self, index: usize, name: String) -> Result<Self, Error> {
+        self.others[index] = (path(name)?.into(), true);
+        Ok(self)
+    }
+
+    /// What a JSON answer is searched for: the seven members, then the places to fall back to.
+    pub(crate) fn paths(&self) -> [&str; 12] {
+        let [a, b, c, d] = &self.others;
+        // An empty path is never found; the default names need no second look.
+        let fallback = |index: usize| {
+            let (path, named) = &self.others[index];
+            if *named || *path == OTHERS[index] { "" } else { OTHERS[index] }
+        };
+        [
+            &self.access_token,
+            &a.0,
+            &b.0,
+            &c.0,
+            &d.0,
+            "error",
+            "error_description",
+            "",
+            fallback(0),
+            fallback(1),
+            fallback(2),
+            fallback(3),
+        ]
+    }
+
+    /// What a form is searched for: forms do not nest, so a path is a plain name there.
+    pub(crate) fn names(&self) -> [&str; 7] {
+        let [a, b, c, d] = &self.others;
+        [&self.access_token, &a.0, &b.0, &c.0, &d.0, "error", "error_description"]
+    }
+}
+
+fn path(path: String) -> Result<String, Error> {
+    if path.split('.').any(str::is_empty) || path.split('.').count() > json::MAX_PATH {
+        return Err(Error::config(format!("field: {path:?} is not a path: names joined by dots, at most 8")));
+    }
+    Ok(path)
+}
+
+/// What a lifetime means, where the server's word is not enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LifetimeRules {
+    /// The lifetime where the answer has none, or none that is a number. None: unknown, the token is kept until it is
+    /// invalidated.
+    pub absent: Option<Duration>,
+    /// The lifetime where the answer says zero or less, by which some servers mean "never".
+    pub not_positive: NotPositive,
+    /// What the server counts in.
+    pub unit: LifetimeUnit,
+    /// No token is taken to live longer.
+    pub maximum: Duration,
+}
+
+/// A year: no deadline further away is worth trusting, and no clock overflows with it.
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+impl Default for LifetimeRules {
+    fn default() -> Self {
+        Self { absent: None, not_positive: NotPositive::Once, unit: LifetimeUnit::Seconds, maximum: YEAR }
+    }
+}
+
+/// What a lifetime of zero or less means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotPositive {
+    /// Not credible: the token is handed out once and never kept.
+    Once,
+    /// The server means "never": as if it were absent, without a lifetime.
+    Unknown,
+    /// So long.
+    Lives(Duration),
+}
+
+/// What a server counts lifetimes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LifetimeUnit {
+    /// RFC 6749's unit.
+    Seconds,
+    /// Adobe's JWT service, Fiserv.
+    Milliseconds,
+    /// Minutes.
+    Minutes,
+}
+
+impl LifetimeUnit {
+    pub(crate) fn duration(self, units: u64) -> Duration {
+        match self {
+            Self::Milliseconds => Duration::from_millis(units),
+            Self::Seconds => Duration::from_secs(units),
+            Self::Minutes => Duration::from_secs(units.saturating_mul(60)),
+        }
+    }
+}
+
+impl Endpoint {
+    /// An endpoint that keeps to RFC 6749: POST, a form, `client_secret_basic` where there is a secret.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](crate::ErrorKind::Config) for a URL that is none, or holds a user name, a password or a fragment.
+    pub fn new(url: impl AsRef<str>) -> Result<Self, Error> {
+        Ok(Self {
+            url: Url::parse(url.as_ref())?,
+            method: Method::Post,
+            parameters: Parameters::Form,
+            authentication: None,
+            basic_raw: false,
+            omit_grant_type: false,
+            scope_required: false,
+            extra: Vec::new(),
+            headers: Vec::new(),
+            members: Members::default(),
+            session_members: Vec::new(),
+            lifetime: LifetimeRules::default(),
+            revocation: None,
+            grant_type: None,
+            allow_http: false,
+        })
+    }
+
+    /// Sends the request by this method. GET moves the parameters into the query.
+    #[must_use]
+    pub fn method(mut self, method: Method) -> Self {
+        self.method = method;
+        if method == Method::Get {
+            self.parameters = Parameters::Query;
+        }
+        self
+    }
+
+    /// Sends the parameters there.
+    #[must_use]
+    pub fn parameters(mut self, parameters: Parameters) -> Self {
+        self.parameters = parameters;
+        self
+    }
+
+    /// Authenticates the client so. Left alone it is `client_secret_basic` for a form and `client_secret_post`
+    /// otherwise, and `none` where there is no client secret.
+    #[must_use]
+    pub fn authentication(mut self, authentication: ClientAuthentication) -> Self {
+        self.authentication = Some(authentication);
+        self
+    }
+
+    /// Does not form-encode id and secret for Basic, for servers that do not decode them.
+    #[must_use]
+    pub fn basic_raw(mut self, raw: bool) -> Self {
+        self.basic_raw = raw;
+        self
+    }
+
+    /// Sends no `grant_type`, as dialect E.
+    #[must_use]
+    pub fn omit_grant_type(mut self, omit: bool) -> Self {
+        self.omit_grant_type = omit;
+        self
+    }
+
+    /// Refuses to ask without a scope, as dialect C.
+    #[must_use]
+    pub fn scope_required(mut self, required: bool) -> Self {
+        self.scope_required = required;
+        self
+    }
+
+    /// Adds a parameter to every token request: audience, resource, tenant.
+    #[must_use]
+    pub fn parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.extra.push(Field::plain(name, value));
+        self
+    }
+
+    /// Adds a secret parameter to every token request.
+    #[must_use]
+    pub fn secret_parameter(mut self, name: impl Into<String>, value: impl Into<SecretSource>) -> Self {
+        self.extra.push(Field::secret(name, value));
+        self
+    }
+
+    /// Adds a header to every request. One that keyfob sends itself (`Accept`, `User-Agent`, `Content-Type`) is replaced.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push(Field::plain(name, value));
+        self
+    }
+
+    /// Adds a secret header to every request: an API key.
+    #[must_use]
+    pub fn secret_header(mut self, name: impl Into<String>, value: impl Into<SecretSource>) -> Self {
+        self.headers.push(Field::secret(name, value));
+        self
+    }
+
+    /// Names the answer's members, where they are not RFC 6749's.
+    #[must_use]
+    pub fn members(mut self, members: Members) -> Self {
+        self.members = members;
+        self
+    }
+
+    /// Keeps another member of the answer, by its path: dialect B's session details, an instance URL. It is read by
+    /// [`AccessToken::member`](crate::AccessToken::member).
+    ///
+    /// # Errors
+    ///
+    /// As [`Members::new`].
+    pub fn keep_member(mut self, member: impl Into<String>) -> Result<Self, Error> {
+        self.session_members.push(path(member.into())?);
+        Ok(self)
+    }
+
+    /// Says what lifetimes mean.
+    #[must_use]
+    pub fn lifetime(mut self, rules: LifetimeRules) -> Self {
+        self.lifetime = rules;
+        self
+    }
+
+    /// Says how a token is ended.
+    #[must_use]
+    pub fn revocation(mut self, revocation: Revocation) -> Self {
+        self.revocation = Some(revocation);
+        self
+    }
+
+    /// Allows plain http to a host that is not loopback: whoever sits on the way reads the secret and the token.
+    #[must_use]
+    pub fn allow_http(mut self, allow: bool) -> Self {
+        self.allow_http = allow;
+        self
+    }
+
+    /// The grant that this service's description names: `bearer_session` for dialect B, `password` for E.
+    #[must_use]
+    pub fn grant_type(&self) -> Option<&str> {
+        self.grant_type.as_deref()
+    }
+
+    /// Host and port of the endpoint, for messages.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        self.url.authority()
+    }
+
+    pub(crate) fn set_grant_type(&mut self, grant_type: &str) {
+        self.grant_type = Some(grant_type.to_owned());
+    }
+}
+
+/// Shows no secret, and no query: it may hold one.
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("url", &self.url.without_query())
+            .field("method", &self.method)
+            .field("parameters", &self.parameters)
+            .field("authentication", &self.authentication)
+            .field("extra", &self.extra)
+            .field("headers", &self.headers)
+            .field("members", &self.members)
+            .field("lifetime", &self.lifetime)
+            .finish_non_exhaustive()
+    }
+}

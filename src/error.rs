@@ -1,0 +1,255 @@
+//! What went wrong, sorted by who must act.
+
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
+use alloc::string::{String, ToString};
+use core::fmt::{self, Write};
+use core::time::Duration;
+
+/// Who must act: the table in the README has each kind with its exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Anything else: a mistake in keyfob.
+    Internal,
+    /// Usage or configuration, or a secret that cannot be read or sent: nothing was sent.
+    Config,
+    /// The server refused: an OAuth error (RFC 6749 section 5.2), or status 400, 401 or 403 without one.
+    Refused,
+    /// No connection: name look-up, connect, or a timeout before anything was sent.
+    Unreachable,
+    /// Cut, stalled or timed out after the request went out: the server may have issued a token.
+    OutcomeUnknown,
+    /// The answer cannot be used: malformed, no token response, too large, a redirect, any other status.
+    Unusable,
+    /// The server asks for patience: status 429 or 503.
+    Wait,
+    /// The server could not be trusted: its certificate, its name, or any other failure of TLS.
+    Untrusted,
+}
+
+impl ErrorKind {
+    /// The kind as it stands in the command's JSON, `outcome_unknown` for example.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Internal => "internal",
+            Self::Config => "config",
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+            Self::OutcomeUnknown => "outcome_unknown",
+            Self::Unusable => "unusable",
+            Self::Wait => "wait",
+            Self::Untrusted => "untrusted",
+        }
+    }
+}
+
+/// An error of any part of keyfob.
+///
+/// It never holds a secret, a URL's query or a part of an answer's body other than the OAuth error's own texts; where
+/// the server echoes a secret that was sent, it is cut out of them. `Display` is one line.
+///
+/// ```
+/// use keyfob::{Endpoint, ErrorKind};
+///
+/// let error = Endpoint::new("as.example/token").unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Config);
+/// assert_eq!(error.to_string(), "url: it must start with https:// or http://");
+/// ```
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    hint: Option<String>,
+    status: Option<u16>,
+    oauth: Option<OAuthError>,
+    retry_after: Option<Duration>,
+    retryable: bool,
+    source: Option<Box<dyn core::error::Error + Send + Sync>>,
+}
+
+struct OAuthError {
+    code: String,
+    description: Option<String>,
+}
+
+impl Error {
+    /// An error of `kind`, for those who write a [`Transport`](crate::Transport) or a [`SecretSource`](crate::SecretSource).
+    ///
+    /// `message` says what failed and why, in lower case, and holds no secret. Control characters in it are escaped.
+    #[must_use]
+    pub fn new(kind: ErrorKind, message: impl AsRef<str>) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            message: one_line(message.as_ref()),
+            hint: None,
+            status: None,
+            oauth: None,
+            retry_after: None,
+            retryable: kind == ErrorKind::Unreachable,
+            source: None,
+        }))
+    }
+
+    /// Adds what the user can do about it. Control characters in it are escaped.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl AsRef<str>) -> Self {
+        self.0.hint = Some(one_line(hint.as_ref()));
+        self
+    }
+
+    /// Adds the error that caused this one. Its texts must be free of secrets.
+    #[must_use]
+    pub fn with_source(mut self, source: impl core::error::Error + Send + Sync + 'static) -> Self {
+        self.0.source = Some(Box::new(source));
+        self
+    }
+
+    pub(crate) fn config(message: impl AsRef<str>) -> Self {
+        Self::new(ErrorKind::Config, message)
+    }
+
+    pub(crate) fn with_status(mut self, status: u16) -> Self {
+        self.0.status = Some(status);
+        self
+    }
+
+    pub(crate) fn with_oauth(mut self, code: &str, description: Option<&str>) -> Self {
+        self.0.oauth = Some(OAuthError { code: code.to_owned(), description: description.map(ToOwned::to_owned) });
+        self
+    }
+
+    pub(crate) fn with_retry_after(mut self, retry_after: Option<Duration>) -> Self {
+        self.0.retry_after = retry_after;
+        self
+    }
+
+    /// Marks the error as one after which the same request may be sent again.
+    pub(crate) fn retryable(mut self, retryable: bool) -> Self {
+        self.0.retryable = retryable;
+        self
+    }
+
+    /// Cuts `secret` out of the server's texts, where it was echoed.
+    pub(crate) fn without(mut self, secret: &str) -> Self {
+        let cut = |text: &mut String| {
+            if !secret.is_empty() && text.contains(secret) {
+                *text = text.replace(secret, REDACTED);
+            }
+        };
+        if let Some(oauth) = &mut self.0.oauth {
+            cut(&mut oauth.code);
+            oauth.description.iter_mut().for_each(cut);
+        }
+        self.0.hint.iter_mut().for_each(cut);
+        self
+    }
+
+    /// Who must act.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// What the user can do about it, where that is known: one line.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// The HTTP status of the answer, where there was one.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        self.0.status
+    }
+
+    /// The error code of RFC 6749 section 5.2, as the server sent it: `invalid_client` for example.
+    #[must_use]
+    pub fn oauth_error(&self) -> Option<&str> {
+        self.0.oauth.as_ref().map(|oauth| oauth.code.as_str())
+    }
+
+    /// The server's own explanation, as it sent it: escape control characters before you print it.
+    #[must_use]
+    pub fn oauth_error_description(&self) -> Option<&str> {
+        self.0.oauth.as_ref()?.description.as_deref()
+    }
+
+    /// How long the server asked to be left alone (RFC 9110 section 10.2.3).
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// Whether the same request may succeed later, and does no harm if it is sent again.
+    ///
+    /// True as well for [`ErrorKind::Wait`], but not before [`Error::retry_after`]. A request whose outcome is unknown
+    /// is safe to repeat only where asking twice is harmless: not with a refresh token that the server may have rotated.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.0.retryable
+    }
+}
+
+pub(crate) const REDACTED: &str = "‹redacted›";
+
+/// The server's texts are cut to this many characters in a message.
+const MAX_DESCRIPTION: usize = 300;
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)?;
+        if let Some(oauth) = &self.0.oauth {
+            write!(f, ": {}", shorten(&oauth.code))?;
+            if let Some(description) = &oauth.description {
+                write!(f, " ({})", shorten(description))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// As `Display`, with the kind and the hint, so that `unwrap()` stays readable.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {self}", self.kind().as_str())?;
+        match self.hint() {
+            Some(hint) => write!(f, " (hint: {hint})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl core::error::Error for Error {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+fn shorten(text: &str) -> String {
+    let mut short = one_line(text);
+    if let Some((end, _)) = short.char_indices().nth(MAX_DESCRIPTION) {
+        short.truncate(end);
+        short.push('…');
+    }
+    short
+}
+
+/// Escapes what could break a line or deceive a terminal: control characters and invisible or bidirectional marks.
+fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\r' | '\n' | '\t' if line.ends_with(' ') => {}
+            '\r' | '\n' | '\t' => line.push(' '),
+            '\u{AD}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}' => {
+                let _ = write!(line, "{}", c.escape_unicode());
+            }
+            c if c.is_control() => line.push_str(&c.escape_unicode().to_string()),
+            c => line.push(c),
+        }
+    }
+    line
+}

@@ -1,0 +1,49 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+// Indices into a body come from the pass that checked it; a pass over every cut and every changed byte tests them.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+// What every stage uses.
+mod encode;
+mod error;
+mod http_date;
+mod secret;
+mod url;
+
+// The way of the data: what is asked, who asks, where; the request; the answer; the token.
+mod grant;
+mod client_auth;
+mod endpoint;
+mod description;
+mod request;
+mod transport;
+mod json;
+mod form;
+mod response;
+mod clock;
+mod token;
+mod client;
+
+#[cfg(feature = "std")]
+pub use clock::BootClock;
+#[cfg(feature = "ureq")]
+pub use transport::UreqTransport;
+pub use {
+    client::Client,
+    client_auth::{ClientAuthentication, ClientCredentials},
+    clock::Clock,
+    endpoint::{Endpoint, LifetimeRules, LifetimeUnit, Members, Method, NotPositive, Parameters, Revocation},
+    error::{Error, ErrorKind},
+    grant::Grant,
+    request::Request,
+    response::{ExpiresIn, Malformed, OAuthRefusal, Rejection, TokenResponse},
+    secret::{Secret, SecretSource},
+    token::{AccessToken, Lifetime, TokenSource},
+    transport::{Response, Transport},
+};

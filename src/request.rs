@@ -1,0 +1,372 @@
+//! The request, as bytes in wiped buffers.
+
+use crate::client_auth::{ClientAuthentication, ClientCredentials};
+use crate::encode;
+use crate::endpoint::{Endpoint, Method, Parameters, Revocation};
+use crate::error::{Error, REDACTED};
+use crate::grant::{Grant, GrantKind};
+use crate::secret::{Field, FieldValue, Secret, Text};
+use crate::token::AccessToken;
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+/// A request to an authorization server, ready to be sent: what a [`Transport`](crate::Transport) is given.
+///
+/// URL, header values and body may hold secrets. They are wiped when the request is dropped; a transport that copies
+/// them wipes its copies.
+pub struct Request {
+    method: Method,
+    url: Secret,
+    /// Where the path starts, and where the query: what stands before is no secret.
+    authority_end: usize,
+    query: usize,
+    headers: Vec<Header>,
+    body: Option<Secret>,
+    /// The secrets in it, to be cut out of the server's texts if it echoes them.
+    secrets: Vec<Secret>,
+    repeatable: bool,
+}
+
+struct Header {
+    name: String,
+    value: Secret,
+}
+
+/// Sent with every request, unless the user says otherwise.
+const USER_AGENT: &str = concat!("keyfob/", env!("CARGO_PKG_VERSION"));
+
+impl Request {
+    /// The request for a token: `grant`, asked by the client with `credentials`. Secrets are read now.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](crate::ErrorKind::Config): a secret that cannot be read or sent, a parameter given twice, a scope
+    /// that is missing, plain http to a host that is not loopback.
+    pub fn token(endpoint: &Endpoint, credentials: &ClientCredentials, grant: &Grant) -> Result<Self, Error> {
+        if endpoint.scope_required && grant.scope.is_empty() {
+            return Err(Error::config("this endpoint wants a scope, and none is given")
+                .with_hint("add the scope its service documents: often the tenant's or host's URL"));
+        }
+        let authentication = authentication(endpoint, credentials)?;
+        let client_id = credentials.client_id.as_deref();
+        let client_secret = credentials.client_secret.as_ref().map(|secret| secret.read()).transpose()?;
+
+        let mut parameters: Vec<(&str, Text<'_>)> = Vec::new();
+        if let (Some(grant_type), false) = (grant.grant_type(), endpoint.omit_grant_type) {
+            parameters.push(("grant_type", Text::Borrowed(grant_type)));
+        }
+        if let (Some(id), true) = (client_id, authentication != ClientAuthentication::ClientSecretBasic) {
+            parameters.push(("client_id", Text::Borrowed(id)));
+        }
+        let mut secrets = Vec::new();
+        let mut authorization = None;
+        match (authentication, client_secret) {
+            (ClientAuthentication::ClientSecretBasic, Some(secret)) => {
+                secrets.push(Secret::from(&*secret));
+                authorization = Some(basic(endpoint, client_id.unwrap_or_default(), &secret)?);
+            }
+            (ClientAuthentication::ClientSecretPost, Some(secret)) => {
+                secrets.push(Secret::from(&*secret));
+                parameters.push(("client_secret", secret));
+            }
+            _ => {}
+        }
+        match &grant.kind {
+            GrantKind::ClientCredentials | GrantKind::Extension { .. } => {}
+            GrantKind::Password { username, password } => {
+                let password = password.read()?;
+                secrets.push(Secret::from(&*password));
+                parameters.push(("username", Text::Borrowed(username)));
+                parameters.push(("password", password));
+            }
+            GrantKind::RefreshToken { token } => {
+                let token = token.read()?;
+                secrets.push(Secret::from(&*token));
+                parameters.push(("refresh_token", token));
+            }
+            GrantKind::BearerSession { token } => {
+                if authorization.is_some() {
+                    return Err(Error::config(
+                        "a bearer session and client_secret_basic both want the Authorization header",
+                    )
+                    .with_hint("use client_secret_post, or leave the client secret out"));
+                }
+                let token = token.read()?;
+                secrets.push(Secret::from(&*token));
+                // In lower case, as its service documents it; RFC 9110 section 11.1 makes no difference.
+                authorization = Some(encode::exact(|out| write!(out, "bearer {}", &*token)));
+            }
+        }
+        if !grant.scope.is_empty() {
+            parameters.push(("scope", Text::Borrowed(&grant.scope)));
+        }
+        let standard = parameters.len();
+        for field in endpoint.extra.iter().chain(&grant.parameters) {
+            let known = parameters.iter().position(|(name, _)| *name == field.name);
+            // Only `resource` and its like may be repeated (RFC 8707 section 2), and a JSON object has no place for two.
+            if known.is_some_and(|index| index < standard || endpoint.parameters == Parameters::Json) {
+                return Err(Error::config(format!("the parameter `{}` would be sent twice", field.name)));
+            }
+            let value = field.read()?;
+            if let FieldValue::Secret(_) = field.value {
+                secrets.push(Secret::from(&*value));
+            }
+            parameters.push((&field.name, value));
+        }
+
+        let mut request = Self::new(endpoint, endpoint.method, authorization, secrets)?;
+        request.repeatable = grant.is_repeatable();
+        request.place(endpoint.parameters, &parameters);
+        Ok(request)
+    }
+
+    /// The request that ends `token` at the server.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](crate::ErrorKind::Config) where the endpoint's description knows no way to end a token.
+    pub fn revocation(endpoint: &Endpoint, token: &AccessToken) -> Result<Self, Error> {
+        match endpoint.revocation {
+            Some(Revocation::Delete) => {
+                // In lower case, as the session itself was asked for.
+                let authorization = encode::exact(|out| write!(out, "bearer {}", token.expose()));
+                let secrets = alloc::vec![Secret::from(token.expose())];
+                let mut request = Self::new(endpoint, Method::Delete, Some(authorization), secrets)?;
+                request.repeatable = true;
+                Ok(request)
+            }
+            None => Err(Error::config("this endpoint's description knows no way to end a token")
+                .with_hint("of the dialects only bearer-session documents one (`revoke`)")),
+        }
+    }
+
+    fn new(
+        endpoint: &Endpoint,
+        method: Method,
+        authorization: Option<Secret>,
+        mut secrets: Vec<Secret>,
+    ) -> Result<Self, Error> {
+        let url = &endpoint.url;
+        if !url.is_https() && !url.is_loopback() && !endpoint.allow_http {
+            return Err(Error::config(format!(
+                "plain http to {} would show the credentials to everyone on the way",
+                url.authority()
+            ))
+            .with_hint("use https, or allow it (--allow-http) if you trust the network"));
+        }
+        let mut headers = alloc::vec![header("Accept", "application/json"), header("User-Agent", USER_AGENT)];
+        if let Some(value) = authorization {
+            check_header("Authorization", value.expose())?;
+            headers.push(Header { name: "Authorization".to_owned(), value });
+        }
+        for field in &endpoint.headers {
+            let value = user_header(field, &headers)?;
+            if let FieldValue::Secret(_) = field.value {
+                secrets.push(Secret::from(value.expose()));
+            }
+            headers.retain(|header| !header.name.eq_ignore_ascii_case(&field.name));
+            headers.push(Header { name: field.name.clone(), value });
+        }
+        let text = url.as_str();
+        Ok(Self {
+            method,
+            url: Secret::from(text),
+            authority_end: text.find(url.authority()).unwrap_or(0) + url.authority().len(),
+            query: url.without_query().len(),
+            headers,
+            body: None,
+            secrets,
+            repeatable: false,
+        })
+    }
+
+    /// Writes the parameters where they go.
+    fn place(&mut self, place: Parameters, parameters: &[(&str, Text<'_>)]) {
+        let form = |out: &mut dyn fmt::Write, space: &str| {
+            for (index, (name, value)) in parameters.iter().enumerate() {
+                if index > 0 {
+                    out.write_char('&')?;
+                }
+                encode::form(out, name, space)?;
+                out.write_char('=')?;
+                encode::form(out, value, space)?;
+            }
+            Ok(())
+        };
+        let (content_type, body) = match place {
+            Parameters::Query => {
+                if !parameters.is_empty() {
+                    let url = &self.url;
+                    let joint = match url.expose().as_bytes().get(self.query..) {
+                        Some([b'?'] | [b'?', .., b'&']) => "",
+                        Some([b'?', ..]) => "&",
+                        _ => "?",
+                    };
+                    self.url = encode::exact(|out| {
+                        out.write_str(url.expose())?;
+                        out.write_str(joint)?;
+                        form(out, "%20")
+                    });
+                }
+                // A POST has a body even if it is empty: without a length some servers wait for one, or answer 411.
+                self.body = (self.method == Method::Post).then(|| Secret::from(""));
+                return;
+            }
+            Parameters::Form => ("application/x-www-form-urlencoded", encode::exact(|out| form(out, "+"))),
+            Parameters::Json => (
+                "application/json",
+                encode::exact(|out| {
+                    for (index, (name, value)) in parameters.iter().enumerate() {
+                        out.write_char(if index > 0 { ',' } else { '{' })?;
+                        encode::json_string(out, name)?;
+                        out.write_char(':')?;
+                        encode::json_string(out, value)?;
+                    }
+                    out.write_str(if parameters.is_empty() { "{}" } else { "}" })
+                }),
+            ),
+        };
+        if !self.headers.iter().any(|header| header.name.eq_ignore_ascii_case("content-type")) {
+            self.headers.insert(2.min(self.headers.len()), header("Content-Type", content_type));
+        }
+        self.body = Some(body);
+    }
+
+    /// The method.
+    #[must_use]
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
+    /// The whole URL. Its query may hold secrets: keep it out of messages.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        self.url.expose()
+    }
+
+    /// Host and port of the URL, for messages.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        let before = &self.url.expose()[..self.authority_end];
+        before.split_once("://").map_or(before, |(_, authority)| authority)
+    }
+
+    /// The headers: name and value. `Host` and `Content-Length` are the transport's to add.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.iter().map(|header| (header.name.as_str(), header.value.expose()))
+    }
+
+    /// The body. An empty one is sent as such, with a length of 0.
+    #[must_use]
+    pub fn body(&self) -> Option<&[u8]> {
+        self.body.as_ref().map(|body| body.expose().as_bytes())
+    }
+
+    /// Whether sending it twice does no harm.
+    #[must_use]
+    pub fn is_repeatable(&self) -> bool {
+        self.repeatable
+    }
+
+    /// Cuts the request's secrets out of the server's texts in `error`.
+    pub(crate) fn redact(&self, error: Error) -> Error {
+        self.secrets.iter().fold(error, |error, secret| error.without(secret.expose()))
+    }
+}
+
+/// Shows no secret: method, URL without its query, the headers' names.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.headers.iter().map(|header| header.name.as_str()).collect();
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("url", &&self.url.expose()[..self.query])
+            .field("headers", &names)
+            .field("body", &self.body.as_ref().map(|_| REDACTED))
+            .finish()
+    }
+}
+
+/// How the client authenticates: as described, else by what there is (README, "authentication").
+fn authentication(endpoint: &Endpoint, credentials: &ClientCredentials) -> Result<ClientAuthentication, Error> {
+    let has_secret = credentials.client_secret.is_some();
+    let has_id = credentials.client_id.is_some();
+    let authentication = match endpoint.authentication {
+        Some(authentication) => authentication,
+        None if !has_secret => ClientAuthentication::None,
+        None if endpoint.parameters == Parameters::Form => ClientAuthentication::ClientSecretBasic,
+        None => ClientAuthentication::ClientSecretPost,
+    };
+    match authentication {
+        ClientAuthentication::None if has_secret => {
+            Err(Error::config("there is a client secret, but the client authentication is `none`")
+                .with_hint("leave one of them out"))
+        }
+        ClientAuthentication::None => Ok(authentication),
+        _ if !has_secret => Err(Error::config("the client secret is missing").with_hint(
+            "name the file that holds it (--client-secret-file), or authenticate by `none` if the client has none",
+        )),
+        _ if !has_id => Err(Error::config("the client id is missing").with_hint("give it as client_id (--client-id)")),
+        _ => Ok(authentication),
+    }
+}
+
+/// HTTP Basic with form-encoded id and secret (RFC 6749 section 2.3.1), or as they are.
+fn basic(endpoint: &Endpoint, id: &str, secret: &str) -> Result<Secret, Error> {
+    if endpoint.basic_raw && id.contains(':') {
+        return Err(Error::config("a client id with a colon cannot be sent by raw Basic (RFC 7617 section 2)")
+            .with_hint("leave --basic-raw out, or use client_secret_post"));
+    }
+    let pair = encode::exact(|out| {
+        if endpoint.basic_raw {
+            return write!(out, "{id}:{secret}");
+        }
+        encode::form(out, id, "+")?;
+        out.write_char(':')?;
+        encode::form(out, secret, "+")
+    });
+    Ok(encode::exact(|out| {
+        out.write_str("Basic ")?;
+        encode::base64(out, pair.expose().as_bytes())
+    }))
+}
+
+fn header(name: &str, value: &str) -> Header {
+    Header { name: name.to_owned(), value: Secret::from(value) }
+}
+
+/// Reads a header that the user adds, and refuses those that would break the request.
+fn user_header(field: &Field, present: &[Header]) -> Result<Secret, Error> {
+    let name = &field.name;
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.is_empty() || !name.bytes().all(is_token) {
+        return Err(Error::config(format!("header {name:?}: this is not a header name (RFC 9110 section 5.1)")));
+    }
+    let own = ["host", "content-length", "transfer-encoding", "connection", "expect", "upgrade", "te", "trailer"];
+    if own.iter().any(|own| own.eq_ignore_ascii_case(name)) {
+        return Err(Error::config(format!("header {name}: the HTTP client sets it itself")));
+    }
+    if name.eq_ignore_ascii_case("authorization") && present.iter().any(|header| header.name.eq_ignore_ascii_case(name))
+    {
+        return Err(Error::config("header Authorization: the client authentication sets it already")
+            .with_hint("authenticate by `none` or client_secret_post to set it yourself"));
+    }
+    let value = field.read()?;
+    check_header(name, &value)?;
+    Ok(Secret::from(&*value))
+}
+
+/// A header value is visible ASCII with spaces inside: nothing that could end the line.
+fn check_header(name: &str, value: &str) -> Result<(), Error> {
+    let fits = value.bytes().all(|byte| matches!(byte, 0x20..=0x7E)) && value.trim() == value && !value.is_empty();
+    if fits {
+        return Ok(());
+    }
+    Err(Error::config(format!(
+        "header {name}: its value is empty, or holds a character that cannot be sent in a header"
+    ))
+    .with_hint("only printable ASCII fits, without a space at either end"))
+}

@@ -1,0 +1,270 @@
+//! Secrets, and where they come from.
+
+use crate::error::{Error, REDACTED};
+use alloc::boxed::Box;
+use alloc::string::String;
+use core::fmt;
+use core::ops::Deref;
+#[cfg(feature = "std")]
+use std::path::PathBuf;
+use zeroize::Zeroizing;
+
+/// A text that is wiped when it is dropped, and shown by nothing but [`expose`](Secret::expose).
+///
+/// There is no `Display`, no `Clone`, no comparison and no serialisation.
+///
+/// ```
+/// use keyfob::Secret;
+///
+/// let secret = Secret::from("hunter2");
+/// assert_eq!(secret.expose(), "hunter2");
+/// assert_eq!(format!("{secret:?}"), "Secret(‹redacted›)");
+/// ```
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    pub(crate) fn new(text: Zeroizing<String>) -> Self {
+        Self(text)
+    }
+
+    /// The text itself. Every use of a secret is found by a search for this name.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Takes the string over, spare capacity included, and wipes all of it later.
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+}
+
+/// Makes a copy; the original is the caller's to wipe.
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self(Zeroizing::new(text.into()))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret({REDACTED})")
+    }
+}
+
+/// Where a secret comes from. It is read anew for each request, so that a rotated one needs no restart.
+///
+/// ```no_run
+/// use keyfob::SecretSource;
+///
+/// let rotated_by_somebody = SecretSource::file("/run/credentials/my.service/secret");
+/// let set_by_the_shell = SecretSource::environment("CLIENT_SECRET");
+/// let in_the_program = SecretSource::from("hunter2");
+/// ```
+pub struct SecretSource(Source);
+
+enum Source {
+    Value(Secret),
+    Provider(Box<Provider>),
+    #[cfg(feature = "std")]
+    File(PathBuf),
+    #[cfg(feature = "std")]
+    Environment(String),
+}
+
+type Provider = dyn Fn() -> Result<Secret, Error> + Send + Sync;
+
+/// Longer secrets are refused: a file of this size was named by mistake.
+#[cfg(feature = "std")]
+const MAX_SECRET: usize = 64 * 1024;
+
+impl SecretSource {
+    /// Asks `provider` each time: flash memory, a security chip, a vault.
+    ///
+    /// ```
+    /// use keyfob::{Secret, SecretSource};
+    ///
+    /// let source = SecretSource::provider(|| Ok(Secret::from("read from the chip")));
+    /// ```
+    pub fn provider(provider: impl Fn() -> Result<Secret, Error> + Send + Sync + 'static) -> Self {
+        Self(Source::Provider(Box::new(provider)))
+    }
+
+    /// Reads a file, less one line end at its end. It must be UTF-8, not empty and at most 64 KiB long.
+    #[cfg(feature = "std")]
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self(Source::File(path.into()))
+    }
+
+    /// Reads an environment variable, which must be UTF-8 and not empty.
+    ///
+    /// What comes by the environment stands in the process's memory for life, where keyfob cannot wipe it, and is
+    /// handed on to every child. A file is better.
+    #[cfg(feature = "std")]
+    pub fn environment(name: impl Into<String>) -> Self {
+        Self(Source::Environment(name.into()))
+    }
+
+    /// The secret itself, borrowed where it is held and wiped after use where it was read.
+    pub(crate) fn read(&self) -> Result<Text<'_>, Error> {
+        match &self.0 {
+            Source::Value(secret) => Ok(Text::Borrowed(secret.expose())),
+            Source::Provider(provider) => provider().map(Text::Read),
+            #[cfg(feature = "std")]
+            Source::File(path) => read_file(path).map(Text::Read),
+            #[cfg(feature = "std")]
+            Source::Environment(name) => read_environment(name).map(Text::Read),
+        }
+    }
+}
+
+impl From<Secret> for SecretSource {
+    fn from(secret: Secret) -> Self {
+        Self(Source::Value(secret))
+    }
+}
+
+/// The secret is in the program: see [`Secret`].
+impl From<&str> for SecretSource {
+    fn from(text: &str) -> Self {
+        Secret::from(text).into()
+    }
+}
+
+impl fmt::Debug for SecretSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Source::Value(secret) => secret.fmt(f),
+            Source::Provider(_) => f.write_str("Provider"),
+            #[cfg(feature = "std")]
+            Source::File(path) => f.debug_tuple("File").field(path).finish(),
+            #[cfg(feature = "std")]
+            Source::Environment(name) => f.debug_tuple("Environment").field(name).finish(),
+        }
+    }
+}
+
+/// A text for one request: borrowed from where it is held, or read for it alone.
+pub(crate) enum Text<'a> {
+    Borrowed(&'a str),
+    Read(Secret),
+}
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Self::Borrowed(text) => text,
+            Self::Read(secret) => secret.expose(),
+        }
+    }
+}
+
+#[cfg(feature = "std")]
+fn read_file(path: &std::path::Path) -> Result<Secret, Error> {
+    let fail = |why: &str| Error::config(std::format!("secret file {}: {why}", path.display()));
+    let open = || {
+        let file = std::fs::File::open(path)?;
+        let metadata = file.metadata()?;
+        Ok((file, metadata))
+    };
+    let (file, metadata) = open().map_err(|error: std::io::Error| fail(&io_reason(&error)).with_source(error))?;
+    if metadata.is_dir() {
+        return Err(fail("it is a directory"));
+    }
+    if metadata.len() > MAX_SECRET as u64 {
+        return Err(fail("it is longer than 64 KiB, so it cannot be a secret"));
+    }
+    // A pipe does not tell its length; a file does, and the buffer then has its final size.
+    let size = if metadata.is_file() { metadata.len() as usize } else { MAX_SECRET };
+    read_text(file, size).map_err(|why| fail(&why))
+}
+
+/// Reads a secret of at most `size` bytes, less one line end at its end, without ever growing a buffer.
+#[cfg(feature = "std")]
+pub(crate) fn read_text(mut reader: impl std::io::Read, size: usize) -> Result<Secret, String> {
+    // One byte more than expected, to see the end.
+    let mut bytes = Zeroizing::new(alloc::vec![0; size + 1]);
+    let mut length = 0;
+    loop {
+        match reader.read(&mut bytes[length..]) {
+            Ok(0) if length > size => return Err("it is longer than 64 KiB, or grew while it was read".into()),
+            Ok(0) => break,
+            Ok(count) => length += count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(io_reason(&error)),
+        }
+    }
+    let text = &bytes[..length];
+    let text = text.strip_suffix(b"\n").map_or(text, |text| text.strip_suffix(b"\r").unwrap_or(text));
+    match core::str::from_utf8(text) {
+        Ok("") => Err("it is empty".into()),
+        Ok(text) => Ok(Secret::from(text)),
+        Err(_) => Err("it is not UTF-8 text".into()),
+    }
+}
+
+#[cfg(feature = "std")]
+fn read_environment(name: &str) -> Result<Secret, Error> {
+    let fail = |why: &str| Error::config(std::format!("environment variable {name}: {why}"));
+    match std::env::var(name).map(Secret::from) {
+        Ok(secret) if secret.expose().is_empty() => Err(fail("it is empty")),
+        Ok(secret) => Ok(secret),
+        Err(std::env::VarError::NotPresent) => Err(fail("it is not set")),
+        Err(std::env::VarError::NotUnicode(bytes)) => {
+            drop(Zeroizing::new(bytes.into_encoded_bytes()));
+            Err(fail("it is not UTF-8 text"))
+        }
+    }
+}
+
+/// Why an operation on a file failed, in lower case and without the operating system's error number.
+#[cfg(feature = "std")]
+fn io_reason(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".into(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".into(),
+        std::io::ErrorKind::IsADirectory => "it is a directory".into(),
+        kind => std::format!("{kind}"),
+    }
+}
+
+/// A name with a plain or a secret value: a parameter or a header that the user adds.
+pub(crate) struct Field {
+    pub(crate) name: String,
+    pub(crate) value: FieldValue,
+}
+
+pub(crate) enum FieldValue {
+    Plain(String),
+    Secret(SecretSource),
+}
+
+impl Field {
+    pub(crate) fn plain(name: impl Into<String>, value: impl Into<String>) -> Self {
+        Self { name: name.into(), value: FieldValue::Plain(value.into()) }
+    }
+
+    pub(crate) fn secret(name: impl Into<String>, value: impl Into<SecretSource>) -> Self {
+        Self { name: name.into(), value: FieldValue::Secret(value.into()) }
+    }
+
+    pub(crate) fn read(&self) -> Result<Text<'_>, Error> {
+        match &self.value {
+            FieldValue::Plain(text) => Ok(Text::Borrowed(text)),
+            FieldValue::Secret(source) => source.read(),
+        }
+    }
+}
+
+impl fmt::Debug for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            FieldValue::Plain(text) => write!(f, "{}: {text:?}", self.name),
+            FieldValue::Secret(source) => write!(f, "{}: {source:?}", self.name),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The only I/O: a request goes out, an answer comes back.
+
+#[cfg(feature = "ureq")]
+mod ureq;
+#[cfg(feature = "tls")]
+mod tls;
+
+#[cfg(feature = "ureq")]
+pub use self::ureq::UreqTransport;
+
+use crate::error::Error;
+use crate::request::Request;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+use zeroize::Zeroizing;
+
+/// Sends a request and returns the answer, whatever its status.
+///
+/// keyfob brings `UreqTransport` (feature `ureq`). For another HTTP stack, or none, implement this; a closure will do.
+/// An implementation
+///
+/// - sends the method, URL, headers and body of the request, adding no more than `Host`, `Content-Length` and what the
+///   connection needs;
+/// - follows no redirect: the credentials would go to whoever the server names;
+/// - checks the server's certificate against its name;
+/// - ends in bounded time, and reads a body of bounded size (keyfob's own stops at 1 MiB);
+/// - wipes its copies of the request and the answer.
+///
+/// Its errors are made with [`Error::new`]: [`Unreachable`](crate::ErrorKind::Unreachable) as long as nothing was sent,
+/// [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) afterwards, [`Untrusted`](crate::ErrorKind::Untrusted) for TLS.
+///
+/// ```
+/// use keyfob::{Endpoint, Error, Grant, ClientCredentials, AccessToken, Request, Response, Transport};
+/// use core::time::Duration;
+///
+/// fn radio(request: &Request) -> Result<Response, Error> {
+///     assert_eq!(request.body(), Some(&b"grant_type=client_credentials"[..]));
+///     Ok(Response::new(200, br#"{"access_token":"abc","expires_in":"3600",}"#.to_vec()))
+/// }
+///
+/// let endpoint = Endpoint::new("https://as.example/token")?;
+/// let request = Request::token(&endpoint, &ClientCredentials::default(), &Grant::client_credentials())?;
+/// let (sent_at, arrived_at) = (Duration::from_secs(7), Duration::from_secs(8));
+/// let token = AccessToken::read(&endpoint, radio.send(&request)?, sent_at, arrived_at)?;
+/// assert_eq!(token.authorization()?.expose(), "Bearer abc");
+/// # Ok::<(), Error>(())
+/// ```
+pub trait Transport: Send + Sync {
+    /// Sends `request` and waits for the answer.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps a complete answer from arriving. A status is never an error.
+    fn send(&self, request: &Request) -> Result<Response, Error>;
+}
+
+impl<F: Fn(&Request) -> Result<Response, Error> + Send + Sync> Transport for F {
+    fn send(&self, request: &Request) -> Result<Response, Error> {
+        self(request)
+    }
+}
+
+/// An answer: status, the few headers that keyfob reads, and the body, which is wiped when it is dropped.
+pub struct Response {
+    pub(crate) status: u16,
+    pub(crate) headers: ResponseHeaders,
+    pub(crate) body: Zeroizing<Vec<u8>>,
+    pub(crate) framed: bool,
+    pub(crate) elapsed: Option<Duration>,
+}
+
+#[derive(Default)]
+pub(crate) struct ResponseHeaders {
+    pub(crate) content_type: Option<String>,
+    pub(crate) retry_after: Option<String>,
+    pub(crate) date: Option<String>,
+    /// It may echo a secret in its query.
+    pub(crate) location: Option<Zeroizing<String>>,
+}
+
+impl Response {
+    /// An answer with this status and body. The body is taken over and wiped later.
+    #[must_use]
+    pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self {
+            status,
+            headers: ResponseHeaders::default(),
+            body: Zeroizing::new(body.into()),
+            framed: true,
+            elapsed: None,
+        }
+    }
+
+    /// Adds a header. Pass all of them: those that keyfob does not read are dropped.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        let headers = &mut self.headers;
+        match name {
+            _ if name.eq_ignore_ascii_case("content-type") => headers.content_type = Some(value.into()),
+            _ if name.eq_ignore_ascii_case("retry-after") => headers.retry_after = Some(value.into()),
+            _ if name.eq_ignore_ascii_case("date") => headers.date = Some(value.into()),
+            _ if name.eq_ignore_ascii_case("location") => headers.location = Some(Zeroizing::new(value.into())),
+            _ => {}
+        }
+        self
+    }
+
+    /// Tells whether the body's end was certain, by its length or by chunks (the default), or the connection just
+    /// closed. A form-encoded answer is refused then, for it may be cut off.
+    #[must_use]
+    pub fn framed(mut self, framed: bool) -> Self {
+        self.framed = framed;
+        self
+    }
+
+    /// Tells how long ago the request went out, measured by a clock that goes on during a suspend. The token's life is
+    /// counted from then. Without it, it is counted from before the connection was made.
+    #[must_use]
+    pub fn elapsed(mut self, elapsed: Duration) -> Self {
+        self.elapsed = Some(elapsed);
+        self
+    }
+}
+
+/// Shows the status alone: the body holds the token.
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response").field("status", &self.status).finish_non_exhaustive()
+    }
+}

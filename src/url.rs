@@ -1,0 +1,141 @@
+//! URLs of endpoints: checked once, when an endpoint is described.
+
+use crate::error::{Error, ErrorKind};
+use alloc::format;
+use alloc::string::String;
+use core::net::{Ipv4Addr, Ipv6Addr};
+use core::ops::Range;
+
+/// An absolute http or https URL without user information and without a fragment (RFC 6749 section 3.2).
+#[derive(Clone)]
+pub(crate) struct Url {
+    text: String,
+    is_https: bool,
+    host: Range<usize>,
+    /// Where the authority ends and the path starts.
+    path: usize,
+    query: Option<usize>,
+}
+
+impl Url {
+    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
+        let fail = |why: &str| Error::new(ErrorKind::Config, format!("url: {why}"));
+        if let Some(at) = text.bytes().position(|byte| !matches!(byte, 0x21..=0x7E)) {
+            return Err(fail(&format!("only visible ASCII can stand in it, see byte {at}"))
+                .with_hint("percent-encode the character (a space is %20), and write a host name in punycode"));
+        }
+        let (scheme, rest) = text.split_once("://").ok_or_else(|| fail("it must start with https:// or http://"))?;
+        let is_https = match scheme {
+            _ if scheme.eq_ignore_ascii_case("https") => true,
+            _ if scheme.eq_ignore_ascii_case("http") => false,
+            _ => return Err(fail("only https and http are known")),
+        };
+        let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
+        let start = text.len() - rest.len();
+        let path = start + authority.len();
+        if authority.contains('@') {
+            return Err(fail("a user name or password cannot stand in it")
+                .with_hint("use a client secret or --username with --password-file"));
+        }
+        if rest.contains('#') {
+            return Err(fail("a token endpoint has no fragment (#…)"));
+        }
+        if authority.contains(['\\', '"', '<', '>', '^', '`', '{', '|', '}', '%']) || text[path..].contains('\\') {
+            return Err(fail("it holds a character that is not allowed there"));
+        }
+        let host_end = match authority.strip_prefix('[') {
+            Some(literal) => {
+                let length = literal.find(']').ok_or_else(|| fail("the IPv6 address has no closing bracket"))?;
+                literal[..length].parse::<Ipv6Addr>().map_err(|_| fail("the IPv6 address is not one"))?;
+                length + 2
+            }
+            None => authority.find(':').unwrap_or(authority.len()),
+        };
+        match authority[host_end..].strip_prefix(':') {
+            None if host_end == authority.len() => {}
+            Some(port)
+                if port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|n| n > 0) => {}
+            _ => return Err(fail("the port is not a number from 1 to 65535")),
+        }
+        if host_end == 0 {
+            return Err(fail("the host is missing"));
+        }
+        Ok(Self { text: text.into(), is_https, host: start..start + host_end, path, query: text.find('?') })
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn is_https(&self) -> bool {
+        self.is_https
+    }
+
+    /// The URL without its query, which may hold a secret: for messages.
+    pub(crate) fn without_query(&self) -> &str {
+        &self.text[..self.query.unwrap_or(self.text.len())]
+    }
+
+    /// Host and port, as they stand in the URL.
+    pub(crate) fn authority(&self) -> &str {
+        &self.text[self.host.start..self.path]
+    }
+
+    /// Whether the host is this machine itself: `localhost` or a loopback address, written out (RFC 6761 section 6.3).
+    pub(crate) fn is_loopback(&self) -> bool {
+        let host = &self.text[self.host.clone()];
+        match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+            Some(address) => address.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback()),
+            None => {
+                host.eq_ignore_ascii_case("localhost")
+                    || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_loopback_hosts_are_loopback() {
+        for (url, loopback) in [
+            ("http://127.0.0.1:8080/t", true),
+            ("http://127.9.9.9/t", true),
+            ("http://localhost?x", true),
+            ("http://LOCALHOST:1/", true),
+            ("http://[::1]:80/t", true),
+            ("http://127.0.0.1.example/t", false),
+            ("http://localhost.example/t", false),
+            ("http://127.1/t", false),
+            ("http://[::ffff:127.0.0.1]/t", false),
+            ("http://10.0.0.1/t", false),
+        ] {
+            assert_eq!(Url::parse(url).map(|url| url.is_loopback()).ok(), Some(loopback), "{url}");
+        }
+    }
+
+    #[test]
+    fn bad_urls_are_named() {
+        for (url, message) in [
+            ("as.example/token", "url: it must start with https:// or http://"),
+            ("ftp://as.example/", "url: only https and http are known"),
+            ("https://", "url: the host is missing"),
+            ("https://:80/", "url: the host is missing"),
+            ("https://u:p@as.example/", "url: a user name or password cannot stand in it"),
+            ("https://as.example/#x", "url: a token endpoint has no fragment (#…)"),
+            ("https://as.example:0/", "url: the port is not a number from 1 to 65535"),
+            ("https://as.example:99999/", "url: the port is not a number from 1 to 65535"),
+            ("https://as.example:+1/", "url: the port is not a number from 1 to 65535"),
+            ("https://[::1/", "url: the IPv6 address has no closing bracket"),
+            ("https://[::g]/", "url: the IPv6 address is not one"),
+            ("https://[::1]x/", "url: the port is not a number from 1 to 65535"),
+            ("https://as.example/a b", "url: only visible ASCII can stand in it, see byte 20"),
+            ("https://as.example\\@evil.example/", "url: a user name or password cannot stand in it"),
+            ("https://as.example/\\x", "url: it holds a character that is not allowed there"),
+        ] {
+            assert_eq!(Url::parse(url).map(|_| ()).map_err(|error| format!("{error}")), Err(message.into()), "{url}");
+        }
+    }
+}
