@@ -117,6 +117,12 @@ impl Client {
         }
     }
 
+    /// The endpoint that this client asks.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
     /// What tells the time for this client's tokens.
     #[must_use]
     pub fn clock(&self) -> &dyn Clock {

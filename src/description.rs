@@ -66,9 +66,16 @@ impl Endpoint {
                 return Err(one_of("dialect", name, &names));
             };
             members.extend(preset.iter().map(|(name, value)| (name.clone(), value.clone())));
-            // The dialect asks for GET only where nobody says POST, and for a query only with GET.
+            // GET is chosen over the dialect's POST, so the parameters go where GET has them.
+            if matches!(given.get("method"), Some(Value::String(method)) if method == "GET") {
+                members.remove("params");
+            }
         }
         members.extend(given.iter().map(|(name, value)| (name.clone(), value.clone())));
+        let is_session = matches!(members.get("grant"), Some(Value::String(grant)) if grant == "bearer_session");
+        if is_session && !members.contains_key("method") {
+            members.insert("method".to_owned(), Value::String("GET".to_owned()));
+        }
 
         let mut endpoint = Self::new(url(&members)?)?;
         if let Some(method) = members.get("method") {
@@ -164,7 +171,7 @@ fn url(members: &Object) -> Result<String, Error> {
     let environments = match members.get("environments") {
         Some(Value::Object(environments)) => environments,
         Some(_) => return Err(wrong("environments", "an object of names with their URLs")),
-        None => return Err(Error::config("there is no token endpoint").with_hint("say where it is: `url`")),
+        None => return Err(Error::config("there is no token endpoint").with_hint("say where it is: `url` (--url)")),
     };
     let names: Vec<&str> = environments.keys().map(String::as_str).collect();
     let Some(name) = text("environment")? else {

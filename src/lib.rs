@@ -43,7 +43,7 @@ pub use {
     grant::Grant,
     request::Request,
     response::{ExpiresIn, Malformed, OAuthRefusal, Rejection, TokenResponse},
-    secret::{Secret, SecretSource},
+    secret::{Exposed, Secret, SecretSource},
     token::{AccessToken, Lifetime, TokenSource},
     transport::{Response, Transport},
 };

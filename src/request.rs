@@ -5,7 +5,7 @@ use crate::encode;
 use crate::endpoint::{Endpoint, Method, Parameters, Revocation};
 use crate::error::{Error, REDACTED};
 use crate::grant::{Grant, GrantKind};
-use crate::secret::{Field, FieldValue, Secret, Text};
+use crate::secret::{Exposed, Field, FieldValue, Secret};
 use crate::token::AccessToken;
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -52,14 +52,14 @@ impl Request {
         }
         let authentication = authentication(endpoint, credentials)?;
         let client_id = credentials.client_id.as_deref();
-        let client_secret = credentials.client_secret.as_ref().map(|secret| secret.read()).transpose()?;
+        let client_secret = credentials.client_secret.as_ref().map(|secret| secret.expose()).transpose()?;
 
-        let mut parameters: Vec<(&str, Text<'_>)> = Vec::new();
+        let mut parameters: Vec<(&str, Exposed<'_>)> = Vec::new();
         if let (Some(grant_type), false) = (grant.grant_type(), endpoint.omit_grant_type) {
-            parameters.push(("grant_type", Text::Borrowed(grant_type)));
+            parameters.push(("grant_type", Exposed::borrowed(grant_type)));
         }
         if let (Some(id), true) = (client_id, authentication != ClientAuthentication::ClientSecretBasic) {
-            parameters.push(("client_id", Text::Borrowed(id)));
+            parameters.push(("client_id", Exposed::borrowed(id)));
         }
         let mut secrets = Vec::new();
         let mut authorization = None;
@@ -77,13 +77,13 @@ impl Request {
         match &grant.kind {
             GrantKind::ClientCredentials | GrantKind::Extension { .. } => {}
             GrantKind::Password { username, password } => {
-                let password = password.read()?;
+                let password = password.expose()?;
                 secrets.push(Secret::from(&*password));
-                parameters.push(("username", Text::Borrowed(username)));
+                parameters.push(("username", Exposed::borrowed(username)));
                 parameters.push(("password", password));
             }
             GrantKind::RefreshToken { token } => {
-                let token = token.read()?;
+                let token = token.expose()?;
                 secrets.push(Secret::from(&*token));
                 parameters.push(("refresh_token", token));
             }
@@ -94,14 +94,14 @@ impl Request {
                     )
                     .with_hint("use client_secret_post, or leave the client secret out"));
                 }
-                let token = token.read()?;
+                let token = token.expose()?;
                 secrets.push(Secret::from(&*token));
                 // In lower case, as its service documents it; RFC 9110 section 11.1 makes no difference.
                 authorization = Some(encode::exact(|out| write!(out, "bearer {}", &*token)));
             }
         }
         if !grant.scope.is_empty() {
-            parameters.push(("scope", Text::Borrowed(&grant.scope)));
+            parameters.push(("scope", Exposed::borrowed(&grant.scope)));
         }
         let standard = parameters.len();
         for field in endpoint.extra.iter().chain(&grant.parameters) {
@@ -110,7 +110,7 @@ impl Request {
             if known.is_some_and(|index| index < standard || endpoint.parameters == Parameters::Json) {
                 return Err(Error::config(format!("the parameter `{}` would be sent twice", field.name)));
             }
-            let value = field.read()?;
+            let value = field.expose()?;
             if let FieldValue::Secret(_) = field.value {
                 secrets.push(Secret::from(&*value));
             }
@@ -184,7 +184,7 @@ impl Request {
     }
 
     /// Writes the parameters where they go.
-    fn place(&mut self, place: Parameters, parameters: &[(&str, Text<'_>)]) {
+    fn place(&mut self, place: Parameters, parameters: &[(&str, Exposed<'_>)]) {
         let form = |out: &mut dyn fmt::Write, space: &str| {
             for (index, (name, value)) in parameters.iter().enumerate() {
                 if index > 0 {
@@ -354,7 +354,7 @@ fn user_header(field: &Field, present: &[Header]) -> Result<Secret, Error> {
         return Err(Error::config("header Authorization: the client authentication sets it already")
             .with_hint("authenticate by `none` or client_secret_post to set it yourself"));
     }
-    let value = field.read()?;
+    let value = field.expose()?;
     check_header(name, &value)?;
     Ok(Secret::from(&*value))
 }

@@ -27,6 +27,16 @@ impl Secret {
         Self(text)
     }
 
+    /// Reads a secret to its end, less one line end: standard input, a socket. `origin` names it in errors.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](crate::ErrorKind::Config) where it cannot be read, is empty, not UTF-8 or longer than 64 KiB.
+    #[cfg(feature = "std")]
+    pub fn read_from(reader: impl std::io::Read, origin: &str) -> Result<Self, Error> {
+        read_text(reader, MAX_SECRET).map_err(|why| Error::config(std::format!("{origin}: {why}")))
+    }
+
     /// The text itself. Every use of a secret is found by a search for this name.
     #[must_use]
     pub fn expose(&self) -> &str {
@@ -107,15 +117,20 @@ impl SecretSource {
         Self(Source::Environment(name.into()))
     }
 
-    /// The secret itself, borrowed where it is held and wiped after use where it was read.
-    pub(crate) fn read(&self) -> Result<Text<'_>, Error> {
+    /// The secret as it is now: borrowed where it is held, else read, and wiped when this is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](crate::ErrorKind::Config) where a file or a variable is missing, empty, too long or not UTF-8;
+    /// whatever a provider returns.
+    pub fn expose(&self) -> Result<Exposed<'_>, Error> {
         match &self.0 {
-            Source::Value(secret) => Ok(Text::Borrowed(secret.expose())),
-            Source::Provider(provider) => provider().map(Text::Read),
+            Source::Value(secret) => Ok(Exposed::borrowed(secret.expose())),
+            Source::Provider(provider) => provider().map(Exposed::read),
             #[cfg(feature = "std")]
-            Source::File(path) => read_file(path).map(Text::Read),
+            Source::File(path) => read_file(path).map(Exposed::read),
             #[cfg(feature = "std")]
-            Source::Environment(name) => read_environment(name).map(Text::Read),
+            Source::Environment(name) => read_environment(name).map(Exposed::read),
         }
     }
 }
@@ -146,20 +161,38 @@ impl fmt::Debug for SecretSource {
     }
 }
 
-/// A text for one request: borrowed from where it is held, or read for it alone.
-pub(crate) enum Text<'a> {
+/// A secret in use: see [`SecretSource::expose`].
+pub struct Exposed<'a>(Text<'a>);
+
+enum Text<'a> {
     Borrowed(&'a str),
     Read(Secret),
 }
 
-impl Deref for Text<'_> {
+impl<'a> Exposed<'a> {
+    pub(crate) fn borrowed(text: &'a str) -> Self {
+        Self(Text::Borrowed(text))
+    }
+
+    fn read(secret: Secret) -> Self {
+        Self(Text::Read(secret))
+    }
+}
+
+impl Deref for Exposed<'_> {
     type Target = str;
 
     fn deref(&self) -> &str {
-        match self {
-            Self::Borrowed(text) => text,
-            Self::Read(secret) => secret.expose(),
+        match &self.0 {
+            Text::Borrowed(text) => text,
+            Text::Read(secret) => secret.expose(),
         }
+    }
+}
+
+impl fmt::Debug for Exposed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Exposed({REDACTED})")
     }
 }
 
@@ -185,7 +218,7 @@ fn read_file(path: &std::path::Path) -> Result<Secret, Error> {
 
 /// Reads a secret of at most `size` bytes, less one line end at its end, without ever growing a buffer.
 #[cfg(feature = "std")]
-pub(crate) fn read_text(mut reader: impl std::io::Read, size: usize) -> Result<Secret, String> {
+fn read_text(mut reader: impl std::io::Read, size: usize) -> Result<Secret, String> {
     // One byte more than expected, to see the end.
     let mut bytes = Zeroizing::new(alloc::vec![0; size + 1]);
     let mut length = 0;
@@ -252,10 +285,10 @@ impl Field {
         Self { name: name.into(), value: FieldValue::Secret(value.into()) }
     }
 
-    pub(crate) fn read(&self) -> Result<Text<'_>, Error> {
+    pub(crate) fn expose(&self) -> Result<Exposed<'_>, Error> {
         match &self.value {
-            FieldValue::Plain(text) => Ok(Text::Borrowed(text)),
-            FieldValue::Secret(source) => source.read(),
+            FieldValue::Plain(text) => Ok(Exposed::borrowed(text)),
+            FieldValue::Secret(source) => source.expose(),
         }
     }
 }

@@ -1,0 +1,222 @@
+//! The command line. Options are collected as the members of a profile of their names, which they override.
+
+use crate::output::Format;
+use keyfob::{Error, ErrorKind};
+use lexopt::{Arg, Parser, ValueExt};
+use miniserde::json::{Array, Number, Object, Value};
+use std::ffi::OsString;
+
+pub(crate) const HELP: &str = include_str!("help.txt");
+
+pub(crate) enum Verb {
+    Token,
+    Revoke,
+    Parse,
+    Demo,
+    Help,
+    Version,
+}
+
+pub(crate) struct Arguments {
+    pub(crate) verb: Verb,
+    pub(crate) profile: Option<OsString>,
+    /// What was given, by the options' names with underscores.
+    pub(crate) options: Object,
+}
+
+/// What an option's value is.
+#[derive(Clone, Copy)]
+enum Kind {
+    Text,
+    /// Texts: the option may be repeated.
+    Texts,
+    /// Names with values, joined by this character: the option may be repeated.
+    Pairs(char),
+    /// A whole number of seconds.
+    Seconds,
+    Flag,
+}
+
+/// The options of `token` and `revoke`.
+const OPTIONS: &[(&str, Kind)] = &[
+    ("url", Kind::Text),
+    ("dialect", Kind::Text),
+    ("grant", Kind::Text),
+    ("params", Kind::Text),
+    ("auth", Kind::Text),
+    ("method", Kind::Text),
+    ("client-id", Kind::Text),
+    ("username", Kind::Text),
+    ("client-secret-file", Kind::Text),
+    ("client-secret-env", Kind::Text),
+    ("password-file", Kind::Text),
+    ("password-env", Kind::Text),
+    ("session-token-file", Kind::Text),
+    ("session-token-env", Kind::Text),
+    ("refresh-token-file", Kind::Text),
+    ("refresh-token-env", Kind::Text),
+    ("access-token-file", Kind::Text),
+    ("access-token-env", Kind::Text),
+    ("scope", Kind::Texts),
+    ("param", Kind::Pairs('=')),
+    ("param-file", Kind::Pairs('=')),
+    ("header", Kind::Pairs(':')),
+    ("header-file", Kind::Pairs(':')),
+    ("environment", Kind::Text),
+    ("field", Kind::Text),
+    ("basic-raw", Kind::Flag),
+    ("ca-file", Kind::Text),
+    ("allow-http", Kind::Flag),
+    ("timeout", Kind::Seconds),
+    ("lifetime", Kind::Seconds),
+    ("min-valid", Kind::Seconds),
+    ("no-cache", Kind::Flag),
+    ("fresh", Kind::Flag),
+    ("cache-dir", Kind::Text),
+    ("format", Kind::Text),
+];
+
+/// The options of `parse`.
+const PARSE_OPTIONS: &[(&str, Kind)] =
+    &[("status", Kind::Seconds), ("content-type", Kind::Text), ("show-secrets", Kind::Flag)];
+
+impl Arguments {
+    pub(crate) fn from_command_line() -> Result<Self, Error> {
+        let mut parser = Parser::from_env();
+        let verb = match parser.next().map_err(wrong)? {
+            None | Some(Arg::Long("help") | Arg::Short('h')) => Verb::Help,
+            Some(Arg::Long("version") | Arg::Short('V')) => Verb::Version,
+            Some(Arg::Value(verb)) => match verb.to_str() {
+                Some("token") => Verb::Token,
+                Some("revoke") => Verb::Revoke,
+                Some("parse") => Verb::Parse,
+                Some("demo") => Verb::Demo,
+                Some("help") => Verb::Help,
+                // The word itself is not shown: it may be a secret that went astray.
+                _ => return Err(usage("the first word is none of token, revoke, parse, demo, help")),
+            },
+            Some(_) => return Err(usage("the first word must say what to do: token, revoke, parse, demo or help")),
+        };
+        let known = match verb {
+            Verb::Token | Verb::Revoke => OPTIONS,
+            Verb::Parse => PARSE_OPTIONS,
+            Verb::Demo | Verb::Help | Verb::Version => &[],
+        };
+        let mut arguments = Self { verb, profile: None, options: Object::new() };
+        while let Some(argument) = parser.next().map_err(wrong)? {
+            match argument {
+                Arg::Long("help") | Arg::Short('h') => {
+                    arguments.verb = Verb::Help;
+                    return Ok(arguments);
+                }
+                Arg::Long(name) => {
+                    let Some((name, kind)) = known.iter().find(|(known, _)| *known == name).copied() else {
+                        return Err(unknown(name));
+                    };
+                    let value = match kind {
+                        Kind::Flag => Value::Bool(true),
+                        _ => text(name, parser.value().map_err(|_| usage(format!("--{name} wants a value")))?)?,
+                    };
+                    arguments.set(name, kind, value)?;
+                }
+                Arg::Short(_) => return Err(usage("there are no one-letter options but -h and -V")),
+                Arg::Value(profile) => {
+                    let takes_profile = matches!(arguments.verb, Verb::Token | Verb::Revoke);
+                    if !takes_profile || arguments.profile.replace(profile).is_some() {
+                        return Err(usage("there is a word too many; a secret is never given on the command line"));
+                    }
+                }
+            }
+        }
+        Ok(arguments)
+    }
+
+    fn set(&mut self, option: &str, kind: Kind, value: Value) -> Result<(), Error> {
+        let member = option.replace('-', "_");
+        let value = match (kind, value) {
+            (Kind::Text | Kind::Flag, value) => value,
+            (Kind::Seconds, Value::String(text)) => match text.parse() {
+                Ok(seconds) if text.bytes().all(|byte| byte.is_ascii_digit()) => Value::Number(Number::U64(seconds)),
+                _ => return Err(usage(format!("--{option}: this must be a whole number"))),
+            },
+            (Kind::Texts, value) => {
+                let mut texts = match self.options.remove(&member) {
+                    Some(Value::Array(texts)) => texts,
+                    _ => Array::new(),
+                };
+                texts.push(value);
+                Value::Array(texts)
+            }
+            (Kind::Pairs(joint), Value::String(text)) => {
+                let Some((name, value)) = text.split_once(joint) else {
+                    // The text is not shown: it may be a secret.
+                    return Err(usage(format!("--{option}: this must be NAME{joint}VALUE")));
+                };
+                let mut pairs = match self.options.remove(&member) {
+                    Some(Value::Object(pairs)) => pairs,
+                    _ => Object::new(),
+                };
+                let mut values = match pairs.remove(name) {
+                    Some(Value::Array(values)) => values,
+                    _ => Array::new(),
+                };
+                let value = if joint == ':' { value.trim() } else { value };
+                values.push(Value::String(value.to_owned()));
+                pairs.insert(name.to_owned(), Value::Array(values));
+                Value::Object(pairs)
+            }
+            (Kind::Seconds | Kind::Pairs(_), other) => other,
+        };
+        let is_repeatable = matches!(kind, Kind::Texts | Kind::Pairs(_) | Kind::Flag);
+        if self.options.insert(member, value).is_some() && !is_repeatable {
+            return Err(usage(format!("--{option} is given twice")));
+        }
+        Ok(())
+    }
+}
+
+/// The format that the command line asks for, even if the rest of it is wrong.
+pub(crate) fn requested_format() -> Format {
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let mut format = Format::Token;
+    for (index, word) in words.iter().enumerate() {
+        let value = match word.to_str() {
+            Some("--format") => words.get(index + 1).and_then(|value| value.to_str()),
+            Some(word) => word.strip_prefix("--format="),
+            None => None,
+        };
+        format = value.and_then(Format::from_name).unwrap_or(format);
+    }
+    format
+}
+
+fn text(option: &str, value: OsString) -> Result<Value, Error> {
+    match value.string() {
+        Ok(text) => Ok(Value::String(text)),
+        Err(_) => Err(usage(format!("--{option}: the value is not UTF-8 text"))),
+    }
+}
+
+fn unknown(option: &str) -> Error {
+    let secrets = ["client-secret", "password", "session-token", "refresh-token", "access-token"];
+    let error = usage(format!("there is no option --{option}"));
+    match secrets.iter().find(|secret| **secret == option) {
+        Some(secret) => {
+            error.with_hint(format!("everyone can read argument lists: put it into a file and use --{secret}-file"))
+        }
+        None => error,
+    }
+}
+
+/// lexopt's own messages are not shown: they repeat what was given, which may be a secret.
+fn wrong(error: lexopt::Error) -> Error {
+    match error {
+        lexopt::Error::UnexpectedValue { option, .. } => usage(format!("{option} takes no value")),
+        lexopt::Error::MissingValue { option: Some(option) } => usage(format!("{option} wants a value")),
+        _ => usage("the command line cannot be read"),
+    }
+}
+
+fn usage(message: impl AsRef<str>) -> Error {
+    Error::new(ErrorKind::Config, format!("usage: {}", message.as_ref())).with_hint("keyfob help shows what there is")
+}

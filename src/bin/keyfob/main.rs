@@ -1,0 +1,120 @@
+//! The `keyfob` command: arguments, profiles, output. The work is the library's.
+
+#![forbid(unsafe_code)]
+
+mod arguments;
+#[cfg(feature = "demo")]
+mod demo;
+mod output;
+mod parse;
+mod settings;
+
+use arguments::{Arguments, Verb};
+use keyfob::{Error, ErrorKind, Lifetime};
+use output::Format;
+use settings::Settings;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// Every block of memory is wiped as it is freed: ureq and rustls keep copies of the secrets that keyfob cannot reach.
+#[global_allocator]
+static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> = zeroizing_alloc::ZeroAlloc(std::alloc::System);
+
+/// A fetch that takes longer tells a person at a terminal what it waits for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+fn main() -> ExitCode {
+    // The format decides how an error is shown, that of a wrong option too.
+    let mut format = arguments::requested_format();
+    match run(&mut format) {
+        Ok(code) => code,
+        Err(error) => output::failure(&error, format),
+    }
+}
+
+fn run(format: &mut Format) -> Result<ExitCode, Error> {
+    let arguments = Arguments::from_command_line()?;
+    match arguments.verb {
+        Verb::Help => output::line(arguments::HELP.trim_end())?,
+        Verb::Version => output::line(concat!("keyfob ", env!("CARGO_PKG_VERSION")))?,
+        Verb::Parse => return parse::run(&arguments),
+        Verb::Token => token(&arguments, format)?,
+        Verb::Revoke => revoke(&arguments, format)?,
+        Verb::Demo => demo()?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn token(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
+    let mut settings = Settings::read(arguments)?;
+    *format = settings.format;
+    let grant = settings.grant()?;
+    let client = settings.client()?;
+    let token = while_telling(client.endpoint().authority(), || client.fetch(&grant))?;
+    let now = client.clock().now();
+    let remaining = token.remaining(now);
+    if let (Some(asked), Some(left)) = (settings.min_valid, remaining) {
+        if left < asked {
+            let (left, asked) = (left.as_secs(), asked.as_secs());
+            return Err(Error::new(
+                ErrorKind::Unusable,
+                format!("the fresh token lives {left} s more, and at least {asked} s were asked for (--min-valid)"),
+            )
+            .with_hint("ask for less, or whoever runs the server for longer lives"));
+        }
+    }
+    output::token(&token, remaining, settings.format)?;
+    if token.lifetime() == Lifetime::Once {
+        output::hint("the server says the token lives 0 s or less; if it means something else, say so (--lifetime)");
+    }
+    Ok(())
+}
+
+fn revoke(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
+    let mut settings = Settings::read(arguments)?;
+    *format = settings.format;
+    let Some(token) = settings.access_token()? else {
+        if settings.no_cache {
+            return Err(Error::new(ErrorKind::Config, "revoke: there is no token to end")
+                .with_hint("name the file that holds it (--access-token-file)"));
+        }
+        return output::revoked(false, settings.format);
+    };
+    let client = settings.client()?;
+    while_telling(client.endpoint().authority(), || client.revoke(token))?;
+    output::revoked(true, settings.format)
+}
+
+#[cfg(feature = "demo")]
+fn demo() -> Result<(), Error> {
+    demo::run()
+}
+
+#[cfg(not(feature = "demo"))]
+fn demo() -> Result<(), Error> {
+    Err(Error::new(ErrorKind::Config, "demo: this build does not have it")
+        .with_hint("cargo run --release --features demo -- demo"))
+}
+
+/// Does the work; on a terminal it says what it waits for, if that takes long.
+fn while_telling<T>(host: &str, work: impl FnOnce() -> T) -> T {
+    if !std::io::stderr().is_terminal() {
+        return work();
+    }
+    let (done, wait) = mpsc::channel::<()>();
+    let message = format!("keyfob: waiting for {host} …");
+    // Without the thread the person waits in silence, and that is all.
+    let teller = std::thread::Builder::new().spawn(move || {
+        if wait.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+            output::note(&message);
+        }
+    });
+    let result = work();
+    drop(done);
+    if let Ok(teller) = teller {
+        let _ = teller.join();
+    }
+    result
+}

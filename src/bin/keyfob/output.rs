@@ -1,0 +1,139 @@
+//! What comes out: one answer on standard output, errors and hints on standard error.
+
+use keyfob::{AccessToken, Error, ErrorKind};
+use miniserde::{Serialize, json};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How the token is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Token,
+    Header,
+    Curl,
+    Json,
+}
+
+impl Format {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "token" => Self::Token,
+            "header" => Self::Header,
+            "curl" => Self::Curl,
+            "json" => Self::Json,
+            _ => return None,
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct TokenAnswer<'a> {
+    access_token: &'a str,
+    token_type: Option<&'a str>,
+    expires_in: Option<u64>,
+    scope: Option<&'a str>,
+    cache: &'a str,
+}
+
+#[derive(Serialize)]
+struct RevokedAnswer {
+    revoked: bool,
+}
+
+#[derive(Serialize)]
+struct ErrorAnswer<'a> {
+    error: &'a str,
+    message: &'a str,
+    status: Option<u16>,
+    oauth_error: Option<&'a str>,
+    retry_after: Option<u64>,
+    retryable: bool,
+}
+
+/// Writes the token; `remaining` is what is left of its life.
+pub(crate) fn token(token: &AccessToken, remaining: Option<Duration>, format: Format) -> Result<(), Error> {
+    match format {
+        Format::Token => line(token.expose()),
+        Format::Header => line(&format!("Authorization: {}", token.authorization()?.expose())),
+        // curl's configuration file: a backslash escapes itself and the quote.
+        Format::Curl => {
+            let header = token.authorization()?.expose().replace('\\', "\\\\").replace('"', "\\\"");
+            line(&format!("header = \"Authorization: {header}\""))
+        }
+        Format::Json => line(&json::to_string(&TokenAnswer {
+            access_token: token.expose(),
+            token_type: token.token_type(),
+            expires_in: remaining.map(|remaining| remaining.as_secs()),
+            scope: token.scope(),
+            cache: "none",
+        })),
+    }
+}
+
+/// Tells whether there was a token to revoke.
+pub(crate) fn revoked(revoked: bool, format: Format) -> Result<(), Error> {
+    line(match (format, revoked) {
+        (Format::Json, _) => return line(&json::to_string(&RevokedAnswer { revoked })),
+        (_, true) => "revoked",
+        (_, false) => "nothing to revoke",
+    })
+}
+
+/// Writes one line to standard output, past std's buffer: that one would keep a copy of the token.
+pub(crate) fn line(text: &str) -> Result<(), Error> {
+    let write = || {
+        let mut stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        let mut line = String::with_capacity(text.len() + 1);
+        line.push_str(text);
+        line.push('\n');
+        stdout.write_all(line.as_bytes())
+    };
+    write().map_err(|error| {
+        Error::new(ErrorKind::Internal, format!("standard output: {}", error.kind())).with_source(error)
+    })
+}
+
+/// Tells an error, and gives its exit code.
+pub(crate) fn failure(error: &Error, format: Format) -> ExitCode {
+    let message = error.to_string();
+    if format == Format::Json {
+        note(&json::to_string(&ErrorAnswer {
+            error: error.kind().as_str(),
+            message: &message,
+            status: error.status(),
+            oauth_error: error.oauth_error(),
+            retry_after: error.retry_after().map(|wait| wait.as_secs()),
+            retryable: error.is_retryable(),
+        }));
+    } else {
+        note(&format!("keyfob: {message}"));
+        if let Some(text) = error.hint() {
+            hint(text);
+        }
+    }
+    if format == Format::Curl {
+        // So that `keyfob … | curl -K - URL` sends nothing instead of a request without a token.
+        let _ = line("proto = \"-all\"");
+    }
+    ExitCode::from(match error.kind() {
+        ErrorKind::Config => 2,
+        ErrorKind::Refused => 3,
+        ErrorKind::Unreachable | ErrorKind::OutcomeUnknown => 4,
+        ErrorKind::Unusable => 5,
+        ErrorKind::Wait => 6,
+        ErrorKind::Untrusted => 7,
+        _ => 1,
+    })
+}
+
+pub(crate) fn hint(text: &str) {
+    note(&format!("hint: {text}"));
+}
+
+/// One line for a person. Where it cannot be written there is nobody to tell.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}

@@ -1,0 +1,361 @@
+//! What a profile and the options say, made into a client and a grant.
+
+use crate::arguments::Arguments;
+use crate::output::Format;
+use keyfob::{AccessToken, BootClock, Client, Endpoint, Error, ErrorKind, Grant, Secret, SecretSource, UreqTransport};
+use miniserde::json::{self, Number, Object, Value};
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub(crate) struct Settings {
+    /// What is left to be read: the endpoint's description, client id, user name, scope and where the secrets are.
+    members: Object,
+    /// Who takes the secret from standard input; it can be read once.
+    stdin_for: Option<String>,
+    endpoint: Endpoint,
+    pub(crate) format: Format,
+    pub(crate) min_valid: Option<Duration>,
+    pub(crate) no_cache: bool,
+    timeout: Option<Duration>,
+    ca_file: Option<PathBuf>,
+}
+
+/// The members of an endpoint's description, which the library reads.
+const DESCRIPTION: &[&str] = &[
+    "url",
+    "environments",
+    "environment",
+    "path",
+    "dialect",
+    "grant",
+    "params",
+    "auth",
+    "method",
+    "basic_raw",
+    "omit_grant_type",
+    "scope_required",
+    "allow_http",
+    "param",
+    "header",
+    "field",
+    "keep",
+    "lifetime",
+    "revoke",
+];
+
+/// The secrets: each has a member with `_file` and one with `_env`.
+const SECRETS: &[&str] = &["client_secret", "password", "session_token", "refresh_token", "access_token"];
+
+/// The other members of a profile.
+const OTHERS: &[&str] = &[
+    "client_id",
+    "username",
+    "scope",
+    "param_file",
+    "header_file",
+    "ca_file",
+    "timeout",
+    "min_valid",
+    "no_cache",
+    "fresh",
+    "cache_dir",
+    "format",
+];
+
+impl Settings {
+    pub(crate) fn read(arguments: &Arguments) -> Result<Self, Error> {
+        let mut members = match &arguments.profile {
+            Some(name) => read_profile(Path::new(name))?,
+            None => Object::new(),
+        };
+        override_by(&mut members, &arguments.options);
+        for name in members.keys() {
+            let is_secret = SECRETS.iter().any(|secret| {
+                name.strip_prefix(secret).is_some_and(|rest| rest == "_file" || rest == "_env")
+            });
+            if !is_secret && !DESCRIPTION.contains(&name.as_str()) && !OTHERS.contains(&name.as_str()) {
+                let error = config(format!("profile: `{name}` is not a member of it"));
+                return Err(match SECRETS.contains(&name.as_str()) {
+                    true => error.with_hint(format!("a profile holds no secret, but where it is: `{name}_file`")),
+                    false => error.with_hint("the README lists the members"),
+                });
+            }
+        }
+        let mut description = Object::new();
+        for name in DESCRIPTION {
+            if let Some(value) = members.remove(*name) {
+                description.insert((*name).to_owned(), value);
+            }
+        }
+        let endpoint = Endpoint::from_json(&json::to_string(&Value::Object(description)))?;
+        let format = match members.remove("format") {
+            None => Format::Token,
+            Some(Value::String(name)) => Format::from_name(&name)
+                .ok_or_else(|| config("`format`: this must be one of token, header, curl, json"))?,
+            Some(_) => return Err(wrong("format", "a string")),
+        };
+        Ok(Self {
+            endpoint,
+            format,
+            min_valid: take_seconds(&mut members, "min_valid")?,
+            no_cache: take_flag(&mut members, "no_cache")?,
+            timeout: take_seconds(&mut members, "timeout")?.map(check_timeout).transpose()?,
+            ca_file: take_text(&mut members, "ca_file")?.map(PathBuf::from),
+            members,
+            stdin_for: None,
+        })
+    }
+
+    /// The grant, with its secrets.
+    pub(crate) fn grant(&mut self) -> Result<Grant, Error> {
+        let name = self.endpoint.grant_type().unwrap_or("client_credentials").to_owned();
+        let mut grant = match name.as_str() {
+            "client_credentials" => Grant::client_credentials(),
+            "password" => {
+                let username = take_text(&mut self.members, "username")?;
+                let username = username.ok_or_else(|| missing(&name, "a user name", "--username"))?;
+                Grant::password(username, self.needed(&name, "password")?)
+            }
+            "bearer_session" => Grant::bearer_session(self.needed(&name, "session_token")?),
+            "refresh_token" => Grant::refresh_token(self.needed(&name, "refresh_token")?),
+            urn if urn.contains(':') => Grant::extension(urn),
+            _ => {
+                return Err(config("`grant`: this must be one of client_credentials, password, bearer_session, refresh_token or a URN"));
+            }
+        };
+        match self.members.remove("scope") {
+            None => {}
+            Some(Value::String(scope)) => grant = grant.scope(scope),
+            Some(Value::Array(scopes)) => {
+                for scope in &scopes {
+                    let Value::String(scope) = scope else { return Err(wrong("scope", "a string or an array of them")) };
+                    grant = grant.scope(scope);
+                }
+            }
+            Some(_) => return Err(wrong("scope", "a string or an array of them")),
+        }
+        for (name, file) in self.take_pairs("param_file")? {
+            grant = grant.secret_parameter(&name, self.secret_from("param_file", &file)?);
+        }
+        Ok(grant)
+    }
+
+    /// The client, with its secret. Takes the endpoint out.
+    pub(crate) fn client(&mut self) -> Result<Client, Error> {
+        let placeholder = Endpoint::new("https://localhost/")?;
+        let mut endpoint = std::mem::replace(&mut self.endpoint, placeholder);
+        for (name, file) in self.take_pairs("header_file")? {
+            endpoint = endpoint.secret_header(&name, self.secret_from("header_file", &file)?);
+        }
+        let mut transport = UreqTransport::new();
+        if let Some(timeout) = self.timeout {
+            transport = transport.timeout(timeout);
+        }
+        if let Some(file) = &self.ca_file {
+            transport = trust(transport, file)?;
+        }
+        let mut client = Client::with_parts(endpoint, transport, BootClock);
+        if let Some(id) = take_text(&mut self.members, "client_id")? {
+            client = client.client_id(id);
+        }
+        if let Some(secret) = self.secret("client_secret")? {
+            client = client.client_secret(secret);
+        }
+        Ok(client)
+    }
+
+    /// The token that `revoke` is to end, where one is named.
+    pub(crate) fn access_token(&mut self) -> Result<Option<AccessToken>, Error> {
+        Ok(match self.secret("access_token")? {
+            Some(source) => Some(AccessToken::bearer(&*source.expose()?)?),
+            None => None,
+        })
+    }
+
+    fn needed(&mut self, grant: &str, secret: &str) -> Result<SecretSource, Error> {
+        let option = format!("--{}-file", secret.replace('_', "-"));
+        self.secret(secret)?.ok_or_else(|| missing(grant, &format!("a {}", secret.replace('_', " ")), &option))
+    }
+
+    /// The secret of this name, by file or environment variable.
+    fn secret(&mut self, name: &str) -> Result<Option<SecretSource>, Error> {
+        let file = take_text(&mut self.members, &format!("{name}_file"))?;
+        let variable = take_text(&mut self.members, &format!("{name}_env"))?;
+        match (file, variable) {
+            (None, None) => Ok(None),
+            (Some(file), None) => self.secret_from(&format!("{name}_file"), &file).map(Some),
+            (None, Some(variable)) => Ok(Some(SecretSource::environment(variable))),
+            (Some(_), Some(_)) => Err(config(format!("`{name}_file` and `{name}_env` are both given"))),
+        }
+    }
+
+    /// A secret from a file, or from standard input for `-`.
+    fn secret_from(&mut self, name: &str, file: &str) -> Result<SecretSource, Error> {
+        if file == "-" {
+            if let Some(other) = self.stdin_for.replace(name.to_owned()) {
+                return Err(config(format!("`{other}` and `{name}` both read standard input, which holds one secret")));
+            }
+            // Not by std's buffer, which keeps what it read.
+            let stdin = std::io::stdin().as_fd().try_clone_to_owned().map(File::from);
+            let stdin = stdin.map_err(|_| config("standard input: it cannot be read"))?;
+            return Ok(Secret::read_from(stdin, "standard input")?.into());
+        }
+        Ok(SecretSource::file(locate(file)))
+    }
+
+    fn take_pairs(&mut self, name: &str) -> Result<Vec<(String, String)>, Error> {
+        let fail = || wrong(name, "an object of names with files");
+        let mut pairs = Vec::new();
+        match self.members.remove(name) {
+            None => {}
+            Some(Value::Object(object)) => {
+                for (key, value) in object {
+                    match value {
+                        Value::String(file) => pairs.push((key, file)),
+                        Value::Array(files) => {
+                            for file in &files {
+                                let Value::String(file) = file else { return Err(fail()) };
+                                pairs.push((key.clone(), file.clone()));
+                            }
+                        }
+                        _ => return Err(fail()),
+                    }
+                }
+            }
+            Some(_) => return Err(fail()),
+        }
+        Ok(pairs)
+    }
+}
+
+/// Puts the options over a profile's members. What an option says anew, the profile no longer says in another way.
+fn override_by(members: &mut Object, options: &Object) {
+    for name in options.keys() {
+        for secret in SECRETS {
+            if name.strip_prefix(secret).is_some_and(|rest| rest == "_file" || rest == "_env") {
+                members.remove(&format!("{secret}_file"));
+                members.remove(&format!("{secret}_env"));
+            }
+        }
+        if name == "environment" && !options.contains_key("url") {
+            members.remove("url");
+        }
+    }
+    for (name, value) in options {
+        match (members.get_mut(name), value) {
+            // Parameters and headers are overridden one by one.
+            (Some(Value::Object(present)), Value::Object(given)) => {
+                present.extend(given.iter().map(|(name, value)| (name.clone(), value.clone())));
+            }
+            _ => {
+                members.insert(name.clone(), value.clone());
+            }
+        }
+    }
+}
+
+fn read_profile(name: &Path) -> Result<Object, Error> {
+    let file = find_profile(name)?;
+    let shown = file.display();
+    let text = std::fs::read_to_string(&file)
+        .map_err(|error| config(format!("profile {shown}: {}", error.kind())).with_source(error))?;
+    match json::from_str(&text) {
+        Ok(Value::Object(members)) => Ok(members),
+        // miniserde does not say where the mistake is; the library's own reader does.
+        _ => Err(match Endpoint::from_json(&text) {
+            Err(error) => config(format!("profile {shown}: {error}")),
+            Ok(_) => config(format!("profile {shown}: this is not a JSON object")),
+        }),
+    }
+}
+
+/// A path if it has a slash, else a name in the user's or the system's directory of profiles.
+fn find_profile(name: &Path) -> Result<PathBuf, Error> {
+    if name.as_os_str().as_encoded_bytes().contains(&b'/') {
+        return Ok(name.to_owned());
+    }
+    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let own = variable("XDG_CONFIG_HOME").or_else(|| Some(variable("HOME")?.join(".config")));
+    let mut file = name.to_owned().into_os_string();
+    file.push(".json");
+    let places = own.into_iter().chain([PathBuf::from("/etc")]).map(|place| place.join("keyfob").join(&file));
+    let places: Vec<PathBuf> = places.collect();
+    places.iter().find(|place| place.exists()).cloned().ok_or_else(|| {
+        let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
+        config(format!("profile {}: there is none", name.display()))
+            .with_hint(format!("looked for {}; a file elsewhere is named with a slash", places.join(" and ")))
+    })
+}
+
+/// Where a secret's file is: a bare name is one of systemd's credentials, where there are any of that name.
+fn locate(file: &str) -> PathBuf {
+    if !file.contains('/') {
+        if let Some(directory) = std::env::var_os("CREDENTIALS_DIRECTORY") {
+            let credential = Path::new(&directory).join(file);
+            if credential.exists() {
+                return credential;
+            }
+        }
+    }
+    file.into()
+}
+
+#[cfg(feature = "tls")]
+fn trust(transport: UreqTransport, file: &Path) -> Result<UreqTransport, Error> {
+    let fail = |why: &dyn std::fmt::Display| config(format!("--ca-file {}: {why}", file.display()));
+    let pem = std::fs::read(file).map_err(|error| fail(&error.kind()).with_source(error))?;
+    transport.roots_pem(&pem).map_err(|error| fail(&error).with_hint(error.hint().unwrap_or_default()))
+}
+
+#[cfg(not(feature = "tls"))]
+fn trust(_: UreqTransport, _: &Path) -> Result<UreqTransport, Error> {
+    Err(config("--ca-file: this build has no TLS"))
+}
+
+/// A day: nobody waits longer for a token, and no clock overflows with it.
+const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn check_timeout(timeout: Duration) -> Result<Duration, Error> {
+    match timeout {
+        Duration::ZERO => Err(config("`timeout`: nothing can be fetched in no time")),
+        timeout => Ok(timeout.min(MAX_TIMEOUT)),
+    }
+}
+
+fn take_text(members: &mut Object, name: &str) -> Result<Option<String>, Error> {
+    match members.remove(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(wrong(name, "a string")),
+    }
+}
+
+fn take_flag(members: &mut Object, name: &str) -> Result<bool, Error> {
+    match members.remove(name) {
+        None => Ok(false),
+        Some(Value::Bool(flag)) => Ok(flag),
+        Some(_) => Err(wrong(name, "true or false")),
+    }
+}
+
+fn take_seconds(members: &mut Object, name: &str) -> Result<Option<Duration>, Error> {
+    match members.remove(name) {
+        None => Ok(None),
+        Some(Value::Number(Number::U64(seconds))) => Ok(Some(Duration::from_secs(seconds))),
+        Some(_) => Err(wrong(name, "a whole number of seconds")),
+    }
+}
+
+fn missing(grant: &str, what: &str, option: &str) -> Error {
+    config(format!("the grant `{grant}` needs {what}")).with_hint(format!("give it by {option}"))
+}
+
+fn wrong(name: &str, expected: &str) -> Error {
+    config(format!("`{name}`: this must be {expected}"))
+}
+
+fn config(message: impl AsRef<str>) -> Error {
+    Error::new(ErrorKind::Config, message)
+}
