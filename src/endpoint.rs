@@ -415,6 +415,12 @@ impl Endpoint {
         self.url.authority()
     }
 
+    /// Whether the description knows a way to end a token.
+    #[must_use]
+    pub fn can_revoke(&self) -> bool {
+        self.revocation.is_some()
+    }
+
     pub(crate) fn set_grant_type(&mut self, grant_type: &str) {
         self.grant_type = Some(grant_type.to_owned());
     }

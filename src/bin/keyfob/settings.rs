@@ -72,9 +72,9 @@ impl Settings {
         };
         override_by(&mut members, &arguments.options);
         for name in members.keys() {
-            let is_secret = SECRETS.iter().any(|secret| {
-                name.strip_prefix(secret).is_some_and(|rest| rest == "_file" || rest == "_env")
-            });
+            let is_secret = SECRETS
+                .iter()
+                .any(|secret| name.strip_prefix(secret).is_some_and(|rest| rest == "_file" || rest == "_env"));
             if !is_secret && !DESCRIPTION.contains(&name.as_str()) && !OTHERS.contains(&name.as_str()) {
                 let error = config(format!("profile: `{name}` is not a member of it"));
                 return Err(match SECRETS.contains(&name.as_str()) {
@@ -122,7 +122,9 @@ impl Settings {
             "refresh_token" => Grant::refresh_token(self.needed(&name, "refresh_token")?),
             urn if urn.contains(':') => Grant::extension(urn),
             _ => {
-                return Err(config("`grant`: this must be one of client_credentials, password, bearer_session, refresh_token or a URN"));
+                return Err(config(
+                    "`grant`: this must be one of client_credentials, password, bearer_session, refresh_token or a URN",
+                ));
             }
         };
         match self.members.remove("scope") {
@@ -130,7 +132,9 @@ impl Settings {
             Some(Value::String(scope)) => grant = grant.scope(scope),
             Some(Value::Array(scopes)) => {
                 for scope in &scopes {
-                    let Value::String(scope) = scope else { return Err(wrong("scope", "a string or an array of them")) };
+                    let Value::String(scope) = scope else {
+                        return Err(wrong("scope", "a string or an array of them"));
+                    };
                     grant = grant.scope(scope);
                 }
             }
