@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use core::fmt::{self, Write};
 use core::time::Duration;
+use zeroize::Zeroize;
 
 /// Who must act: the table in the README has each kind with its exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -136,7 +137,9 @@ impl Error {
     pub(crate) fn without(mut self, secret: &str) -> Self {
         let cut = |text: &mut String| {
             if !secret.is_empty() && text.contains(secret) {
-                *text = text.replace(secret, REDACTED);
+                let clean = text.replace(secret, REDACTED);
+                text.zeroize();
+                *text = clean;
             }
         };
         if let Some(oauth) = &mut self.0.oauth {

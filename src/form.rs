@@ -16,11 +16,12 @@ pub(crate) fn scan<const N: usize>(bytes: &mut [u8], names: &[&str; N]) -> Resul
         let end = bytes[start..].iter().position(|byte| *byte == b'&').map_or(bytes.len(), |length| start + length);
         let equals = bytes[start..end].iter().position(|byte| *byte == b'=').map_or(end, |length| start + length);
         let name = decode(bytes, start..equals)?;
+        let value = decode(bytes, end.min(equals + 1)..end)?;
         if let Some(index) = names.iter().position(|wanted| wanted.as_bytes() == &bytes[name.clone()]) {
             if members[index].is_some() {
                 return Err(Fault { reason: "a member stands there twice", offset: start });
             }
-            members[index] = Some(decode(bytes, end.min(equals + 1)..end)?);
+            members[index] = Some(value);
         }
         start = end + 1;
     }

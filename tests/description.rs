@@ -1,0 +1,257 @@
+//! Endpoints described by JSON: what is read, and how mistakes are named.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use core::time::Duration;
+use keyfob::{AccessToken, ClientCredentials, Endpoint, ErrorKind, Grant, Lifetime, Request, Response};
+
+fn request(description: &str, grant: &Grant) -> Request {
+    let credentials = ClientCredentials { client_id: Some("id".into()), client_secret: Some("secret".into()) };
+    Request::token(&Endpoint::from_json(description).unwrap(), &credentials, grant).unwrap()
+}
+
+fn body(request: &Request) -> &str {
+    std::str::from_utf8(request.body().unwrap_or_default()).unwrap()
+}
+
+#[test]
+fn mistakes_are_named_with_their_place() {
+    for (description, message) in [
+        ("", "description: not a JSON object, at line 1, column 1"),
+        ("[]", "description: not a JSON object, at line 1, column 1"),
+        (
+            "{\n  \"url\": \"https://as.example\"\n  \"params\": \"json\"\n}",
+            "description: a comma or a closing bracket is missing, at line 3, column 3",
+        ),
+        (
+            "{\"url\": \"https://as.example\",\n}",
+            "description: a comma without a member behind it, at line 1, column 29",
+        ),
+        ("{\"é\": 1,, \"url\": 2}", "description: a member name in quotes is missing, at line 1, column 9"),
+        ("{\"url\": \"https://as.example\"", "description: the JSON text is cut off, at line 1, column 29"),
+        ("{\"url\": \"\\ud800\"}", "description: a string in it holds half of a surrogate pair"),
+        ("{}", "there is no token endpoint"),
+        (r#"{"url": 1}"#, "`url`: this must be a string"),
+        (r#"{"url": "as.example"}"#, "url: it must start with https:// or http://"),
+        (r#"{"url": "https://as.example", "parms": "json"}"#, "`parms` is not a member of an endpoint description"),
+        (
+            r#"{"url": "https://as.example", "client_secret": "x"}"#,
+            "`client_secret` is not a member of an endpoint description",
+        ),
+        (
+            r#"{"url": "https://as.example", "dialect": "soap"}"#,
+            "`dialect`: \"soap\" is none of bearer-session, form-credentials, json-credentials, user-credentials",
+        ),
+        (r#"{"url": "https://as.example", "params": "xml"}"#, "`params`: \"xml\" is none of form, json, query"),
+        (r#"{"url": "https://as.example", "params": true}"#, "`params`: this must be a string"),
+        (
+            r#"{"url": "https://as.example", "auth": "basic"}"#,
+            "`auth`: \"basic\" is none of client_secret_basic, client_secret_post, none",
+        ),
+        (r#"{"url": "https://as.example", "method": "PUT"}"#, "`method`: \"PUT\" is none of POST, GET"),
+        (
+            r#"{"url": "https://as.example", "method": "GET", "params": "form"}"#,
+            "`params`: with GET they can only go into the query",
+        ),
+        (
+            r#"{"url": "https://as.example", "method": "GET", "params": "json"}"#,
+            "`params`: with GET they can only go into the query",
+        ),
+        (r#"{"url": "https://as.example", "basic_raw": "yes"}"#, "`basic_raw`: this must be true or false"),
+        (
+            r#"{"url": "https://as.example", "param": ["a"]}"#,
+            "`param`: this must be an object of names with their text, or an array of texts",
+        ),
+        (
+            r#"{"url": "https://as.example", "param": {"a": 1}}"#,
+            "`param`: this must be an object of names with their text, or an array of texts",
+        ),
+        (r#"{"url": "https://as.example", "keep": "a"}"#, "`keep`: this must be an array of paths"),
+        (
+            r#"{"url": "https://as.example", "keep": ["a..b"]}"#,
+            "field: \"a..b\" is not a path: names joined by dots, at most 8",
+        ),
+        (r#"{"url": "https://as.example", "field": 1}"#, "`field`: this must be a string"),
+        (
+            r#"{"url": "https://as.example", "field": {"token": "a"}}"#,
+            "`field`: \"token\" is none of access_token, token_type, expires_in, refresh_token, scope",
+        ),
+        (
+            r#"{"url": "https://as.example", "lifetime": 0}"#,
+            "`lifetime`: this must be a whole number of seconds, at least 1",
+        ),
+        (
+            r#"{"url": "https://as.example", "lifetime": -1}"#,
+            "`lifetime`: this must be a whole number of seconds, at least 1",
+        ),
+        (
+            r#"{"url": "https://as.example", "lifetime": "1h"}"#,
+            "`lifetime`: this must be a whole number of seconds, at least 1",
+        ),
+        (
+            r#"{"url": "https://as.example", "lifetime": {"zero": "never"}}"#,
+            "`lifetime.zero`: \"never\" is none of once, unknown, a number of seconds",
+        ),
+        (
+            r#"{"url": "https://as.example", "lifetime": {"unit": "hours"}}"#,
+            "`lifetime.unit`: \"hours\" is none of seconds, milliseconds, minutes",
+        ),
+        (
+            r#"{"url": "https://as.example", "lifetime": {"default": 1}}"#,
+            "`lifetime`: \"default\" is none of absent, zero, unit, maximum",
+        ),
+        (r#"{"url": "https://as.example", "revoke": "post"}"#, "`revoke`: \"post\" is none of delete"),
+        (
+            r#"{"environments": {"eu": "https://eu.example", "us": "https://us.example"}}"#,
+            "`environment`: none is chosen of eu, us",
+        ),
+        (
+            r#"{"environments": {"eu": "https://eu.example"}, "environment": "asia"}"#,
+            "`environment`: \"asia\" is none of eu",
+        ),
+        (
+            r#"{"environments": ["eu"], "environment": "eu"}"#,
+            "`environments`: this must be an object of names with their URLs",
+        ),
+    ] {
+        let error = Endpoint::from_json(description).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{description}");
+        assert_eq!(error.to_string(), message, "{description}");
+    }
+}
+
+#[test]
+fn an_environment_is_named_once_and_the_path_stays() {
+    for (base, environment, url) in [
+        ("https://eu.example", "eu", "https://eu.example/api/token"),
+        ("https://eu.example/", "eu", "https://eu.example/api/token"),
+        ("https://eu.example/tenant/", "eu", "https://eu.example/tenant/api/token"),
+        ("https://eu.example", "us", "https://us.example/api/token"),
+    ] {
+        let description = format!(
+            r#"{{"environments": {{"eu": "{base}", "us": "https://us.example"}}, "environment": "{environment}", "path": "/api/token"}}"#
+        );
+        assert_eq!(request(&description, &Grant::client_credentials()).url(), url);
+    }
+    // A URL that is given whole wins.
+    let description =
+        r#"{"url": "https://own.example/t", "environments": {"eu": "https://eu.example"}, "environment": "eu"}"#;
+    assert_eq!(request(description, &Grant::client_credentials()).url(), "https://own.example/t");
+}
+
+#[test]
+fn a_dialect_is_a_preset_that_each_member_overrides() {
+    let cc = Grant::client_credentials;
+    for (description, grant, method, url, expected) in [
+        (
+            r#"{"dialect": "json-credentials", "url": "https://a.example/t"}"#,
+            cc(),
+            "POST",
+            "https://a.example/t",
+            r#"{"grant_type":"client_credentials","client_id":"id","client_secret":"secret"}"#,
+        ),
+        (
+            r#"{"dialect": "json-credentials", "url": "https://a.example/t", "method": "GET"}"#,
+            cc(),
+            "GET",
+            "https://a.example/t?grant_type=client_credentials&client_id=id&client_secret=secret",
+            "",
+        ),
+        (
+            r#"{"dialect": "json-credentials", "url": "https://a.example/t", "method": "POST"}"#,
+            cc(),
+            "POST",
+            "https://a.example/t",
+            r#"{"grant_type":"client_credentials","client_id":"id","client_secret":"secret"}"#,
+        ),
+        (
+            r#"{"dialect": "json-credentials", "url": "https://a.example/t", "params": "form"}"#,
+            cc(),
+            "POST",
+            "https://a.example/t",
+            "grant_type=client_credentials",
+        ),
+        (
+            r#"{"dialect": "form-credentials", "url": "https://a.example/t"}"#,
+            cc().scope("s"),
+            "POST",
+            "https://a.example/t",
+            "grant_type=client_credentials&client_id=id&client_secret=secret&scope=s",
+        ),
+        (
+            r#"{"dialect": "form-credentials", "url": "https://a.example/t", "scope_required": false, "auth": "client_secret_basic"}"#,
+            cc(),
+            "POST",
+            "https://a.example/t",
+            "grant_type=client_credentials",
+        ),
+        (
+            r#"{"url": "https://a.example/t?a=b", "params": "query", "param": {"resource": ["x", "y"], "n": ""}}"#,
+            cc(),
+            "POST",
+            "https://a.example/t?a=b&grant_type=client_credentials&client_id=id&client_secret=secret&n=&resource=x&resource=y",
+            "",
+        ),
+        (
+            r#"{"url": "https://a.example/t?", "params": "query", "omit_grant_type": true, "auth": "client_secret_basic", "param": {"a": "b c"}}"#,
+            cc(),
+            "POST",
+            "https://a.example/t?a=b%20c",
+            "",
+        ),
+    ] {
+        let request = request(description, &grant);
+        assert_eq!(
+            (request.method().as_str(), request.url(), body(&request)),
+            (method, url, expected),
+            "{description}"
+        );
+    }
+}
+
+#[test]
+fn the_grants_that_dialects_name() {
+    for (dialect, grant) in [
+        ("json-credentials", None),
+        ("form-credentials", None),
+        ("bearer-session", Some("bearer_session")),
+        ("user-credentials", Some("password")),
+    ] {
+        assert_eq!(Endpoint::dialect(dialect, "https://a.example/t").unwrap().grant_type(), grant);
+    }
+    let endpoint = Endpoint::from_json(r#"{"url": "https://a.example/t", "grant": "bearer_session"}"#).unwrap();
+    let credentials = ClientCredentials::default();
+    let request = Request::token(&endpoint, &credentials, &Grant::bearer_session("t")).unwrap();
+    assert_eq!((request.method().as_str(), request.url(), request.body()), ("GET", "https://a.example/t", None));
+}
+
+#[test]
+fn fields_and_lifetimes_are_data() {
+    let answer = r#"{"accessToken":"t","data":{"ttl":"60000"},"kind":"DPoP","expires_in":5}"#;
+    let description = r#"{"url": "https://a.example/t",
+        "field": {"access_token": "accessToken", "expires_in": "data.ttl", "token_type": "kind"},
+        "lifetime": {"unit": "milliseconds", "absent": 7, "zero": "unknown", "maximum": 30}}"#;
+    let read = |description: &str, answer: &str| {
+        let endpoint = Endpoint::from_json(description).unwrap();
+        AccessToken::read(&endpoint, Response::new(200, answer), Duration::ZERO, Duration::ZERO).unwrap()
+    };
+    let token = read(description, answer);
+    assert_eq!((token.expose(), token.token_type()), ("t", Some("DPoP")));
+    assert_eq!(token.lifetime(), Lifetime::Until(Duration::from_secs(30)));
+    let until = |seconds| Lifetime::Until(Duration::from_secs(seconds));
+    for (lifetime, expires_in, expected) in [
+        ("3600", "null", until(3600)),
+        ("3600", "0", until(3600)),
+        ("3600", "60", until(60)),
+        (r#"{"absent": 60}"#, "null", until(60)),
+        (r#"{"absent": 60}"#, "0", Lifetime::Once),
+        (r#"{"zero": 60}"#, "-1", until(60)),
+        (r#"{"zero": "once"}"#, "0", Lifetime::Once),
+        (r#"{"zero": "unknown"}"#, "0", Lifetime::Unknown),
+        (r#"{"unit": "minutes"}"#, "2", until(120)),
+    ] {
+        let description = format!(r#"{{"url": "https://a.example/t", "lifetime": {lifetime}}}"#);
+        let answer = format!(r#"{{"access_token":"t","expires_in":{expires_in}}}"#);
+        assert_eq!(read(&description, &answer).lifetime(), expected, "{lifetime} {expires_in}");
+    }
+}
