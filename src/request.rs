@@ -95,6 +95,9 @@ impl Request {
                     .with_hint("use client_secret_post, or leave the client secret out"));
                 }
                 let token = token.expose()?;
+                if !token.bytes().all(|byte| matches!(byte, 0x21..=0x7E)) {
+                    return Err(Error::config("the session token holds a character that is not visible ASCII"));
+                }
                 secrets.push(Secret::from(&*token));
                 // In lower case, as its service documents it; RFC 9110 section 11.1 makes no difference.
                 authorization = Some(encode::exact(|out| write!(out, "bearer {}", &*token)));
