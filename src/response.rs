@@ -1,30 +1,6 @@
 //! The token response (RFC 6749 sections 5.1 and 5.2), read in place and tolerantly.
 //!
-//! # Tolerances
-//!
-//! Each has the server that needs it. Anything that is not on this list is refused.
-//!
-//! | # | tolerated | seen at |
-//! |---|---|---|
-//! | 1 | one trailing comma in an object or array | form-credentials (dialect C), Salesforce's documentation |
-//! | 2 | `expires_in` as a string, with spaces around it | dialects A and C, Entra ID v1, Apigee, NetDocuments |
-//! | 3 | `expires_in` with a fraction or an exponent: rounded down | Reddit, CARTO, Nuxeo |
-//! | 4 | an `expires_in` that is `null`, empty or no number: the lifetime is unknown | GitHub, Casdoor |
-//! | 5 | an absurdly long `expires_in`: cut to [`LifetimeRules::maximum`](crate::LifetimeRules) | Chatwork (an epoch in milliseconds) |
-//! | 6 | a byte-order mark; white space around the object | IIS; WordPress |
-//! | 7 | any 2xx status | Ostrom, Supabase (201) |
-//! | 8 | any content type, or none, for a JSON object | WeChat, Weibo, Kanidm (`text/plain`) |
-//! | 9 | a form-encoded answer that says so and was framed | GitHub, Stack Exchange, QQ |
-//! | 10 | `token_type` in any case, absent, `null` or empty | dialects B and D, VK, Weibo, LinkedIn |
-//! | 11 | `BearerToken` and `Application Access Token` for `Bearer` | Apigee; eBay |
-//! | 12 | any visible ASCII in a token, beyond RFC 6750's b64token | Salesforce, Marketo, TikTok |
-//! | 13 | `null`, empty or ill-formed `refresh_token` and `scope`: absent | Mailchimp, Casdoor |
-//! | 14 | `scope` as an array | Twitch |
-//! | 15 | unknown members of any shape, to a depth of 128; bytes that are not UTF-8 in them | dialect B, Stripe; old Latin-1 servers |
-//! | 16 | an `error` that is `null` or empty beside a token | an ASP.NET service |
-//! | 17 | an OAuth error under status 200, or any other | GitHub, Naver, Slack |
-//! | 18 | an `error` that is a number | Reddit |
-//! | 19 | members named or nested differently, lifetimes in another unit: as data, see [`Members`] | Withings, plentymarkets, Adobe |
+//! What is tolerated, and for which server, is one list in the README; anything that is not on it is refused.
 
 use crate::endpoint::Members;
 use crate::form;

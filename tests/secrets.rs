@@ -48,7 +48,12 @@ fn the_search_finds_every_form() {
     let base64 = |text: &str| {
         let client = Client::with_parts(
             Endpoint::from_json(r#"{"url":"https://as.example","basic_raw":true}"#).unwrap(),
-            |request: &Request| Err(Error::new(ErrorKind::Internal, request.headers().find(|(name, _)| *name == "Authorization").unwrap().1)),
+            |request: &Request| {
+                Err(Error::new(
+                    ErrorKind::Internal,
+                    request.headers().find(|(name, _)| *name == "Authorization").unwrap().1,
+                ))
+            },
             || Duration::ZERO,
         );
         client

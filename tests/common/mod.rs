@@ -1,6 +1,6 @@
 //! A server on loopback that answers just what a test says, byte for byte, and remembers what it was sent.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
