@@ -36,7 +36,7 @@ struct Header {
 }
 
 /// Sent with every request, unless the user says otherwise.
-const USER_AGENT: &str = concat!("keyfob/", env!("CARGO_PKG_VERSION"));
+pub(crate) const USER_AGENT: &str = concat!("keyfob/", env!("CARGO_PKG_VERSION"));
 
 impl Request {
     /// The request for a token: `grant`, asked by the client with `credentials`. Secrets are read now.

@@ -303,14 +303,15 @@ fn redirect(status: u16, headers: &ResponseHeaders) -> Error {
         format!("the server redirects (status {status}), and credentials are not sent after it"),
     )
     .with_status(status);
-    match &headers.location {
+    match headers.location.as_ref().filter(|location| !location.is_empty()) {
         // Neither user information nor the query: both may hold a secret.
         Some(location) => {
             let place = location.split(['?', '#']).next().unwrap_or_default();
-            let place = match place.split_once("://") {
+            // A URL without a scheme (`//host/path`) has an authority too.
+            let place = match place.split_once("//").filter(|(before, _)| before.is_empty() || before.ends_with(':')) {
                 Some((scheme, rest)) => {
                     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-                    format!("{scheme}://{}{path}", authority.rsplit('@').next().unwrap_or_default())
+                    format!("{scheme}//{}{path}", authority.rsplit('@').next().unwrap_or_default())
                 }
                 None => place.to_string(),
             };

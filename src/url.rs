@@ -40,7 +40,8 @@ impl Url {
         if rest.contains('#') {
             return Err(fail("a token endpoint has no fragment (#…)"));
         }
-        if authority.contains(['\\', '"', '<', '>', '^', '`', '{', '|', '}', '%']) || text[path..].contains('\\') {
+        // RFC 3986 appendix A has none of these anywhere, and in a host no percent sign.
+        if text.contains(['\\', '"', '<', '>', '^', '`', '{', '|', '}']) || authority.contains('%') {
             return Err(fail("it holds a character that is not allowed there"));
         }
         let host_end = match authority.strip_prefix('[') {

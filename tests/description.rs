@@ -169,7 +169,7 @@ fn a_dialect_is_a_preset_that_each_member_overrides() {
             cc(),
             "POST",
             "https://a.example/t",
-            "grant_type=client_credentials",
+            "grant_type=client_credentials&client_id=id&client_secret=secret",
         ),
         (
             r#"{"dialect": "form-credentials", "url": "https://a.example/t"}"#,

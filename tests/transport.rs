@@ -105,6 +105,8 @@ fn a_status_is_an_answer_and_says_who_must_act() {
         (403, HTML, ErrorKind::Refused, "the server refused (status 403) and did not say why"),
         (403, r#"{"error":"x"}"#, ErrorKind::Refused, "the server refused (status 403): x"),
         (404, HTML, ErrorKind::Unusable, "the server answered with status 404"),
+        (101, "", ErrorKind::Unusable, "the server answered with status 101"),
+        (999, TOKEN, ErrorKind::Unusable, "the server answered with status 999"),
         (404, INVALID_CLIENT, ErrorKind::Refused, "the server refused (status 404): invalid_client (Unknown client)"),
         (405, HTML, ErrorKind::Unusable, "the server answered with status 405"),
         (407, HTML, ErrorKind::Unusable, "the server answered with status 407"),
@@ -125,7 +127,7 @@ fn a_status_is_an_answer_and_says_who_must_act() {
     ] {
         let (result, _) = fetch_answer(answer(status, &[], body));
         let error = assert_error(result, kind, message);
-        assert_eq!(error.status(), if message.contains("no token") { error.status() } else { Some(status) });
+        assert_eq!(error.status(), Some(status), "{message}");
         assert_eq!(error.is_retryable(), kind == ErrorKind::Wait, "{message}");
     }
 }
@@ -168,6 +170,7 @@ fn a_redirect_is_never_followed_and_its_target_is_named_without_secrets() {
     let named = |place: String| Some(format!("it names {place}; if that is the token endpoint, use its URL"));
     let cases = [
         (None, None),
+        (Some(String::new()), None),
         (Some(format!("http://{other}/token")), named(format!("http://{other}/token"))),
         (
             Some(format!("http://user:pa55@{other}/token?client_secret=hunter2&x=s3ntinel#s3ntinel")),
@@ -182,7 +185,8 @@ fn a_redirect_is_never_followed_and_its_target_is_named_without_secrets() {
         for (location, hint) in &cases {
             let headers: Vec<String> = location.iter().map(|location| format!("location: {location}")).collect();
             let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
-            let server = Server::answering(answer(status, &headers, TOKEN));
+            let body = if location.is_some() { "" } else { TOKEN };
+            let server = Server::answering(answer(status, &headers, body));
             let message = format!("the server redirects (status {status}), and credentials are not sent after it");
             let error = assert_error(fetch(&server.url("/token")), ErrorKind::Unusable, &message);
             assert_eq!(error.hint(), hint.as_deref(), "{status} {location:?}");
@@ -276,6 +280,9 @@ fn an_answer_that_ends_too_early_leaves_the_outcome_unknown() {
 
 #[test]
 fn what_is_not_http_is_unusable() {
+    let many_headers = format!("HTTP/1.1 200 OK\r\n{}\r\n{TOKEN}", "x: y\r\n".repeat(200));
+    let long_chunk_line =
+        format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2;x={}\r\n{{}}\r\n", "y".repeat(20_000));
     for (what, bytes) in [
         ("another protocol", &b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n\r\n"[..]),
         ("another protocol that asks first", b"220 mail.example ESMTP ready\r\n250 OK\r\n\r\n"),
@@ -287,6 +294,10 @@ fn what_is_not_http_is_unusable() {
             b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
         ),
         ("a length that is no number", b"HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\n{}"),
+        ("two lengths", b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{} "),
+        ("a status of two digits", b"HTTP/1.1 20 OK\r\n\r\n{}"),
+        ("more headers than anybody sends", many_headers.as_bytes()),
+        ("a chunk's size in a line without end", long_chunk_line.as_bytes()),
         ("a header without a colon", b"HTTP/1.1 200 OK\r\nwhat is this\r\n\r\n{}"),
     ] {
         let (result, host) = fetch_answer(bytes);
@@ -303,11 +314,16 @@ fn a_form_is_accepted_only_where_its_end_is_certain() {
     let form = ["content-type: application/x-www-form-urlencoded; charset=utf-8"];
     assert_token(fetch_answer(answer(200, &form, FORM)).0, "t0ken");
     assert_token(fetch_answer(chunked(&form, FORM, 7)).0, "t0ken");
-    assert_error(
-        fetch_answer(until_close(&form, FORM)).0,
-        ErrorKind::Unusable,
-        "the answer is no token response: a form whose length is not known may be cut off",
-    );
+    let until_close_in_another_coding = until_close(&[form[0], "transfer-encoding: identity"], FORM);
+    let mut http_1_0 = chunked(&form, FORM, 100);
+    http_1_0[..8].copy_from_slice(b"HTTP/1.0");
+    for bytes in [until_close(&form, FORM), until_close_in_another_coding, http_1_0] {
+        assert_error(
+            fetch_answer(bytes).0,
+            ErrorKind::Unusable,
+            "the answer is no token response: a form whose length is not known may be cut off",
+        );
+    }
 }
 
 #[test]
@@ -364,6 +380,19 @@ fn a_stalled_answer_ends_within_the_timeout_and_is_asked_for_again_only_where_th
 
 fn until_close_text(body: &str) -> String {
     String::from_utf8(until_close(&[], body)).unwrap()
+}
+
+#[test]
+fn a_timeout_may_be_as_short_or_as_long_as_can_be() {
+    let server = Server::answering(json(200, TOKEN));
+    let fetch = |timeout| {
+        let endpoint = Endpoint::new(server.url("/token")).unwrap();
+        client(endpoint, transport().timeout(timeout)).fetch(&Grant::client_credentials())
+    };
+    let message = format!("no connection to {} within 0 s", server.address());
+    assert_error(fetch(Duration::ZERO), ErrorKind::Unreachable, &message);
+    assert_eq!(server.requests(), []);
+    assert_token(fetch(Duration::MAX), "t0ken");
 }
 
 #[test]
@@ -485,6 +514,41 @@ fn a_post_without_a_body_says_that_its_length_is_0() {
     assert_eq!(request.header("content-length"), Some("0"));
     assert_eq!(request.header("content-type"), None);
     assert_eq!(request.body, b"");
+}
+
+#[test]
+fn a_url_is_asked_as_it_was_given() {
+    for (given, asked) in [
+        ("", "/"),
+        ("?tenant=7", "/?tenant=7"),
+        ("/a//b/../c;d=e", "/a//b/../c;d=e"),
+        ("/%7Ea%2f?x=%41+b?c", "/%7Ea%2f?x=%41+b?c"),
+    ] {
+        let server = Server::answering(json(200, TOKEN));
+        assert_token(fetch(&server.url(given)), "t0ken");
+        assert_eq!(server.request().target, asked);
+    }
+}
+
+#[test]
+fn a_url_that_grows_too_long_by_its_parameters_is_refused_before_anything_is_sent() {
+    let server = Server::answering(json(200, TOKEN));
+    let endpoint = Endpoint::new(server.url("/token")).unwrap().parameters(Parameters::Query);
+    let client = Client::with_parts(endpoint, transport(), BootClock).client_id("id");
+    let result = client.client_secret("s".repeat(65_536).as_str()).fetch(&Grant::client_credentials());
+    let message = "url: the HTTP client does not take it; is it longer than 64 KiB?";
+    assert_error(result, ErrorKind::Config, message);
+    assert_eq!(server.requests(), []);
+}
+
+#[test]
+fn an_ipv6_address_needs_no_name_look_up() {
+    // Nobody listens there; where there is no IPv6 at all, that is as good as refused.
+    let guard = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = format!("[::1]:{}", guard.local_addr().unwrap().port());
+    let error = fetch(&format!("http://{host}/token")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unreachable);
+    assert!(error.to_string().starts_with(&format!("no connection to {host}: ")), "{error}");
 }
 
 #[test]
@@ -665,10 +729,12 @@ fn a_proxy_is_asked_to_connect_and_sees_no_credentials_of_ours() {
 
 #[test]
 fn a_proxy_that_does_not_connect_leaves_the_server_unreachable() {
+    let many_headers = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(30));
     for (answer, message) in [
-        (&answer(407, &[], "")[..], "the proxy does not connect to as.invalid: proxy server responded 407/407"),
-        (&answer(502, &[], "")[..], "the proxy does not connect to as.invalid: proxy server responded 502/502"),
+        (&answer(407, &[], "")[..], "the proxy does not connect to as.invalid: proxy server responded 407"),
+        (&answer(502, &[], "")[..], "the proxy does not connect to as.invalid: proxy server responded 502"),
         (b"", "the proxy does not connect to as.invalid: proxy server did not respond"),
+        (many_headers.as_bytes(), "the proxy does not connect to as.invalid: its answer is not HTTP"),
         (b"SSH-2.0-OpenSSH_9.2p1\r\n\r\n", "the proxy does not connect to as.invalid: its answer is not HTTP"),
         (&[0x15, 3, 3, 0, 2, 2, 0x46], "the proxy does not connect to as.invalid: its answer is not HTTP"),
     ] {

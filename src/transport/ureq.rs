@@ -31,7 +31,7 @@ use zeroize::Zeroizing;
 
 /// Sends requests by ureq: HTTP/1.1, a new connection each time, nothing kept in between.
 ///
-/// Redirects are not followed, bodies end at 1 MiB and headers at 64 KiB. Proxies are taken from the environment:
+/// Redirects are not followed, bodies end at 1 MiB and headers at 16 KiB. Proxies are taken from the environment:
 /// `https_proxy` (or `HTTPS_PROXY`) for https, `http_proxy` for http, `all_proxy` (or `ALL_PROXY`) for both, `no_proxy`
 /// (or `NO_PROXY`) for the hosts that need none. For https the trusted roots are those of Mozilla, compiled in.
 ///
@@ -68,10 +68,10 @@ const MAX_FIRST_BUFFER: usize = 16 * 1024;
 const INPUT_BUFFER: usize = 16 * 1024;
 /// Holds the whole head of a usual request. A longer line gets a buffer for it: ureq cannot split one.
 const OUTPUT_BUFFER: usize = 4 * 1024;
-const MAX_HEAD: usize = 64 * 1024;
 /// getaddrinfo and its plugins, with much room.
 const RESOLVER_STACK: usize = 256 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(30);
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl Default for UreqTransport {
     fn default() -> Self {
@@ -96,7 +96,8 @@ impl UreqTransport {
     /// itself when the time is over; an address literal needs none.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        // ureq adds it to the present moment, and panics if that overflows.
+        self.timeout = timeout.min(LONGEST_TIMEOUT);
         self
     }
 
@@ -167,7 +168,6 @@ impl UreqTransport {
             .timeout_global(Some(self.timeout))
             .proxy(proxy)
             .max_idle_connections(0)
-            .max_response_header_size(MAX_HEAD)
             .input_buffer_size(INPUT_BUFFER)
             .output_buffer_size(output_buffer)
             // The request has its own.
@@ -191,7 +191,7 @@ impl UreqTransport {
         let unsendable = |name: &str| Error::config(format!("header {name}: it cannot be sent"));
         for (name, value) in request.headers() {
             let value = match &self.user_agent {
-                Some(own) if name == "User-Agent" && value.starts_with("keyfob/") => own,
+                Some(own) if name == "User-Agent" && value == crate::request::USER_AGENT => own,
                 _ => value,
             };
             let bytes = bytes::Bytes::from_owner(Wiped(Zeroizing::new(value.as_bytes().to_vec())));
@@ -253,6 +253,8 @@ struct Progress {
     sent_at: OnceLock<Duration>,
     /// The answer began with a TLS alert.
     answered_by_tls: AtomicBool,
+    /// The input buffer was full, and ureq could still make nothing of it.
+    overflowed: AtomicBool,
 }
 
 const RESOLVING: u8 = 1;
@@ -272,7 +274,12 @@ enum Failure {
 /// Reads the whole body, into buffers that are wiped as they are outgrown.
 fn read(answer: http::Response<ureq::Body>, progress: &Progress) -> Result<Response, Failure> {
     let (head, mut body) = answer.into_parts();
-    let is_chunked = head.headers.contains_key(http::header::TRANSFER_ENCODING);
+    // As ureq decides it: any other transfer coding, and any under HTTP/1.0, leaves the end to the connection's.
+    let is_chunked = head.version != http::Version::HTTP_10
+        && (head.headers.get_all(http::header::TRANSFER_ENCODING).iter())
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .any(|coding| coding.trim().eq_ignore_ascii_case("chunked"));
     let length = body.content_length();
     let first = length.map_or(MAX_FIRST_BUFFER, |length| length.min(MAX_FIRST_BUFFER as u64) as usize);
     // One byte more, to see the end.
@@ -323,13 +330,21 @@ impl UreqTransport {
             ureq::Error::Timeout(_) if progress.is_sent() => {
                 Error::new(ErrorKind::OutcomeUnknown, format!("no complete answer from {host} within {seconds} s"))
             }
-            ureq::Error::Timeout(_) if progress.stage.load(Ordering::Relaxed) < CONNECTING => {
+            ureq::Error::Timeout(_) if progress.stage.load(Ordering::Relaxed) == RESOLVING => {
                 Error::new(ErrorKind::Unreachable, format!("the name of {host} was not found within {seconds} s"))
                     .with_hint("the name servers do not answer: check the network")
             }
             ureq::Error::Timeout(_) => {
                 Error::new(ErrorKind::Unreachable, format!("no connection to {host} within {seconds} s"))
             }
+            ureq::Error::Io(_) if progress.overflowed.load(Ordering::Relaxed) => {
+                Error::new(ErrorKind::Unusable, "the answer's headers are larger than 16 KiB")
+            }
+            ureq::Error::BodyStalled if progress.overflowed.load(Ordering::Relaxed) => {
+                Error::new(ErrorKind::Unusable, format!("the answer of {host} is not HTTP"))
+            }
+            // The end of the connection within the line that tells a chunk's size.
+            ureq::Error::BodyStalled => explain_io(io::ErrorKind::UnexpectedEof.into(), host, progress),
             ureq::Error::Io(error) => explain_io(error, host, progress),
             #[cfg(feature = "tls")]
             ureq::Error::Rustls(error) => super::tls::explain(&error, host),
@@ -338,10 +353,9 @@ impl UreqTransport {
             }
             ureq::Error::HostNotFound => not_found(host),
             ureq::Error::ConnectProxyFailed(reason) => {
+                // ureq tells the status twice: `407/407`.
+                let reason = reason.split('/').next().unwrap_or_default();
                 Error::new(ErrorKind::Unreachable, format!("the proxy does not connect to {host}: {reason}"))
-            }
-            ureq::Error::LargeResponseHeader(..) => {
-                Error::new(ErrorKind::Unusable, "the answer's headers are larger than 64 KiB")
             }
             ureq::Error::Protocol(_) if progress.answered_by_tls.load(Ordering::Relaxed) => {
                 Error::new(ErrorKind::Untrusted, format!("{host} speaks TLS, and the URL says plain http"))
@@ -350,6 +364,11 @@ impl UreqTransport {
             ureq::Error::Protocol(_) if progress.is_sent() => {
                 Error::new(ErrorKind::Unusable, format!("the answer of {host} is not HTTP"))
             }
+            // Before the request went out only a proxy has answered.
+            ureq::Error::Protocol(_) => Error::new(
+                ErrorKind::Unreachable,
+                format!("the proxy does not connect to {host}: its answer is not HTTP"),
+            ),
             ureq::Error::Http(_) => Error::config("the request cannot be sent: a part of it is not allowed in HTTP"),
             _ => Error::new(ErrorKind::Internal, "the HTTP client failed"),
         }
@@ -466,6 +485,9 @@ impl<In: Connection> Connection for Watched<In> {
             // RFC 8446 section 5.1: a record of type alert (21), of any version 3.x.
             if self.connection.buffers().input().starts_with(&[21, 3]) {
                 progress.answered_by_tls.store(true, Ordering::Relaxed);
+            }
+            if !made_progress && self.connection.buffers().input().len() >= INPUT_BUFFER {
+                progress.overflowed.store(true, Ordering::Relaxed);
             }
         }
         Ok(made_progress)
