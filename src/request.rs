@@ -165,14 +165,17 @@ impl Request {
             check_header("Authorization", value.expose())?;
             headers.push(Header { name: "Authorization".to_owned(), value });
         }
+        let mut own = Vec::new();
         for field in &endpoint.headers {
             let value = user_header(field, &headers)?;
             if let FieldValue::Secret(_) = field.value {
                 secrets.push(Secret::from(value.expose()));
             }
-            headers.retain(|header| !header.name.eq_ignore_ascii_case(&field.name));
-            headers.push(Header { name: field.name.clone(), value });
+            own.push(Header { name: field.name.clone(), value });
         }
+        // The user's stand in for keyfob's of the same name, and may be several of one name.
+        headers.retain(|header| !own.iter().any(|own| own.name.eq_ignore_ascii_case(&header.name)));
+        headers.append(&mut own);
         let text = url.as_str();
         Ok(Self {
             method,
@@ -274,9 +277,20 @@ impl Request {
         self.repeatable
     }
 
-    /// Cuts the request's secrets out of the server's texts in `error`.
-    pub(crate) fn redact(&self, error: Error) -> Error {
-        self.secrets.iter().fold(error, |error, secret| error.without(secret.expose()))
+    /// Cuts the request's secrets out of the server's texts in `error`, as they are and as they were sent.
+    pub(crate) fn redact(&self, mut error: Error) -> Error {
+        for (_, value) in self.headers().filter(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
+            error = error.without(value.split_once(' ').map_or(value, |(_, credentials)| credentials));
+        }
+        for secret in &self.secrets {
+            let text = secret.expose();
+            let json = encode::exact(|out| encode::json_string(out, text));
+            error = error.without(text).without(json.expose().trim_matches('"'));
+            for space in ["+", "%20"] {
+                error = error.without(encode::exact(|out| encode::form(out, text, space)).expose());
+            }
+        }
+        error
     }
 }
 

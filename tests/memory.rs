@@ -111,7 +111,8 @@ fn no_memory_is_given_back_with_a_secret_in_it() {
         r#"{"access_token":"token-sentinel","refresh_token":"refresh-\u0073entinel","session":{"id":"id-sentinel"}}"#;
     const REFUSAL: &str = r#"{"error":"invalid_grant","error_description":"nothing to see"}"#;
     const CUT: &str = r#"{"access_token":"token-sentinel","#;
-    let grants: [(&str, fn() -> Grant); 4] = [
+    type MakeGrant = fn() -> Grant;
+    let grants: [(&str, MakeGrant); 4] = [
         ("client_credentials", Grant::client_credentials),
         ("password", || Grant::password("user", "password-sentinel")),
         ("refresh_token", || Grant::refresh_token("refresh-sentinel").secret_parameter("extra", "extra-sentinel")),

@@ -198,7 +198,7 @@ impl UreqTransport {
             let mut value = HeaderValue::from_maybe_shared(bytes).map_err(|_| unsendable(name))?;
             value.set_sensitive(true);
             let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unsendable(name))?;
-            message.headers_mut().insert(header, value);
+            message.headers_mut().append(header, value);
         }
         Ok(message)
     }
@@ -230,9 +230,11 @@ impl Transport for UreqTransport {
         let longest_line = request.headers().map(|(name, value)| name.len() + value.len()).max().unwrap_or(0);
         let output_buffer = OUTPUT_BUFFER.max(longest_line.max(request.url().len()) + 64);
         let progress = Arc::new(Progress::default());
+        let config = self.config(&uri, output_buffer)?;
+        let proxy = config.proxy().map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
         // An agent for this request alone: nothing of it is kept, and its progress is its own.
         let agent = Agent::with_parts(
-            self.config(&uri, output_buffer)?,
+            config,
             DefaultConnector::new().chain(Watch { target: uri.clone(), progress: progress.clone() }),
             Names { progress: progress.clone() },
         );
@@ -241,7 +243,15 @@ impl Transport for UreqTransport {
             None => agent.run(self.message(request, uri, ())?),
         };
         let result = answer.map_err(Failure::Http).and_then(|answer| read(answer, &progress));
-        result.map_err(|failure| self.explain(failure, request, &progress))
+        result.map_err(|failure| {
+            let error = self.explain(failure, request, &progress);
+            match proxy {
+                Some(proxy) if !progress.is_sent() => {
+                    error.with_hint(format!("it is asked by way of the proxy {proxy}"))
+                }
+                _ => error,
+            }
+        })
     }
 }
 

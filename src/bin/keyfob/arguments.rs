@@ -185,7 +185,12 @@ pub(crate) fn requested_format() -> Format {
             Some(word) => word.strip_prefix("--format="),
             None => None,
         };
-        format = value.and_then(Format::from_name).unwrap_or(format);
+        match value.and_then(Format::from_name) {
+            // Whatever else is said: curl must be kept from sending a request without a token.
+            Some(Format::Curl) => return Format::Curl,
+            Some(named) => format = named,
+            None => {}
+        }
     }
     format
 }

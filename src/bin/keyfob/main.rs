@@ -48,8 +48,7 @@ fn run(format: &mut Format) -> Result<ExitCode, Error> {
 }
 
 fn token(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
-    let mut settings = Settings::read(arguments)?;
-    *format = settings.format;
+    let mut settings = Settings::read(arguments, format)?;
     let grant = settings.grant()?;
     let client = settings.client()?;
     let token = while_telling(client.endpoint().authority(), || client.fetch(&grant))?;
@@ -65,7 +64,7 @@ fn token(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
             .with_hint("ask for less, or whoever runs the server for longer lives"));
         }
     }
-    output::token(&token, remaining, settings.format)?;
+    output::token(&token, remaining, *format)?;
     if token.lifetime() == Lifetime::Once {
         output::hint("the server says the token lives 0 s or less; if it means something else, say so (--lifetime)");
     }
@@ -73,18 +72,17 @@ fn token(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
 }
 
 fn revoke(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
-    let mut settings = Settings::read(arguments)?;
-    *format = settings.format;
+    let mut settings = Settings::read(arguments, format)?;
     let Some(token) = settings.access_token()? else {
         if settings.no_cache {
             return Err(Error::new(ErrorKind::Config, "revoke: there is no token to end")
                 .with_hint("name the file that holds it (--access-token-file)"));
         }
-        return output::revoked(false, settings.format);
+        return output::revoked(false, *format);
     };
     let client = settings.client()?;
     while_telling(client.endpoint().authority(), || client.revoke(token))?;
-    output::revoked(true, settings.format)
+    output::revoked(true, *format)
 }
 
 #[cfg(feature = "demo")]

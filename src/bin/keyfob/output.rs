@@ -63,7 +63,7 @@ pub(crate) fn token(token: &AccessToken, remaining: Option<Duration>, format: Fo
             let header = token.authorization()?.expose().replace('\\', "\\\\").replace('"', "\\\"");
             line(&format!("header = \"Authorization: {header}\""))
         }
-        Format::Json => line(&json::to_string(&TokenAnswer {
+        Format::Json => line(&to_json(&TokenAnswer {
             access_token: token.expose(),
             token_type: token.token_type(),
             expires_in: remaining.map(|remaining| remaining.as_secs()),
@@ -76,10 +76,32 @@ pub(crate) fn token(token: &AccessToken, remaining: Option<Duration>, format: Fo
 /// Tells whether there was a token to revoke.
 pub(crate) fn revoked(revoked: bool, format: Format) -> Result<(), Error> {
     line(match (format, revoked) {
-        (Format::Json, _) => return line(&json::to_string(&RevokedAnswer { revoked })),
+        (Format::Json, _) => return line(&to_json(&RevokedAnswer { revoked })),
         (_, true) => "revoked",
         (_, false) => "nothing to revoke",
     })
+}
+
+/// JSON on one line, in which nothing can deceive a terminal: miniserde escapes what JSON must, and these could only stand
+/// inside strings.
+pub(crate) fn to_json(value: &impl Serialize) -> String {
+    let text = json::to_string(value);
+    let is_hidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{AD}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
+    };
+    if !text.contains(is_hidden) {
+        return text;
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_hidden(c) {
+            escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
 }
 
 /// Writes one line to standard output, past std's buffer: that one would keep a copy of the token.
@@ -100,7 +122,7 @@ pub(crate) fn line(text: &str) -> Result<(), Error> {
 pub(crate) fn failure(error: &Error, format: Format) -> ExitCode {
     let message = error.to_string();
     if format == Format::Json {
-        note(&json::to_string(&ErrorAnswer {
+        note(&to_json(&ErrorAnswer {
             error: error.kind().as_str(),
             message: &message,
             status: error.status(),

@@ -3,8 +3,8 @@
 use crate::arguments::Arguments;
 use crate::output;
 use keyfob::{Error, ErrorKind, ExpiresIn, Members, Rejection, TokenResponse};
+use miniserde::Serialize;
 use miniserde::json::{Number, Value};
-use miniserde::{Serialize, json};
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -65,7 +65,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         Error::new(ErrorKind::Config, format!("standard input: {}", error.kind())).with_source(error)
     })?;
     let (answer, code) = if body.len() as u64 > MAX_BODY {
-        (json::to_string(&Rejected { reject: "the answer is larger than 1 MiB" }), REJECTED)
+        (output::to_json(&Rejected { reject: "the answer is larger than 1 MiB" }), REJECTED)
     } else {
         match TokenResponse::read(status, content_type, true, &mut body, &Members::default()) {
             Ok(token) => {
@@ -82,16 +82,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
                         scope: token.scope,
                     },
                 };
-                (json::to_string(&answer), 0)
+                (output::to_json(&answer), 0)
             }
             Err(Rejection::OAuth(refusal)) => {
                 let (error, description) = (refusal.error(), refusal.error_description());
                 let answer =
                     Refused { oauth_error: OAuthError { error: &error, error_description: description.as_deref() } };
-                (json::to_string(&answer), REFUSED)
+                (output::to_json(&answer), REFUSED)
             }
             Err(Rejection::Malformed(malformed)) => {
-                (json::to_string(&Rejected { reject: &malformed.to_string() }), REJECTED)
+                (output::to_json(&Rejected { reject: &malformed.to_string() }), REJECTED)
             }
         }
     };

@@ -12,10 +12,7 @@ use std::time::Duration;
 pub(crate) struct Settings {
     /// What is left to be read: the endpoint's description, client id, user name, scope and where the secrets are.
     members: Object,
-    /// Who takes the secret from standard input; it can be read once.
-    stdin_for: Option<String>,
     endpoint: Endpoint,
-    pub(crate) format: Format,
     pub(crate) min_valid: Option<Duration>,
     pub(crate) no_cache: bool,
     timeout: Option<Duration>,
@@ -65,12 +62,23 @@ const OTHERS: &[&str] = &[
 ];
 
 impl Settings {
-    pub(crate) fn read(arguments: &Arguments) -> Result<Self, Error> {
+    /// Reads profile and options. `format` is set as soon as it is known: it decides how an error is shown.
+    pub(crate) fn read(arguments: &Arguments, format: &mut Format) -> Result<Self, Error> {
         let mut members = match &arguments.profile {
             Some(name) => read_profile(Path::new(name))?,
             None => Object::new(),
         };
+        check_options(&arguments.options)?;
         override_by(&mut members, &arguments.options);
+        match members.remove("format") {
+            None => {}
+            Some(Value::String(name)) => {
+                *format = Format::from_name(&name)
+                    .ok_or_else(|| config("`format`: this must be one of token, header, curl, json"))?;
+            }
+            Some(_) => return Err(wrong("format", "a string")),
+        }
+        check_stdin(&members)?;
         for name in members.keys() {
             let is_secret = SECRETS
                 .iter()
@@ -90,21 +98,13 @@ impl Settings {
             }
         }
         let endpoint = Endpoint::from_json(&json::to_string(&Value::Object(description)))?;
-        let format = match members.remove("format") {
-            None => Format::Token,
-            Some(Value::String(name)) => Format::from_name(&name)
-                .ok_or_else(|| config("`format`: this must be one of token, header, curl, json"))?,
-            Some(_) => return Err(wrong("format", "a string")),
-        };
         Ok(Self {
             endpoint,
-            format,
             min_valid: take_seconds(&mut members, "min_valid")?,
             no_cache: take_flag(&mut members, "no_cache")?,
             timeout: take_seconds(&mut members, "timeout")?.map(check_timeout).transpose()?,
             ca_file: take_text(&mut members, "ca_file")?.map(PathBuf::from),
             members,
-            stdin_for: None,
         })
     }
 
@@ -141,7 +141,7 @@ impl Settings {
             Some(_) => return Err(wrong("scope", "a string or an array of them")),
         }
         for (name, file) in self.take_pairs("param_file")? {
-            grant = grant.secret_parameter(&name, self.secret_from("param_file", &file)?);
+            grant = grant.secret_parameter(&name, secret_from(&file)?);
         }
         Ok(grant)
     }
@@ -151,7 +151,7 @@ impl Settings {
         let placeholder = Endpoint::new("https://localhost/")?;
         let mut endpoint = std::mem::replace(&mut self.endpoint, placeholder);
         for (name, file) in self.take_pairs("header_file")? {
-            endpoint = endpoint.secret_header(&name, self.secret_from("header_file", &file)?);
+            endpoint = endpoint.secret_header(&name, secret_from(&file)?);
         }
         let mut transport = UreqTransport::new();
         if let Some(timeout) = self.timeout {
@@ -189,24 +189,10 @@ impl Settings {
         let variable = take_text(&mut self.members, &format!("{name}_env"))?;
         match (file, variable) {
             (None, None) => Ok(None),
-            (Some(file), None) => self.secret_from(&format!("{name}_file"), &file).map(Some),
+            (Some(file), None) => secret_from(&file).map(Some),
             (None, Some(variable)) => Ok(Some(SecretSource::environment(variable))),
             (Some(_), Some(_)) => Err(config(format!("`{name}_file` and `{name}_env` are both given"))),
         }
-    }
-
-    /// A secret from a file, or from standard input for `-`.
-    fn secret_from(&mut self, name: &str, file: &str) -> Result<SecretSource, Error> {
-        if file == "-" {
-            if let Some(other) = self.stdin_for.replace(name.to_owned()) {
-                return Err(config(format!("`{other}` and `{name}` both read standard input, which holds one secret")));
-            }
-            // Not by std's buffer, which keeps what it read.
-            let stdin = std::io::stdin().as_fd().try_clone_to_owned().map(File::from);
-            let stdin = stdin.map_err(|_| config("standard input: it cannot be read"))?;
-            return Ok(Secret::read_from(stdin, "standard input")?.into());
-        }
-        Ok(SecretSource::file(locate(file)))
     }
 
     fn take_pairs(&mut self, name: &str) -> Result<Vec<(String, String)>, Error> {
@@ -234,6 +220,55 @@ impl Settings {
     }
 }
 
+/// A secret from a file, or from standard input for `-`.
+fn secret_from(file: &str) -> Result<SecretSource, Error> {
+    if file == "-" {
+        // Not by std's buffer, which keeps what it read.
+        let stdin = std::io::stdin().as_fd().try_clone_to_owned().map(File::from);
+        let stdin = stdin.map_err(|_| config("standard input: it cannot be read"))?;
+        return Ok(Secret::read_from(stdin, "standard input")?.into());
+    }
+    Ok(SecretSource::file(locate(file)))
+}
+
+/// What no command line should say.
+fn check_options(options: &Object) -> Result<(), Error> {
+    // Everyone can read argument lists. Each of these has an option of its own.
+    const SECRET_PARAMETERS: &[&str] = &["client_secret", "password", "refresh_token"];
+    if let Some(Value::Object(given)) = options.get("param") {
+        if let Some(name) = SECRET_PARAMETERS.iter().find(|name| given.contains_key(**name)) {
+            return Err(config(format!("usage: --param {name}: a secret is never given on the command line"))
+                .with_hint(format!("put it into a file and use --{}-file", name.replace('_', "-"))));
+        }
+    }
+    Ok(())
+}
+
+/// Standard input holds one secret.
+fn check_stdin(members: &Object) -> Result<(), Error> {
+    let is_stdin = |value: &Value| matches!(value, Value::String(file) if file == "-");
+    let mut readers: Vec<&str> = Vec::new();
+    for (name, value) in members.iter().filter(|(name, _)| name.ends_with("_file")) {
+        let count = match value {
+            Value::Object(files) => files
+                .values()
+                .map(|files| match files {
+                    Value::Array(files) => files.iter().filter(|file| is_stdin(file)).count(),
+                    file => usize::from(is_stdin(file)),
+                })
+                .sum(),
+            file => usize::from(is_stdin(file)),
+        };
+        readers.extend(std::iter::repeat_n(name.as_str(), count));
+    }
+    match readers[..] {
+        [first, second, ..] => {
+            Err(config(format!("`{first}` and `{second}` both read standard input, which holds one secret")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Puts the options over a profile's members. What an option says anew, the profile no longer says in another way.
 fn override_by(members: &mut Object, options: &Object) {
     for name in options.keys() {
@@ -241,6 +276,21 @@ fn override_by(members: &mut Object, options: &Object) {
             if name.strip_prefix(secret).is_some_and(|rest| rest == "_file" || rest == "_env") {
                 members.remove(&format!("{secret}_file"));
                 members.remove(&format!("{secret}_env"));
+            }
+        }
+        // A parameter or header is overridden whichever way the profile says it.
+        let other = match name.as_str() {
+            "param" => Some("param_file"),
+            "param_file" => Some("param"),
+            "header" => Some("header_file"),
+            "header_file" => Some("header"),
+            _ => None,
+        };
+        if let (Some(other), Some(Value::Object(given))) = (other, options.get(name)) {
+            for place in [name.as_str(), other] {
+                if let Some(Value::Object(present)) = members.get_mut(place) {
+                    remove_names(present, given, name.starts_with("header"));
+                }
             }
         }
         if name == "environment" && !options.contains_key("url") {
@@ -260,12 +310,22 @@ fn override_by(members: &mut Object, options: &Object) {
     }
 }
 
+/// Removes those of `present` that `given` names as well; headers have their names in any case.
+fn remove_names(present: &mut Object, given: &Object, ignore_case: bool) {
+    let names: Vec<String> = present.keys().cloned().collect();
+    for name in names {
+        if given.keys().any(|given| *given == name || (ignore_case && given.eq_ignore_ascii_case(&name))) {
+            present.remove(&name);
+        }
+    }
+}
+
 fn read_profile(name: &Path) -> Result<Object, Error> {
     let file = find_profile(name)?;
     let shown = file.display();
     let text = std::fs::read_to_string(&file)
         .map_err(|error| config(format!("profile {shown}: {}", error.kind())).with_source(error))?;
-    match json::from_str(&text) {
+    match json::from_str(text.strip_prefix('\u{FEFF}').unwrap_or(&text)) {
         Ok(Value::Object(members)) => Ok(members),
         // miniserde does not say where the mistake is; the library's own reader does.
         _ => Err(match Endpoint::from_json(&text) {
@@ -310,7 +370,10 @@ fn locate(file: &str) -> PathBuf {
 fn trust(transport: UreqTransport, file: &Path) -> Result<UreqTransport, Error> {
     let fail = |why: &dyn std::fmt::Display| config(format!("--ca-file {}: {why}", file.display()));
     let pem = std::fs::read(file).map_err(|error| fail(&error.kind()).with_source(error))?;
-    transport.roots_pem(&pem).map_err(|error| fail(&error).with_hint(error.hint().unwrap_or_default()))
+    transport.roots_pem(&pem).map_err(|error| match error.hint() {
+        Some(hint) => fail(&error).with_hint(hint),
+        None => fail(&error),
+    })
 }
 
 #[cfg(not(feature = "tls"))]
