@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex};
 struct Service {
     letter: char,
     title: &'static str,
+    /// What a strict client trips over, or a careful one minds.
+    quirk: &'static str,
     /// An endpoint description; `BASE` stands for the server's address.
     description: &'static str,
     grant: fn() -> Grant,
@@ -29,6 +31,7 @@ const ACCESS_TOKEN: &str = "demo-access-token";
 const SERVICES: [Service; 5] = [
     Service {
         letter: 'A',
+        quirk: "the lifetime is a string, lines end in spaces",
         title: "JSON credentials, named environments",
         description: r#"{"dialect": "json-credentials", "environments": {"eu": "BASE"}, "environment": "eu",
                          "path": "/api/v2/oauth2/token"}"#,
@@ -43,6 +46,7 @@ const SERVICES: [Service; 5] = [
     },
     Service {
         letter: 'B',
+        quirk: "the token stands beside the session",
         title: "bearer session",
         description: r#"{"dialect": "bearer-session", "url": "BASE/oauth20/access-token", "keep": ["session.id"]}"#,
         grant: || Grant::bearer_session(SESSION_TOKEN),
@@ -52,6 +56,7 @@ const SERVICES: [Service; 5] = [
     },
     Service {
         letter: 'C',
+        quirk: "the lifetime is a string, and there is a comma too many",
         title: "form credentials, scoped",
         description: r#"{"dialect": "form-credentials", "url": "BASE/configapi/v2/oauth/token"}"#,
         grant: || Grant::client_credentials().scope("https://tenant.example"),
@@ -66,6 +71,7 @@ const SERVICES: [Service; 5] = [
     },
     Service {
         letter: 'D',
+        quirk: "no type is told",
         title: "JSON credentials, GET or POST",
         description: r#"{"dialect": "json-credentials", "url": "BASE/oauth/token"}"#,
         grant: Grant::client_credentials,
@@ -79,6 +85,7 @@ const SERVICES: [Service; 5] = [
     },
     Service {
         letter: 'E',
+        quirk: "the login went in the URL: prefer a form where the service takes one",
         title: "user credentials",
         description: r#"{"dialect": "user-credentials", "url": "BASE/authorization"}"#,
         grant: || Grant::password("demo-user", PASSWORD),
@@ -128,11 +135,12 @@ fn play(service: &Service) -> Result<String, Error> {
         fate.push_str(", then ended");
     }
     output::line(&format!(
-        "{}   {}\n    sent       {}\n    came back  200  {}\n    read as    {made}\n",
+        "{}   {}\n    sent       {}\n    came back  200  {}\n    read as    {made}\n    mind       {}\n",
         service.letter,
         service.title,
         sent.replace('\n', "\n               "),
         hide(service.answer).replace('\n', "\n                    "),
+        service.quirk,
     ))?;
     Ok(format!("{}   {:<40} {:<11} {:<20} {fate}\n", service.letter, service.title, short(&kind), expires))
 }
