@@ -104,7 +104,7 @@ impl Client {
     /// [`Config`](ErrorKind::Config) where the description knows no way to end a token; it can still be used then.
     /// Otherwise any [`ErrorKind`].
     pub fn revoke(&self, token: AccessToken) -> Result<(), Error> {
-        let request = Request::revocation(&self.endpoint, &token)?;
+        let request = Request::revocation(&self.endpoint, token.expose())?;
         // First, so that no other thread sends it after the server has forgotten it.
         token.end();
         let (response, sent_at) = self.send(&request)?;

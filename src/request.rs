@@ -6,7 +6,6 @@ use crate::endpoint::{Endpoint, Method, Parameters, Revocation};
 use crate::error::{Error, REDACTED};
 use crate::grant::{Grant, GrantKind};
 use crate::secret::{Exposed, Field, FieldValue, Secret};
-use crate::token::AccessToken;
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
@@ -126,17 +125,19 @@ impl Request {
         Ok(request)
     }
 
-    /// The request that ends `token` at the server.
+    /// The request that ends a token at the server; `token` is its text, from [`AccessToken::expose`].
+    ///
+    /// [`AccessToken::expose`]: crate::AccessToken::expose
     ///
     /// # Errors
     ///
     /// [`Config`](crate::ErrorKind::Config) where the endpoint's description knows no way to end a token.
-    pub fn revocation(endpoint: &Endpoint, token: &AccessToken) -> Result<Self, Error> {
+    pub fn revocation(endpoint: &Endpoint, token: &str) -> Result<Self, Error> {
         match endpoint.revocation {
             Some(Revocation::Delete) => {
                 // In lower case, as the session itself was asked for.
-                let authorization = encode::exact(|out| write!(out, "bearer {}", token.expose()));
-                let secrets = alloc::vec![Secret::from(token.expose())];
+                let authorization = encode::exact(|out| write!(out, "bearer {token}"));
+                let secrets = alloc::vec![Secret::from(token)];
                 let mut request = Self::new(endpoint, Method::Delete, Some(authorization), secrets)?;
                 request.repeatable = true;
                 Ok(request)
