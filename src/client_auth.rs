@@ -20,8 +20,22 @@ pub enum ClientAuthentication {
 /// A [`Client`](crate::Client) holds its own; this type is for those who build a [`Request`](crate::Request) themselves.
 #[derive(Debug, Default)]
 pub struct ClientCredentials {
+    pub(crate) client_id: Option<String>,
+    pub(crate) client_secret: Option<SecretSource>,
+}
+
+impl ClientCredentials {
     /// The client identifier (RFC 6749 section 2.2).
-    pub client_id: Option<String>,
-    /// The client secret.
-    pub client_secret: Option<SecretSource>,
+    #[must_use]
+    pub fn client_id(mut self, id: impl Into<String>) -> Self {
+        self.client_id = Some(id.into());
+        self
+    }
+
+    /// The client secret, or where it is read from for each request.
+    #[must_use]
+    pub fn client_secret(mut self, secret: impl Into<SecretSource>) -> Self {
+        self.client_secret = Some(secret.into());
+        self
+    }
 }

@@ -156,8 +156,11 @@ fn parse(text: &str) -> Result<Object, Error> {
     }
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     match miniserde::json::from_str(text) {
+        Ok(Value::Object(object)) if object.len() < found.count => {
+            Err(Error::config("description: a member stands there twice"))
+        }
         Ok(Value::Object(object)) => Ok(object),
-        _ => Err(Error::config("description: a string in it holds half of a surrogate pair")),
+        _ => Err(Error::config("description: half of a surrogate pair, or a number that is too large")),
     }
 }
 

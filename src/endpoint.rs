@@ -210,17 +210,51 @@ fn path(path: String) -> Result<String, Error> {
 }
 
 /// What a lifetime means, where the server's word is not enough.
+///
+/// ```
+/// use core::time::Duration;
+/// use keyfob::{LifetimeRules, LifetimeUnit};
+///
+/// let rules = LifetimeRules::default().unit(LifetimeUnit::Milliseconds).absent(Duration::from_secs(3600));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LifetimeRules {
-    /// The lifetime where the answer has none, or none that is a number. None: unknown, the token is kept until it is
-    /// invalidated.
-    pub absent: Option<Duration>,
-    /// The lifetime where the answer says zero or less, by which some servers mean "never".
-    pub not_positive: NotPositive,
-    /// What the server counts in.
-    pub unit: LifetimeUnit,
-    /// No token is taken to live longer.
-    pub maximum: Duration,
+    pub(crate) absent: Option<Duration>,
+    pub(crate) not_positive: NotPositive,
+    pub(crate) unit: LifetimeUnit,
+    pub(crate) maximum: Duration,
+}
+
+impl LifetimeRules {
+    /// The lifetime where the answer has none, or none that is a number. Left alone it is unknown: the token is kept until
+    /// it is invalidated.
+    #[must_use]
+    pub fn absent(mut self, lives: Duration) -> Self {
+        self.absent = Some(lives);
+        self
+    }
+
+    /// The lifetime where the answer says zero or less, by which some servers mean "never"; by default
+    /// [`NotPositive::Once`].
+    #[must_use]
+    pub fn not_positive(mut self, meaning: NotPositive) -> Self {
+        self.not_positive = meaning;
+        self
+    }
+
+    /// What the server counts in; by default seconds.
+    #[must_use]
+    pub fn unit(mut self, unit: LifetimeUnit) -> Self {
+        self.unit = unit;
+        self
+    }
+
+    /// No token is taken to live longer; by default a year.
+    #[must_use]
+    pub fn maximum(mut self, maximum: Duration) -> Self {
+        self.maximum = maximum;
+        self
+    }
 }
 
 /// A year: no deadline further away is worth trusting, and no clock overflows with it.
@@ -234,6 +268,7 @@ impl Default for LifetimeRules {
 
 /// What a lifetime of zero or less means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NotPositive {
     /// Not credible: the token is handed out once and never kept.
     Once,
@@ -245,6 +280,7 @@ pub enum NotPositive {
 
 /// What a server counts lifetimes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LifetimeUnit {
     /// RFC 6749's unit.
     Seconds,

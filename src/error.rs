@@ -64,6 +64,8 @@ struct Inner {
     kind: ErrorKind,
     message: String,
     hint: Option<String>,
+    /// The hint repeats what the server said.
+    is_hint_servers: bool,
     status: Option<u16>,
     oauth: Option<OAuthError>,
     retry_after: Option<Duration>,
@@ -86,6 +88,7 @@ impl Error {
             kind,
             message: one_line(message.as_ref()),
             hint: None,
+            is_hint_servers: false,
             status: None,
             oauth: None,
             retry_after: None,
@@ -133,20 +136,24 @@ impl Error {
         self
     }
 
-    /// Cuts `secret` out of the server's texts, where it was echoed.
+    /// A hint that repeats what the server said.
+    pub(crate) fn with_server_hint(mut self, hint: impl AsRef<str>) -> Self {
+        self.0.is_hint_servers = true;
+        self.with_hint(hint)
+    }
+
+    /// Cuts `secret` out of the server's texts, where it was echoed, as it is or encoded.
     pub(crate) fn without(mut self, secret: &str) -> Self {
-        let cut = |text: &mut String| {
-            if !secret.is_empty() && text.contains(secret) {
-                let clean = text.replace(secret, REDACTED);
-                text.zeroize();
-                *text = clean;
-            }
-        };
         if let Some(oauth) = &mut self.0.oauth {
-            cut(&mut oauth.code);
-            oauth.description.iter_mut().for_each(cut);
+            // A registered code is no echo, even of a secret that is a part of it.
+            if !CODES.contains(&oauth.code.as_str()) {
+                cut(&mut oauth.code, secret);
+            }
+            oauth.description.iter_mut().for_each(|text| cut(text, secret));
         }
-        self.0.hint.iter_mut().for_each(cut);
+        if self.0.is_hint_servers {
+            self.0.hint.iter_mut().for_each(|text| cut(text, secret));
+        }
         self
     }
 
@@ -231,6 +238,86 @@ impl core::error::Error for Error {
     }
 }
 
+/// The error codes of RFC 6749 section 5.2, RFC 8628 section 3.5 and RFC 8707 section 2.
+const CODES: [&str; 11] = [
+    "invalid_request",
+    "invalid_client",
+    "invalid_grant",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "invalid_scope",
+    "authorization_pending",
+    "slow_down",
+    "access_denied",
+    "expired_token",
+    "invalid_target",
+];
+
+/// Replaces each `secret` in `text`, and wipes what stood there.
+fn cut(text: &mut String, secret: &str) {
+    if secret.is_empty() {
+        return;
+    }
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    let mut found = false;
+    while let Some(first) = rest.chars().next() {
+        match echo(rest, secret) {
+            Some(length) => {
+                found = true;
+                clean.push_str(REDACTED);
+                rest = &rest[length..];
+            }
+            None => {
+                clean.push(first);
+                rest = &rest[first.len_utf8()..];
+            }
+        }
+    }
+    if found {
+        text.zeroize();
+        *text = clean;
+    } else {
+        clean.zeroize();
+    }
+}
+
+/// The length of `secret` at the start of `text`: as it is, or percent-encoded (in either case), form-encoded, escaped as
+/// in JSON or as in HTML, wholly or in part.
+fn echo(text: &str, secret: &str) -> Option<usize> {
+    if text.starts_with(secret) {
+        return Some(secret.len());
+    }
+    let mut rest = text.as_bytes();
+    for byte in secret.bytes() {
+        let encoded = |rest: &[u8]| -> Option<usize> {
+            match (rest, byte) {
+                ([b'%', high, low, ..], _) => {
+                    let digit = |digit: u8| char::from(digit).to_digit(16);
+                    (digit(*high)? << 4 | digit(*low)? == u32::from(byte)).then_some(3)
+                }
+                ([b'+', ..], b' ') => Some(1),
+                ([b'\\', escaped, ..], b'"' | b'\\' | b'/') if *escaped == byte => Some(2),
+                ([b'&', ..], _) => {
+                    let name = match byte {
+                        b'&' => "&amp;",
+                        b'"' => "&quot;",
+                        b'<' => "&lt;",
+                        b'>' => "&gt;",
+                        b'\'' => "&#39;",
+                        _ => return None,
+                    };
+                    rest.starts_with(name.as_bytes()).then_some(name.len())
+                }
+                _ => None,
+            }
+        };
+        let length = encoded(rest).or_else(|| (rest.first() == Some(&byte)).then_some(1))?;
+        rest = &rest[length..];
+    }
+    Some(text.len() - rest.len()).filter(|length| text.is_char_boundary(*length))
+}
+
 fn shorten(text: &str) -> String {
     let mut short = one_line(text);
     if let Some((end, _)) = short.char_indices().nth(MAX_DESCRIPTION) {
@@ -247,7 +334,15 @@ fn one_line(text: &str) -> String {
         match c {
             '\r' | '\n' | '\t' if line.ends_with(' ') => {}
             '\r' | '\n' | '\t' => line.push(' '),
-            '\u{AD}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}' => {
+            '\u{AD}'
+            | '\u{61C}'
+            | '\u{180E}'
+            | '\u{FFF9}'..='\u{FFFB}'
+            | '\u{E0000}'..='\u{E007F}'
+            | '\u{200B}'..='\u{200F}'
+            | '\u{2028}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}'
+            | '\u{FEFF}' => {
                 let _ = write!(line, "{}", c.escape_unicode());
             }
             c if c.is_control() => line.push_str(&c.escape_unicode().to_string()),

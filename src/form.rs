@@ -10,6 +10,10 @@ use core::ops::Range;
 ///
 /// A member that stands there twice is refused, as RFC 6749 section 3.2 asks.
 pub(crate) fn scan<const N: usize>(bytes: &mut [u8], names: &[&str; N]) -> Result<[Option<Range<usize>>; N], Fault> {
+    // HTML with a link in it looks much like a form; these bytes are in every page and in no form.
+    if let Some(offset) = bytes.iter().position(|byte| matches!(byte, 0..=b' ' | b'"' | b'<' | b'>')) {
+        return Err(Fault { reason: "a character that cannot stand in a form", offset });
+    }
     let mut members = [const { None }; N];
     let mut start = 0;
     while start <= bytes.len() {

@@ -68,10 +68,12 @@ impl Grant {
     /// Asks for this scope too (RFC 6749 section 3.3); several are joined by a space.
     #[must_use]
     pub fn scope(mut self, scope: impl AsRef<str>) -> Self {
-        if !self.scope.is_empty() {
-            self.scope.push(' ');
+        for scope in scope.as_ref().split(' ').filter(|scope| !scope.is_empty()) {
+            if !self.scope.is_empty() {
+                self.scope.push(' ');
+            }
+            self.scope.push_str(scope);
         }
-        self.scope.push_str(scope.as_ref());
         self
     }
 

@@ -54,12 +54,15 @@ impl Span {
 pub(crate) struct Found<const N: usize> {
     pub(crate) members: [Option<Span>; N],
     pub(crate) trailing_comma: Option<usize>,
+    /// A wanted member that stands there a second time with another value; the first one is noted.
+    pub(crate) twice: Option<Fault>,
+    /// How many members the object has.
+    pub(crate) count: usize,
 }
 
 /// Checks that `bytes` are one JSON object and finds its members at `paths`, names joined by dots (`data.token`).
 ///
-/// A path leads through objects only. An empty path is never found. A member that stands there twice with different
-/// text is refused: which one the server meant cannot be known.
+/// A path leads through objects only. An empty path is never found.
 pub(crate) fn scan<const N: usize>(bytes: &[u8], paths: &[&str; N]) -> Result<Found<N>, Fault> {
     const { assert!(N <= MAX_WANTED) };
     let mut cursor = Cursor { bytes, at: 0 };
@@ -71,7 +74,7 @@ pub(crate) fn scan<const N: usize>(bytes: &[u8], paths: &[&str; N]) -> Result<Fo
         return Err(cursor.fault("not a JSON object"));
     }
 
-    let mut found = Found { members: [None; N], trailing_comma: None };
+    let mut found = Found { members: [None; N], trailing_comma: None, twice: None, count: 0 };
     // The open containers as bits, the innermost lowest: 1 is an object, 0 an array.
     let (mut containers, mut depth) = (0u128, 0usize);
     // For each level of objects, the paths that lead through it, as a mask; and for the member being read, the
@@ -99,6 +102,7 @@ pub(crate) fn scan<const N: usize>(bytes: &[u8], paths: &[&str; N]) -> Result<Fo
                 depth += 1;
                 cursor.skip_space();
                 if cursor.peek() != Some(if is_object { b'}' } else { b']' }) {
+                    found.count += usize::from(depth == 1);
                     matched = cursor.member(is_object, depth, &through, paths)?;
                     continue;
                 }
@@ -124,7 +128,7 @@ pub(crate) fn scan<const N: usize>(bytes: &[u8], paths: &[&str; N]) -> Result<Fo
                 }
             }
             if let (Some(span), true) = (span, matched.ends != 0) {
-                cursor.note(span, matched.ends, &mut found.members)?;
+                cursor.note(span, matched.ends, &mut found);
             }
             cursor.skip_space();
             if depth == 0 {
@@ -145,6 +149,7 @@ pub(crate) fn scan<const N: usize>(bytes: &[u8], paths: &[&str; N]) -> Result<Fo
                         span = None;
                         continue;
                     }
+                    found.count += usize::from(depth == 1);
                     matched = cursor.member(is_object, depth, &through, paths)?;
                     break;
                 }
@@ -317,19 +322,19 @@ impl Cursor<'_> {
     }
 
     /// Notes the value of the members in the mask `ends`; a second one must be the same.
-    fn note<const N: usize>(&self, span: Span, ends: u16, members: &mut [Option<Span>; N]) -> Result<(), Fault> {
-        for (index, member) in members.iter_mut().enumerate() {
+    fn note<const N: usize>(&self, span: Span, ends: u16, found: &mut Found<N>) {
+        for (index, member) in found.members.iter_mut().enumerate() {
             if ends & (1 << index) == 0 {
                 continue;
             }
             match *member {
                 Some(first) if first.kind != span.kind || self.bytes[first.range()] != self.bytes[span.range()] => {
-                    return Err(Fault { reason: "a member stands there twice, with two values", offset: span.start });
+                    let fault = Fault { reason: "a member stands there twice, with two values", offset: span.start };
+                    found.twice = found.twice.or(Some(fault));
                 }
                 _ => *member = Some(span),
             }
         }
-        Ok(())
     }
 }
 

@@ -27,6 +27,7 @@ pub struct Request {
     /// The secrets in it, to be cut out of the server's texts if it echoes them.
     secrets: Vec<Secret>,
     repeatable: bool,
+    to_loopback: bool,
 }
 
 struct Header {
@@ -181,12 +182,13 @@ impl Request {
         Ok(Self {
             method,
             url: Secret::from(text),
-            authority_end: text.find(url.authority()).unwrap_or(0) + url.authority().len(),
+            authority_end: url.authority_end(),
             query: url.without_query().len(),
             headers,
             body: None,
             secrets,
             repeatable: false,
+            to_loopback: url.is_loopback(),
         })
     }
 
@@ -261,6 +263,12 @@ impl Request {
         before.split_once("://").map_or(before, |(_, authority)| authority)
     }
 
+    /// Whether it goes to this machine itself.
+    #[cfg(feature = "ureq")]
+    pub(crate) fn is_to_loopback(&self) -> bool {
+        self.to_loopback
+    }
+
     /// The headers: name and value. `Host` and `Content-Length` are the transport's to add.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.headers.iter().map(|header| (header.name.as_str(), header.value.expose()))
@@ -278,20 +286,15 @@ impl Request {
         self.repeatable
     }
 
-    /// Cuts the request's secrets out of the server's texts in `error`, as they are and as they were sent.
+    /// Cuts the request's secrets out of the server's texts in `error`.
     pub(crate) fn redact(&self, mut error: Error) -> Error {
         for (_, value) in self.headers().filter(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
             error = error.without(value.split_once(' ').map_or(value, |(_, credentials)| credentials));
         }
-        for secret in &self.secrets {
-            let text = secret.expose();
-            let json = encode::exact(|out| encode::json_string(out, text));
-            error = error.without(text).without(json.expose().trim_matches('"'));
-            for space in ["+", "%20"] {
-                error = error.without(encode::exact(|out| encode::form(out, text, space)).expose());
-            }
-        }
-        error
+        // The longest first: one may be the beginning of another.
+        let mut secrets: Vec<&str> = self.secrets.iter().map(Secret::expose).collect();
+        secrets.sort_by_key(|secret| core::cmp::Reverse(secret.len()));
+        secrets.into_iter().fold(error, Error::without)
     }
 }
 

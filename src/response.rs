@@ -11,6 +11,7 @@ use core::fmt;
 use core::ops::Range;
 
 /// A token response as it was read, borrowed from the body: nothing was copied.
+#[non_exhaustive]
 pub struct TokenResponse<'b> {
     /// One or more visible ASCII characters (0x21 to 0x7E).
     pub access_token: &'b str,
@@ -158,8 +159,8 @@ impl<'b> TokenResponse<'b> {
     ) -> Result<Self, Rejection<'b>> {
         let read = match first_text(body) {
             Some(b'{') => Raw::json(body, members),
-            Some(_) if is_form(content_type) && framed => Raw::form(body, members),
-            Some(_) if is_form(content_type) => {
+            Some(first) if first != b'<' && is_form(content_type) && framed => Raw::form(body, members),
+            Some(first) if first != b'<' && is_form(content_type) => {
                 Err(Malformed::whole("a form whose length is not known may be cut off"))
             }
             first => Err(not_an_answer(first, body)),
@@ -236,7 +237,7 @@ struct Raw {
 
 impl Raw {
     fn json(body: &mut [u8], members: &Members) -> Result<Self, Malformed> {
-        let found = json::scan(body, &members.paths())?.members;
+        let json::Found { members: found, twice, .. } = json::scan(body, &members.paths())?;
         let beside = |index: usize| found[index].or(found.get(COUNT + index).copied().flatten());
 
         let error = match found[ERROR] {
@@ -248,6 +249,10 @@ impl Raw {
                 _ => return Err(Malformed::at("the member `error` is no string", span.start)),
             },
         };
+        // Beside an error no token comes out anyway, and the error's code is worth more than the fault.
+        if let (None, Some(fault)) = (&error, twice) {
+            return Err(fault.into());
+        }
         let string = |body: &mut [u8], index: usize| -> Option<Range<usize>> {
             let span = beside(index).filter(|span| span.kind == Kind::String)?;
             json::unescape(body, span, false).ok().filter(|range| !range.is_empty())

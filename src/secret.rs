@@ -235,6 +235,8 @@ fn read_text(mut reader: impl std::io::Read, size: usize) -> Result<Secret, Stri
     let text = text.strip_suffix(b"\n").map_or(text, |text| text.strip_suffix(b"\r").unwrap_or(text));
     match core::str::from_utf8(text) {
         Ok("") => Err("it is empty".into()),
+        Ok(text) if text.starts_with('\u{FEFF}') => Err("it begins with a byte-order mark: save it without one".into()),
+        Ok(text) if text.contains('\0') => Err("it holds a NUL, so it is not text".into()),
         Ok(text) => Ok(Secret::from(text)),
         Err(_) => Err("it is not UTF-8 text".into()),
     }

@@ -99,7 +99,7 @@ impl AccessToken {
         let members = endpoint.session_members.iter().filter_map(|path| member(body, path)).collect();
         let content_type = headers.content_type.as_deref();
         let read = TokenResponse::read(status, content_type, *framed, body, &endpoint.members);
-        if (300..400).contains(&status) {
+        if matches!(status, 301..=303 | 307 | 308) {
             return Err(redirect(status, headers));
         }
         let token = read.map_err(|rejection| rejected(status, headers, rejection))?;
@@ -137,7 +137,8 @@ impl AccessToken {
         }))
     }
 
-    /// The token itself. For an HTTP header use [`authorization`](AccessToken::authorization).
+    /// The token itself, even of one that was ended. For an HTTP header use
+    /// [`authorization`](AccessToken::authorization).
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0.header.expose()[self.0.value_start..]
@@ -150,8 +151,8 @@ impl AccessToken {
     /// [`Unusable`](ErrorKind::Unusable) for a token of a type other than Bearer, which must not be sent as one
     /// (RFC 6749 section 7.1), and for a token that was ended.
     pub fn authorization(&self) -> Result<&Secret, Error> {
-        if self.0.ended.load(Ordering::Acquire) {
-            return Err(Error::new(ErrorKind::Unusable, "this token was ended and is not sent again"));
+        if self.is_ended() {
+            return Err(ended());
         }
         if self.0.value_start == 0 {
             let token_type = self.token_type().unwrap_or_default();
@@ -210,6 +211,10 @@ impl AccessToken {
         }
     }
 
+    pub(crate) fn is_ended(&self) -> bool {
+        self.0.ended.load(Ordering::Acquire)
+    }
+
     /// From now on no clone of this token is sent any more.
     pub(crate) fn end(&self) {
         self.0.ended.store(true, Ordering::Release);
@@ -252,8 +257,12 @@ pub trait TokenSource {
 
 impl TokenSource for AccessToken {
     fn token(&self) -> Result<AccessToken, Error> {
-        Ok(self.clone())
+        if self.is_ended() { Err(ended()) } else { Ok(self.clone()) }
     }
+}
+
+fn ended() -> Error {
+    Error::new(ErrorKind::Unusable, "this token was ended and is not sent again")
 }
 
 impl<F: Fn() -> Result<AccessToken, Error>> TokenSource for F {
@@ -315,7 +324,11 @@ fn redirect(status: u16, headers: &ResponseHeaders) -> Error {
                 }
                 None => place.to_string(),
             };
-            error.with_hint(format!("it names {place}; if that is the token endpoint, use its URL"))
+            // What is no URL and no path may hold user information in any place.
+            if place.contains(['@', '\\']) {
+                return error;
+            }
+            error.with_server_hint(format!("it names {place}; if that is the token endpoint, use its URL"))
         }
         None => error,
     }

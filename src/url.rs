@@ -77,6 +77,11 @@ impl Url {
         &self.text[..self.query.unwrap_or(self.text.len())]
     }
 
+    /// Where host and port end.
+    pub(crate) fn authority_end(&self) -> usize {
+        self.path
+    }
+
     /// Host and port, as they stand in the URL.
     pub(crate) fn authority(&self) -> &str {
         &self.text[self.host.start..self.path]

@@ -377,7 +377,17 @@ fn options_that_do_not_fit_are_an_error_and_nothing_is_sent() {
         (&["--header", "Host: as.example"], "header Host: the HTTP client sets it itself"),
         (&["--header", "content-length: 1"], "header content-length: the HTTP client sets it itself"),
         (
-            &["--header", "authorization: Bearer x", "--client-id", "c", "--client-secret-file", "secret"],
+            &["--header", "authorization: Bearer hunter2"],
+            "`header`: Authorization is a secret, and is never given as it is\n\
+             hint: put it into a file and use --header-file 'Authorization: FILE'",
+        ),
+        (
+            &["--param", "client_secret=hunter2"],
+            "`param`: client_secret is a secret, and is never given as it is\n\
+             hint: put it into a file and use --client-secret-file",
+        ),
+        (
+            &["--header-file", "authorization: secret", "--client-id", "c", "--client-secret-file", "secret"],
             "header Authorization: the client authentication sets it already\n\
              hint: authenticate by `none` or client_secret_post to set it yourself",
         ),
@@ -392,7 +402,7 @@ fn options_that_do_not_fit_are_an_error_and_nothing_is_sent() {
             &["--params", "json", "--param", "assertion=a", "--param-file", "assertion=secret"],
             "the parameter `assertion` would be sent twice",
         ),
-        (&["./none"], "profile ./none: entity not found"),
+        (&["./none"], "profile ./none: there is no such file"),
     ] {
         place.token(&server.url("/t"), options).outcome().fails(2, &format!("keyfob: {lines}"));
     }
@@ -411,7 +421,7 @@ fn trusted_roots_must_be_pem() {
         let outcome = place.token(&server.url("/t"), &["--ca-file", "ca.pem"]).outcome();
         outcome.fails(2, &format!("keyfob: --ca-file ca.pem: {why}"));
     }
-    for (file, why) in [(".", "is a directory"), ("none", "entity not found")] {
+    for (file, why) in [(".", "is a directory"), ("none", "there is no such file")] {
         let outcome = place.token(&server.url("/t"), &["--ca-file", file]).outcome();
         outcome.fails(2, &format!("keyfob: --ca-file {file}: {why}"));
     }
@@ -1366,9 +1376,9 @@ fn each_option_reaches_the_request_and_so_does_each_member_of_a_profile() {
             ),
         ),
         (
-            vec!["--header", "Authorization: Bearer x"],
-            r#""header":{"Authorization":"Bearer x"}"#.into(),
-            format!("POST /t\n{FORM}authorization: Bearer x\n\ngrant_type=client_credentials"),
+            vec!["--header-file", "Authorization: secret"],
+            r#""header_file":{"Authorization":"secret"}"#.into(),
+            format!("POST /t\n{FORM}authorization: hunter2\n\ngrant_type=client_credentials"),
         ),
         (
             vec!["--header", "content-type: application/x-www-form-urlencoded;charset=UTF-8"],
@@ -1559,9 +1569,9 @@ fn a_wrong_profile_is_an_error_that_names_the_place() {
         place.keyfob(["token", "./p.json"]).outcome().fails(2, &format!("keyfob: {lines}"));
     }
     place.file("work/p.json", b"{\"client_secret\": \"hunter2\xFF\"}");
-    place.keyfob(["token", "./p.json"]).outcome().fails(2, "keyfob: profile ./p.json: invalid data");
+    place.keyfob(["token", "./p.json"]).outcome().fails(2, "keyfob: profile ./p.json: it is not UTF-8 text");
     place.keyfob(["token", "./"]).outcome().fails(2, "keyfob: profile ./: is a directory");
-    place.keyfob(["token", "./none"]).outcome().fails(2, "keyfob: profile ./none: entity not found");
+    place.keyfob(["token", "./none"]).outcome().fails(2, "keyfob: profile ./none: there is no such file");
 }
 
 #[test]
@@ -1991,32 +2001,58 @@ fn a_proxy_from_the_environment_is_used_unless_the_host_needs_none() {
         ("http_proxy", "", true),
         ("all_proxy", "", true),
         ("ALL_PROXY", "", true),
-        ("http_proxy", "as.example,127.0.0.2", true),
-        ("http_proxy", "127.0.0.1", false),
-        ("http_proxy", "as.example, 127.0.0.1", false),
+        ("http_proxy", "s.invalid,127.0.0.2", true),
+        ("http_proxy", "as.invalid", false),
+        ("http_proxy", "other.example, .invalid", false),
         ("all_proxy", "*", false),
         // In a CGI program this would be a request's header.
         ("HTTP_PROXY", "", false),
         ("https_proxy", "", false),
     ] {
-        let (server, proxy) = (token_server(), Proxy::new(CONNECTED));
-        let run = place.token(&server.url("/t"), &[]).variable(variable, proxy.url()).variable("no_proxy", exceptions);
-        run.outcome().prints("tok-1");
-        let asked = if used { vec![format!("CONNECT {} HTTP/1.1", server.address())] } else { vec![] };
-        assert_eq!(proxy.asked(), asked, "{variable} {exceptions}");
-        let form = "content-type: application/x-www-form-urlencoded";
-        assert_eq!(shown(&server.request(), &server), format!("POST /t\n{form}\n\ngrant_type=client_credentials"));
+        let server = token_server();
+        let proxy = Proxy::leading_to(Some(server.address()), CONNECTED);
+        // The name is found by nobody, and some name servers take long to say so.
+        let timeout = if used { "20" } else { "1" };
+        let run = place.token("http://as.invalid/t", &["--allow-http", "--timeout", timeout]);
+        let run = run.variable(variable, proxy.url()).variable("no_proxy", exceptions);
+        if used {
+            run.outcome().prints("tok-1");
+            assert_eq!(proxy.asked(), ["CONNECT as.invalid:80 HTTP/1.1"], "{variable} {exceptions}");
+            assert_eq!(server.request().body_text(), "grant_type=client_credentials");
+        } else {
+            // Directly, where nobody knows the name.
+            assert_eq!(run.outcome().code, Some(4), "{variable} {exceptions}");
+            assert_eq!(proxy.asked(), [""; 0], "{variable} {exceptions}");
+        }
     }
+    let proxy = Proxy::new(CONNECTED);
+    let run =
+        place.token("http://as.invalid/t", &["--allow-http", "--timeout", "1"]).variable("http_proxy", proxy.url());
+    assert_eq!(run.variable("NO_PROXY", "as.invalid").outcome().code, Some(4));
+    assert_eq!(proxy.asked(), [""; 0]);
+}
+
+#[test]
+fn what_goes_to_this_machine_never_goes_by_a_proxy_of_the_environment() {
+    let place = Place::new();
     let (server, proxy) = (token_server(), Proxy::new(CONNECTED));
-    let run = place.token(&server.url("/t"), &[]).variable("http_proxy", proxy.url()).variable("NO_PROXY", "127.0.0.1");
-    run.outcome().prints("tok-1");
+    let local = server.url("/t").replace("127.0.0.1", "localhost");
+    for url in [server.url("/t"), local] {
+        for value in [proxy.url(), "socks5://proxy.invalid".to_owned()] {
+            place
+                .token(&url, &[])
+                .variable("http_proxy", value.clone())
+                .variable("all_proxy", value)
+                .outcome()
+                .prints("tok-1");
+        }
+    }
     assert_eq!(proxy.asked(), [""; 0]);
 }
 
 #[test]
 fn a_proxy_that_cannot_be_used_is_an_error_and_nothing_is_sent() {
     let place = Place::new();
-    let server = token_server();
     let proxy = Proxy::new(CONNECTED);
     let port = proxy.server.address();
     let socks = "SOCKS proxies are not supported, and going around it would be wrong\n\
@@ -2028,29 +2064,27 @@ fn a_proxy_that_cannot_be_used_is_an_error_and_nothing_is_sent() {
         ("http_proxy", format!("socks4://{port}"), socks),
         ("http_proxy", "ftp://me:hunter2@proxy.example".into(), no_url),
     ] {
-        let run = place.token(&server.url("/t"), &[]).variable(variable, value);
+        let run = place.token("http://as.invalid/t", &["--allow-http"]).variable(variable, value);
         run.outcome().fails(2, &format!("keyfob: {variable}: {why}"));
     }
-    let run = place.token(&server.url("/t"), &[]).variable("all_proxy", format!("socks5://{port}"));
-    run.variable("no_proxy", "127.0.0.1").outcome().prints("tok-1");
-    assert_eq!(server.requests().len(), 1);
+    let options = ["--allow-http", "--timeout", "1"];
+    let run = place.token("http://as.invalid/t", &options).variable("all_proxy", format!("socks5://{port}"));
+    assert_eq!(run.variable("no_proxy", "as.invalid").outcome().code, Some(4));
     assert_eq!(proxy.asked(), [""; 0]);
 }
 
 #[test]
 fn a_proxy_is_sent_its_password_and_shows_it_to_nobody() {
     let place = Place::new();
-    let server = token_server();
     let proxy = Proxy::new(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n");
     let url = format!("http://me:hunter2@{}", proxy.server.address());
-    let outcome = place.token(&server.url("/t"), &[]).variable("http_proxy", url).outcome();
+    let outcome = place.token("http://as.invalid/t", &["--allow-http"]).variable("http_proxy", url).outcome();
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(4), ""));
-    let message = format!("keyfob: the proxy does not connect to {}: ", server.address());
-    assert!(outcome.stderr.starts_with(&message), "{}", outcome.stderr);
-    assert_eq!(proxy.asked(), [format!("CONNECT {} HTTP/1.1", server.address())]);
+    let message = "keyfob: the proxy does not connect to as.invalid: ";
+    assert!(outcome.stderr.starts_with(message), "{}", outcome.stderr);
+    assert_eq!(proxy.asked(), ["CONNECT as.invalid:80 HTTP/1.1"]);
     let head = proxy.asked.lock().unwrap()[0].to_ascii_lowercase();
     assert!(head.contains("proxy-authorization: basic bwu6ahvudgvymg=="), "{head}");
-    assert_eq!(server.requests(), []);
 }
 
 #[test]
@@ -2111,7 +2145,7 @@ fn a_full_disk_is_an_error_and_no_panic() {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let output = run.command().stdin(Stdio::null()).stdout(full).output().unwrap();
         let shown = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), shown.as_str()), (Some(1), "keyfob: standard output: no storage space\n"));
+        assert_eq!((output.status.code(), shown.as_str()), (Some(1), "keyfob: standard output: no space left\n"));
     }
 }
 
@@ -2248,4 +2282,116 @@ fn trusted_roots_that_are_damaged_have_no_empty_hint() {
         let outcome = place.token("https://as.example", &["--ca-file", "ca.pem"]).outcome();
         outcome.fails(2, &format!("keyfob: --ca-file ca.pem: {why}"));
     }
+}
+
+// What a fresh pair of eyes found.
+
+#[test]
+fn an_option_says_only_its_part_of_what_a_profile_says() {
+    let place = Place::new();
+    let answer = r#"{"d":{"t":"tok-2","ttl":3600000},"access_token":"tok-1","expires_in":0}"#;
+    let server = Server::answering(json(200, answer));
+    let profile = |members: &str| format!(r#"{{"url":"{}","no_cache":true,{members}}}"#, server.url("/t"));
+    // The unit and the longest life stay when only the default is said anew.
+    place.file(
+        "work/p.json",
+        profile(
+            r#""field":{"access_token":"x","expires_in":"d.ttl"},"lifetime":{"unit":"milliseconds","maximum":600}"#,
+        ),
+    );
+    let run = place.keyfob(["token", "./p.json", "--field", "d.t", "--lifetime", "60", "--format", "json"]);
+    let stdout = run.outcome().stdout;
+    assert!(stdout.contains(r#""access_token":"tok-2""#), "{stdout}");
+    assert!(stdout.contains(r#""expires_in":599"#) || stdout.contains(r#""expires_in":600"#), "{stdout}");
+}
+
+#[test]
+fn a_dialect_on_the_command_line_sets_what_a_profile_set_otherwise() {
+    let place = Place::new();
+    let server = token_server();
+    let members = r#""auth":"client_secret_basic","params":"json","grant":"client_credentials""#;
+    place.file("work/p.json", format!(r#"{{"url":"{}","no_cache":true,{members}}}"#, server.url("/t")));
+    let options = ["--dialect", "user-credentials", "--username", "u", "--password-file", "secret"];
+    place.keyfob([&["token", "./p.json"], &options[..]].concat()).outcome().prints("tok-1");
+    let seen = server.request();
+    assert_eq!((seen.target.as_str(), seen.header("authorization")), ("/t?username=u&password=hunter2", None));
+    place.file("work/q.json", format!(r#"{{"url":"{}","no_cache":true,"params":"json"}}"#, server.url("/t")));
+    place.keyfob(["token", "./q.json", "--method", "GET"]).outcome().prints("tok-1");
+    assert_eq!(server.requests()[1].target, "/t?grant_type=client_credentials");
+}
+
+#[test]
+fn html_is_no_form_whatever_it_is_called() {
+    let place = Place::new();
+    for (body, reject) in [
+        ("<a href=\"/l?a=1&access_token=evil&b=2\">", "the body is HTML or XML, not JSON"),
+        ("Log in at http://portal/?x=1&access_token=evil&n=2", "a character that cannot stand in a form, at byte 3"),
+        ("x=1&access_token=evil&n=\"", "a character that cannot stand in a form, at byte 24"),
+    ] {
+        let run = place.keyfob(["parse", "--content-type", "application/x-www-form-urlencoded"]).input(body);
+        run.outcome().is(5, &format!("{{\"reject\":\"{reject}\"}}\n"), "");
+    }
+}
+
+#[test]
+fn an_echo_in_any_coding_is_cut_out_and_our_own_words_are_not() {
+    let place = Place::new();
+    place.file("work/odd", "p@ss+w%rd &<\"x");
+    place.file("work/short", "secret");
+    place.file("work/longer", "secret-and-more");
+    let id = ["--client-id", "c"];
+    for (options, body, message) in [
+        (
+            vec!["--client-secret-file", "odd"],
+            r#"{"error":"x","error_description":"got p%40ss%2bw%25rd%20%26%3c%22x, p@ss+w%rd &amp;&lt;&quot;x"}"#,
+            "keyfob: the server refused (status 400): x (got ‹redacted›, ‹redacted›)\n",
+        ),
+        (
+            vec![
+                "--client-secret-file",
+                "short",
+                "--grant",
+                "password",
+                "--username",
+                "u",
+                "--password-file",
+                "longer",
+            ],
+            r#"{"error":"x","error_description":"got secret-and-more"}"#,
+            "keyfob: the server refused (status 400): x (got ‹redacted›)\n",
+        ),
+        (
+            vec!["--client-secret-file", "short"],
+            r#"{"error":"invalid_client","error_description":"wrong secret"}"#,
+            "keyfob: the server refused (status 400): invalid_client (wrong ‹redacted›)\n\
+             hint: check client id and secret, and the client authentication: some servers want it among the parameters \
+             (--auth client_secret_post), or not form-encoded (--basic-raw)\n",
+        ),
+    ] {
+        let server = Server::answering(json(400, body));
+        let outcome = place.token(&server.url("/t"), &[&id[..], &options].concat()).outcome();
+        outcome.is(3, "", message);
+    }
+}
+
+#[test]
+fn plain_http_at_a_port_that_speaks_tls_and_just_closes_is_untrusted() {
+    let place = Place::new();
+    // Closes on whatever is no TLS, as most servers do, and answers the beginning of a handshake.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().unwrap();
+            if read_once(&mut stream).starts_with(&[22, 3]) {
+                stream.write_all(&[21, 3, 3, 0, 2, 2, 40]).unwrap();
+            }
+        }
+    });
+    let outcome = place.token(&format!("http://{address}/t"), &[]).outcome();
+    outcome.fails(
+        7,
+        &format!("keyfob: {address} speaks TLS, and the URL says plain http\nhint: write https:// in the URL"),
+    );
+    server.join().unwrap();
 }

@@ -6,7 +6,7 @@ use core::time::Duration;
 use keyfob::{AccessToken, ClientCredentials, Endpoint, ErrorKind, Grant, Lifetime, Request, Response};
 
 fn request(description: &str, grant: &Grant) -> Request {
-    let credentials = ClientCredentials { client_id: Some("id".into()), client_secret: Some("secret".into()) };
+    let credentials = ClientCredentials::default().client_id("id").client_secret("secret");
     Request::token(&Endpoint::from_json(description).unwrap(), &credentials, grant).unwrap()
 }
 

@@ -76,7 +76,7 @@ fn no_type_shows_a_secret() {
         .secret_header("X-Key", secret())
         .keep_member("session")
         .unwrap();
-    let credentials = ClientCredentials { client_id: Some("id".into()), client_secret: Some(secret()) };
+    let credentials = ClientCredentials::default().client_id("id").client_secret(secret());
     let grants = [
         Grant::password("user", secret()),
         Grant::bearer_session(secret()),
@@ -179,7 +179,7 @@ fn no_configuration_makes_an_error_that_shows_a_secret() {
         r#"{"url":"https://as.example/" "SENT/NEL+"}"#,
     ] {
         let result = endpoint(description).and_then(|endpoint| {
-            let credentials = ClientCredentials { client_id: Some("id".into()), client_secret: Some(secret()) };
+            let credentials = ClientCredentials::default().client_id("id").client_secret(secret());
             Request::token(&endpoint, &credentials, &Grant::client_credentials())
         });
         let error = result.unwrap_err();

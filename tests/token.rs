@@ -66,7 +66,7 @@ fn lifetimes_at_the_edges() {
     let rules = LifetimeRules::default();
     let now = s(1000);
     let until = |seconds| Lifetime::Until(now + s(seconds));
-    let hour = LifetimeRules { absent: Some(s(3600)), not_positive: NotPositive::Lives(s(60)), ..rules };
+    let hour = rules.absent(s(3600)).not_positive(NotPositive::Lives(s(60)));
     for (rules, expires_in, expected) in [
         (rules, "1", until(1)),
         (rules, "0", Lifetime::Once),
@@ -80,17 +80,13 @@ fn lifetimes_at_the_edges() {
         (hour, "5", until(5)),
         (hour, "null", until(3600)),
         (hour, "0", until(60)),
-        (LifetimeRules { not_positive: NotPositive::Unknown, ..rules }, "0", Lifetime::Unknown),
-        (LifetimeRules { not_positive: NotPositive::Unknown, absent: Some(s(9)), ..rules }, "0", Lifetime::Unknown),
-        (
-            LifetimeRules { unit: LifetimeUnit::Milliseconds, ..rules },
-            "86399995",
-            Lifetime::Until(now + Duration::from_millis(86_399_995)),
-        ),
-        (LifetimeRules { unit: LifetimeUnit::Minutes, ..rules }, "60", until(3600)),
-        (LifetimeRules { unit: LifetimeUnit::Minutes, ..rules }, "18446744073709551615", until(YEAR)),
-        (LifetimeRules { maximum: s(10), ..rules }, "3600", until(10)),
-        (LifetimeRules { maximum: s(10), absent: Some(s(3600)), ..rules }, "null", until(10)),
+        (rules.not_positive(NotPositive::Unknown), "0", Lifetime::Unknown),
+        (rules.not_positive(NotPositive::Unknown).absent(s(9)), "0", Lifetime::Unknown),
+        (rules.unit(LifetimeUnit::Milliseconds), "86399995", Lifetime::Until(now + Duration::from_millis(86_399_995))),
+        (rules.unit(LifetimeUnit::Minutes), "60", until(3600)),
+        (rules.unit(LifetimeUnit::Minutes), "18446744073709551615", until(YEAR)),
+        (rules.maximum(s(10)), "3600", until(10)),
+        (rules.maximum(s(10)).absent(s(3600)), "null", until(10)),
     ] {
         let token = read(&endpoint().lifetime(rules), &expiring(expires_in), now, now).unwrap();
         assert_eq!(token.lifetime(), expected, "{rules:?} {expires_in}");

@@ -33,7 +33,7 @@ use zeroize::Zeroizing;
 ///
 /// Redirects are not followed, bodies end at 1 MiB and headers at 16 KiB. Proxies are taken from the environment:
 /// `https_proxy` (or `HTTPS_PROXY`) for https, `http_proxy` for http, `all_proxy` (or `ALL_PROXY`) for both, `no_proxy`
-/// (or `NO_PROXY`) for the hosts that need none. For https the trusted roots are those of Mozilla, compiled in.
+/// (or `NO_PROXY`) for the hosts that need none; never for this machine itself. For https the trusted roots are those of Mozilla, compiled in.
 ///
 /// ```no_run
 /// use core::time::Duration;
@@ -71,6 +71,8 @@ const OUTPUT_BUFFER: usize = 4 * 1024;
 /// getaddrinfo and its plugins, with much room.
 const RESOLVER_STACK: usize = 256 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// For the question whether a port speaks TLS, which is asked only after a request has failed.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl Default for UreqTransport {
@@ -156,9 +158,9 @@ impl UreqTransport {
         Ok(self)
     }
 
-    fn config(&self, uri: &Uri, output_buffer: usize) -> Result<ureq::config::Config, Error> {
+    fn config(&self, uri: &Uri, is_loopback: bool, output_buffer: usize) -> Result<ureq::config::Config, Error> {
         let proxy = match &self.proxy {
-            ProxyChoice::Environment => proxy_from_environment(uri)?,
+            ProxyChoice::Environment => proxy_from_environment(uri, is_loopback)?,
             ProxyChoice::Direct => None,
             ProxyChoice::Proxy(proxy) => Some(proxy.clone()),
         };
@@ -230,7 +232,7 @@ impl Transport for UreqTransport {
         let longest_line = request.headers().map(|(name, value)| name.len() + value.len()).max().unwrap_or(0);
         let output_buffer = OUTPUT_BUFFER.max(longest_line.max(request.url().len()) + 64);
         let progress = Arc::new(Progress::default());
-        let config = self.config(&uri, output_buffer)?;
+        let config = self.config(&uri, request.is_to_loopback(), output_buffer)?;
         let proxy = config.proxy().map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
         // An agent for this request alone: nothing of it is kept, and its progress is its own.
         let agent = Agent::with_parts(
@@ -263,6 +265,9 @@ struct Progress {
     sent_at: OnceLock<Duration>,
     /// The answer began with a TLS alert.
     answered_by_tls: AtomicBool,
+    /// The address that the connection went to first, and whether a byte came back.
+    address: OnceLock<SocketAddr>,
+    received: AtomicBool,
     /// The input buffer was full, and ureq could still make nothing of it.
     overflowed: AtomicBool,
 }
@@ -273,6 +278,12 @@ const CONNECTING: u8 = 2;
 impl Progress {
     fn is_sent(&self) -> bool {
         self.sent_at.get().is_some()
+    }
+
+    /// The request went out, not a byte came back, and the server turns out to speak TLS.
+    fn was_cut_off_speechless(&self) -> bool {
+        let address = self.address.get().filter(|_| self.is_sent() && !self.received.load(Ordering::Relaxed));
+        address.is_some_and(|address| answers_tls(*address))
     }
 }
 
@@ -355,6 +366,9 @@ impl UreqTransport {
             }
             // The end of the connection within the line that tells a chunk's size.
             ureq::Error::BodyStalled => explain_io(io::ErrorKind::UnexpectedEof.into(), host, progress),
+            ureq::Error::Io(_) if request.url().starts_with("http:") && progress.was_cut_off_speechless() => {
+                speaks_tls(host)
+            }
             ureq::Error::Io(error) => explain_io(error, host, progress),
             #[cfg(feature = "tls")]
             ureq::Error::Rustls(error) => super::tls::explain(&error, host),
@@ -367,10 +381,7 @@ impl UreqTransport {
                 let reason = reason.split('/').next().unwrap_or_default();
                 Error::new(ErrorKind::Unreachable, format!("the proxy does not connect to {host}: {reason}"))
             }
-            ureq::Error::Protocol(_) if progress.answered_by_tls.load(Ordering::Relaxed) => {
-                Error::new(ErrorKind::Untrusted, format!("{host} speaks TLS, and the URL says plain http"))
-                    .with_hint("write https:// in the URL")
-            }
+            ureq::Error::Protocol(_) if progress.answered_by_tls.load(Ordering::Relaxed) => speaks_tls(host),
             ureq::Error::Protocol(_) if progress.is_sent() => {
                 Error::new(ErrorKind::Unusable, format!("the answer of {host} is not HTTP"))
             }
@@ -383,6 +394,29 @@ impl UreqTransport {
             _ => Error::new(ErrorKind::Internal, "the HTTP client failed"),
         }
     }
+}
+
+fn speaks_tls(host: &str) -> Error {
+    Error::new(ErrorKind::Untrusted, format!("{host} speaks TLS, and the URL says plain http"))
+        .with_hint("write https:// in the URL")
+}
+
+/// Whether whoever listens at `address` answers the beginning of a TLS handshake in kind. Most servers just close when
+/// they are sent plain http there, and so the only way to tell is to ask.
+fn answers_tls(address: SocketAddr) -> bool {
+    // RFC 5246 section 7.4.1.2: a ClientHello of TLS 1.2 with two ciphers and nothing else.
+    const HELLO: &[u8] = b"\x16\x03\x01\x00\x2F\x01\x00\x00\x2B\x03\x03keyfob asks: is this TLS or HTTP\x00\x00\x04\xC0\x2B\xC0\x2F\x01\x00";
+    let ask = || -> io::Result<bool> {
+        let mut stream = std::net::TcpStream::connect_timeout(&address, PROBE_TIMEOUT)?;
+        stream.set_read_timeout(Some(PROBE_TIMEOUT))?;
+        stream.set_write_timeout(Some(PROBE_TIMEOUT))?;
+        io::Write::write_all(&mut stream, HELLO)?;
+        let mut start = [0; 2];
+        stream.read_exact(&mut start)?;
+        // RFC 8446 section 5.1: a handshake (22) or alert (21) record, of any version 3.x.
+        Ok(matches!(start, [21 | 22, 3]))
+    };
+    ask().unwrap_or(false)
 }
 
 fn explain_io(error: io::Error, host: &str, progress: &Progress) -> Error {
@@ -434,6 +468,9 @@ impl Resolver for Names {
             }
         }
         self.progress.stage.store(CONNECTING, Ordering::Relaxed);
+        if let Some(address) = addresses.first() {
+            let _ = self.progress.address.set(*address);
+        }
         if addresses.is_empty() { Err(ureq::Error::HostNotFound) } else { Ok(addresses) }
     }
 }
@@ -492,6 +529,7 @@ impl<In: Connection> Connection for Watched<In> {
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
         let made_progress = self.connection.await_input(timeout)?;
         if let Some(progress) = &self.progress {
+            progress.received.fetch_or(made_progress, Ordering::Relaxed);
             // RFC 8446 section 5.1: a record of type alert (21), of any version 3.x.
             if self.connection.buffers().input().starts_with(&[21, 3]) {
                 progress.answered_by_tls.store(true, Ordering::Relaxed);
@@ -513,7 +551,11 @@ impl<In: Connection> Connection for Watched<In> {
 }
 
 /// The proxy that the environment names for this URL, by curl's conventions.
-fn proxy_from_environment(uri: &Uri) -> Result<Option<Proxy>, Error> {
+fn proxy_from_environment(uri: &Uri, is_loopback: bool) -> Result<Option<Proxy>, Error> {
+    // Plain http is allowed to this machine because it does not leave it; by way of a proxy it would.
+    if is_loopback {
+        return Ok(None);
+    }
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     // Not HTTP_PROXY: in a CGI program that is the request's `Proxy` header.
     let own: [&str; 2] =

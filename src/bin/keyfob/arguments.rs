@@ -92,6 +92,7 @@ impl Arguments {
                 Some("parse") => Verb::Parse,
                 Some("demo") => Verb::Demo,
                 Some("help") => Verb::Help,
+                Some("keep" | "bench") => return Err(usage("`keep` and `bench` are not there yet")),
                 // The word itself is not shown: it may be a secret that went astray.
                 _ => return Err(usage("the first word is none of token, revoke, parse, demo, help")),
             },

@@ -64,6 +64,10 @@ fn token(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
             .with_hint("ask for less, or whoever runs the server for longer lives"));
         }
     }
+    if token.lifetime() == Lifetime::Once && settings.min_valid.is_some() {
+        return Err(Error::new(ErrorKind::Unusable, "the server says the token lives 0 s or less (--min-valid)")
+            .with_hint("if it means something else, say so (--lifetime)"));
+    }
     output::token(&token, remaining, *format)?;
     if token.lifetime() == Lifetime::Once {
         output::hint("the server says the token lives 0 s or less; if it means something else, say so (--lifetime)");

@@ -88,7 +88,7 @@ pub(crate) fn to_json(value: &impl Serialize) -> String {
     let text = json::to_string(value);
     let is_hidden = |c: char| {
         c.is_control()
-            || matches!(c, '\u{AD}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
+            || matches!(c, '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{FFF9}'..='\u{FFFB}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
     };
     if !text.contains(is_hidden) {
         return text;
@@ -104,6 +104,16 @@ pub(crate) fn to_json(value: &impl Serialize) -> String {
     escaped
 }
 
+/// Why something could not be read or written, in plain words.
+pub(crate) fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::InvalidData => "it is not UTF-8 text".to_owned(),
+        io::ErrorKind::StorageFull => "no space left".to_owned(),
+        kind => kind.to_string(),
+    }
+}
+
 /// Writes one line to standard output, past std's buffer: that one would keep a copy of the token.
 pub(crate) fn line(text: &str) -> Result<(), Error> {
     let write = || {
@@ -114,7 +124,7 @@ pub(crate) fn line(text: &str) -> Result<(), Error> {
         stdout.write_all(line.as_bytes())
     };
     write().map_err(|error| {
-        Error::new(ErrorKind::Internal, format!("standard output: {}", error.kind())).with_source(error)
+        Error::new(ErrorKind::Internal, format!("standard output: {}", reason(&error))).with_source(error)
     })
 }
 

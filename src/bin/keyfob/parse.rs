@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let mut body = Vec::new();
     let stdin = std::io::stdin().as_fd().try_clone_to_owned().map(File::from);
     stdin.and_then(|stdin| stdin.take(MAX_BODY + 1).read_to_end(&mut body)).map_err(|error| {
-        Error::new(ErrorKind::Config, format!("standard input: {}", error.kind())).with_source(error)
+        Error::new(ErrorKind::Config, format!("standard input: {}", output::reason(&error))).with_source(error)
     })?;
     let (answer, code) = if body.len() as u64 > MAX_BODY {
         (output::to_json(&Rejected { reject: "the answer is larger than 1 MiB" }), REJECTED)

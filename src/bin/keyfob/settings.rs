@@ -1,7 +1,7 @@
 //! What a profile and the options say, made into a client and a grant.
 
 use crate::arguments::Arguments;
-use crate::output::Format;
+use crate::output::{self, Format};
 use keyfob::{AccessToken, BootClock, Client, Endpoint, Error, ErrorKind, Grant, Secret, SecretSource, UreqTransport};
 use miniserde::json::{self, Number, Object, Value};
 use std::fs::File;
@@ -42,6 +42,9 @@ const DESCRIPTION: &[&str] = &[
     "revoke",
 ];
 
+/// Those of them that a dialect may set.
+const PRESET: &[&str] = &["grant", "params", "auth", "method", "omit_grant_type", "scope_required", "revoke"];
+
 /// The secrets: each has a member with `_file` and one with `_env`.
 const SECRETS: &[&str] = &["client_secret", "password", "session_token", "refresh_token", "access_token"];
 
@@ -68,8 +71,8 @@ impl Settings {
             Some(name) => read_profile(Path::new(name))?,
             None => Object::new(),
         };
-        check_options(&arguments.options)?;
         override_by(&mut members, &arguments.options);
+        check_plain(&members)?;
         match members.remove("format") {
             None => {}
             Some(Value::String(name)) => {
@@ -101,7 +104,7 @@ impl Settings {
         Ok(Self {
             endpoint,
             min_valid: take_seconds(&mut members, "min_valid")?,
-            no_cache: take_flag(&mut members, "no_cache")?,
+            no_cache: take_cache_settings(&mut members)?,
             timeout: take_seconds(&mut members, "timeout")?.map(check_timeout).transpose()?,
             ca_file: take_text(&mut members, "ca_file")?.map(PathBuf::from),
             members,
@@ -231,14 +234,21 @@ fn secret_from(file: &str) -> Result<SecretSource, Error> {
     Ok(SecretSource::file(locate(file)))
 }
 
-/// What no command line should say.
-fn check_options(options: &Object) -> Result<(), Error> {
-    // Everyone can read argument lists. Each of these has an option of its own.
-    const SECRET_PARAMETERS: &[&str] = &["client_secret", "password", "refresh_token"];
-    if let Some(Value::Object(given)) = options.get("param") {
-        if let Some(name) = SECRET_PARAMETERS.iter().find(|name| given.contains_key(**name)) {
-            return Err(config(format!("usage: --param {name}: a secret is never given on the command line"))
+/// Secrets do not stand in a profile, nor on a command line, which everyone can read.
+fn check_plain(members: &Object) -> Result<(), Error> {
+    const PARAMETERS: &[&str] = &["client_secret", "password", "refresh_token"];
+    const HEADERS: &[&str] = &["Authorization", "Proxy-Authorization"];
+    if let Some(Value::Object(given)) = members.get("param") {
+        if let Some(name) = PARAMETERS.iter().find(|name| given.contains_key(**name)) {
+            return Err(config(format!("`param`: {name} is a secret, and is never given as it is"))
                 .with_hint(format!("put it into a file and use --{}-file", name.replace('_', "-"))));
+        }
+    }
+    if let Some(Value::Object(given)) = members.get("header") {
+        let is_given = |name: &&&str| given.keys().any(|given| given.trim().eq_ignore_ascii_case(name));
+        if let Some(name) = HEADERS.iter().find(is_given) {
+            return Err(config(format!("`header`: {name} is a secret, and is never given as it is"))
+                .with_hint(format!("put it into a file and use --header-file '{name}: FILE'")));
         }
     }
     Ok(())
@@ -297,8 +307,25 @@ fn override_by(members: &mut Object, options: &Object) {
             members.remove("url");
         }
     }
+    // What a dialect sets, it sets anew; and GET moves the parameters into the query.
+    if options.contains_key("dialect") {
+        for name in PRESET {
+            members.remove(*name);
+        }
+    }
+    if matches!(options.get("method"), Some(Value::String(method)) if method == "GET") {
+        members.remove("params");
+    }
     for (name, value) in options {
         match (members.get_mut(name), value) {
+            // The option says a part of what the profile says.
+            (Some(Value::Object(present)), Value::String(path)) if name == "field" => {
+                present.insert("access_token".to_owned(), Value::String(path.clone()));
+            }
+            (Some(Value::Object(present)), Value::Number(_)) if name == "lifetime" => {
+                present.insert("absent".to_owned(), value.clone());
+                present.insert("zero".to_owned(), value.clone());
+            }
             // Parameters and headers are overridden one by one.
             (Some(Value::Object(present)), Value::Object(given)) => {
                 present.extend(given.iter().map(|(name, value)| (name.clone(), value.clone())));
@@ -324,7 +351,7 @@ fn read_profile(name: &Path) -> Result<Object, Error> {
     let file = find_profile(name)?;
     let shown = file.display();
     let text = std::fs::read_to_string(&file)
-        .map_err(|error| config(format!("profile {shown}: {}", error.kind())).with_source(error))?;
+        .map_err(|error| config(format!("profile {shown}: {}", output::reason(&error))).with_source(error))?;
     match json::from_str(text.strip_prefix('\u{FEFF}').unwrap_or(&text)) {
         Ok(Value::Object(members)) => Ok(members),
         // miniserde does not say where the mistake is; the library's own reader does.
@@ -369,7 +396,7 @@ fn locate(file: &str) -> PathBuf {
 #[cfg(feature = "tls")]
 fn trust(transport: UreqTransport, file: &Path) -> Result<UreqTransport, Error> {
     let fail = |why: &dyn std::fmt::Display| config(format!("--ca-file {}: {why}", file.display()));
-    let pem = std::fs::read(file).map_err(|error| fail(&error.kind()).with_source(error))?;
+    let pem = std::fs::read(file).map_err(|error| fail(&output::reason(&error)).with_source(error))?;
     transport.roots_pem(&pem).map_err(|error| match error.hint() {
         Some(hint) => fail(&error).with_hint(hint),
         None => fail(&error),
@@ -405,6 +432,13 @@ fn take_flag(members: &mut Object, name: &str) -> Result<bool, Error> {
         Some(Value::Bool(flag)) => Ok(flag),
         Some(_) => Err(wrong(name, "true or false")),
     }
+}
+
+/// There is no cache yet; its settings are checked, and whether it is wanted is told.
+fn take_cache_settings(members: &mut Object) -> Result<bool, Error> {
+    take_flag(members, "fresh")?;
+    take_text(members, "cache_dir")?;
+    take_flag(members, "no_cache")
 }
 
 fn take_seconds(members: &mut Object, name: &str) -> Result<Option<Duration>, Error> {
