@@ -322,10 +322,11 @@ fn redirect(status: u16, headers: &ResponseHeaders) -> Error {
                     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
                     format!("{scheme}//{}{path}", authority.rsplit('@').next().unwrap_or_default())
                 }
+                // What is neither a URL nor a path may hold user information in any place.
+                None if place.contains('@') && !place.starts_with('/') => return error,
                 None => place.to_string(),
             };
-            // What is no URL and no path may hold user information in any place.
-            if place.contains(['@', '\\']) {
+            if place.contains('\\') {
                 return error;
             }
             error.with_server_hint(format!("it names {place}; if that is the token endpoint, use its URL"))

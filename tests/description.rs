@@ -29,7 +29,11 @@ fn mistakes_are_named_with_their_place() {
         ),
         ("{\"é\": 1,, \"url\": 2}", "description: a member name in quotes is missing, at line 1, column 9"),
         ("{\"url\": \"https://as.example\"", "description: the JSON text is cut off, at line 1, column 29"),
-        ("{\"url\": \"\\ud800\"}", "description: a string in it holds half of a surrogate pair"),
+        ("{\"url\": \"\\ud800\"}", "description: half of a surrogate pair, or a number that is too large"),
+        (
+            "{\"url\": \"https://a.example\", \"url\": \"https://b.example\"}",
+            "description: a member stands there twice",
+        ),
         ("{}", "there is no token endpoint"),
         (r#"{"url": 1}"#, "`url`: this must be a string"),
         (r#"{"url": "as.example"}"#, "url: it must start with https:// or http://"),
