@@ -91,13 +91,27 @@ impl Client {
     ///
     /// Any [`ErrorKind`]; the README has the table.
     pub fn fetch(&self, grant: &Grant) -> Result<AccessToken, Error> {
-        let request = Request::token(&self.endpoint, &self.credentials, grant)?;
-        let (response, sent_at) = self.send(&request)?;
-        AccessToken::read(&self.endpoint, response, sent_at, self.clock.now()).map_err(|error| request.redact(error))
+        let (token, in_time) = self.exchange(&self.request(grant)?)?;
+        in_time.map(|()| token)
     }
 
-    /// Ends `token` at the server, as the endpoint's description says; one that was ended already is left alone. It is not sent again by this process, whatever
-    /// the server answers, and its value is wiped with its last clone.
+    /// The request for a token, with the secrets as they are now.
+    pub(crate) fn request(&self, grant: &Grant) -> Result<Request, Error> {
+        Request::token(&self.endpoint, &self.credentials, grant)
+    }
+
+    /// Sends a request for a token and reads the answer; tells too whether it came in time. If it did not, a refresh
+    /// token in it is good all the same.
+    pub(crate) fn exchange(&self, request: &Request) -> Result<(AccessToken, Result<(), Error>), Error> {
+        let (response, sent_at) = self.send(request)?;
+        let status = response.status;
+        let token = AccessToken::read_late(&self.endpoint, response, sent_at).map_err(|error| request.redact(error))?;
+        let in_time = token.in_time(status, sent_at, self.clock.now());
+        Ok((token, in_time))
+    }
+
+    /// Ends `token` at the server, as the endpoint's description says; one that was ended already is left alone. It is
+    /// not sent again by this process, whatever the server answers, and its value is wiped with its last clone.
     ///
     /// # Errors
     ///

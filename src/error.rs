@@ -2,6 +2,7 @@
 
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::string::{String, ToString};
 use core::fmt::{self, Write};
 use core::time::Duration;
@@ -109,6 +110,34 @@ impl Error {
     pub fn with_source(mut self, source: impl core::error::Error + Send + Sync + 'static) -> Self {
         self.0.source = Some(Box::new(source));
         self
+    }
+
+    /// The same error once more, for the next who asks. Its source stays with the first.
+    pub(crate) fn repeat(&self) -> Self {
+        let Inner { kind, message, hint, is_hint_servers, status, oauth, retry_after, retryable, source: _ } = &*self.0;
+        Self(Box::new(Inner {
+            kind: *kind,
+            message: message.clone(),
+            hint: hint.clone(),
+            is_hint_servers: *is_hint_servers,
+            status: *status,
+            oauth: oauth.as_ref().map(|OAuthError { code, description }| OAuthError {
+                code: code.clone(),
+                description: description.clone(),
+            }),
+            retry_after: *retry_after,
+            retryable: *retryable,
+            source: None,
+        }))
+    }
+
+    /// The same error as a reason to wait: the server is not asked again before `left` has passed.
+    pub(crate) fn into_wait(mut self, left: Duration) -> Self {
+        if self.0.kind != ErrorKind::Wait {
+            self.0.message = format!("not asked again yet, after: {}", self.0.message);
+            self.0.kind = ErrorKind::Wait;
+        }
+        self.retryable(true).with_retry_after(Some(left))
     }
 
     pub(crate) fn config(message: impl AsRef<str>) -> Self {

@@ -103,6 +103,14 @@ impl Grant {
         }
     }
 
+    /// Whether this grant is a refresh token, and `token` is what it would send.
+    pub(crate) fn is_refresh_by(&self, token: &str) -> bool {
+        match &self.kind {
+            GrantKind::RefreshToken { token: source } => source.expose().is_ok_and(|own| &*own == token),
+            _ => false,
+        }
+    }
+
     /// Whether the same request can be sent twice without harm. A refresh token may have been rotated by the first,
     /// and what an extension grant carries may be good for one use.
     pub(crate) fn is_repeatable(&self) -> bool {

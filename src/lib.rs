@@ -31,21 +31,31 @@ mod response;
 mod clock;
 mod token;
 mod client;
+mod renewal;
+mod cache;
+#[cfg(feature = "std")]
+mod shared;
+#[cfg(feature = "ureq")]
+mod middleware;
 
 #[cfg(feature = "std")]
 pub use clock::BootClock;
-#[cfg(feature = "ureq")]
-pub use transport::UreqTransport;
+#[cfg(feature = "std")]
+pub use shared::SharedTokenCache;
 pub use {
+    cache::TokenCache,
     client::Client,
     client_auth::{ClientAuthentication, ClientCredentials},
     clock::Clock,
     endpoint::{Endpoint, LifetimeRules, LifetimeUnit, Members, Method, NotPositive, Parameters, Revocation},
     error::{Error, ErrorKind},
     grant::Grant,
+    renewal::Share,
     request::Request,
     response::{ExpiresIn, Malformed, OAuthRefusal, Rejection, TokenResponse},
     secret::{Exposed, Secret, SecretSource},
     token::{AccessToken, Lifetime, TokenSource},
     transport::{Response, Transport},
 };
+#[cfg(feature = "ureq")]
+pub use {middleware::Authorize, transport::UreqTransport};

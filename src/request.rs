@@ -27,6 +27,7 @@ pub struct Request {
     /// The secrets in it, to be cut out of the server's texts if it echoes them.
     secrets: Vec<Secret>,
     repeatable: bool,
+    once: u32,
     to_loopback: bool,
 }
 
@@ -122,6 +123,12 @@ impl Request {
 
         let mut request = Self::new(endpoint, endpoint.method, authorization, secrets)?;
         request.repeatable = grant.is_repeatable();
+        let client = ["grant_type", "client_id", "client_secret", "scope"];
+        let own = parameters.iter().filter(|(name, _)| match &grant.kind {
+            GrantKind::RefreshToken { .. } => *name == "refresh_token",
+            _ => !client.contains(name),
+        });
+        request.once = hash(own.flat_map(|(name, value)| [*name, &**value]));
         request.place(endpoint.parameters, &parameters);
         Ok(request)
     }
@@ -188,6 +195,7 @@ impl Request {
             body: None,
             secrets,
             repeatable: false,
+            once: 0,
             to_loopback: url.is_loopback(),
         })
     }
@@ -263,9 +271,9 @@ impl Request {
         before.split_once("://").map_or(before, |(_, authority)| authority)
     }
 
-    /// Whether it goes to this machine itself.
-    #[cfg(feature = "ureq")]
-    pub(crate) fn is_to_loopback(&self) -> bool {
+    /// Whether it goes to this machine itself: plain http is allowed to it, so it must not go by way of a proxy.
+    #[must_use]
+    pub fn is_to_loopback(&self) -> bool {
         self.to_loopback
     }
 
@@ -284,6 +292,19 @@ impl Request {
     #[must_use]
     pub fn is_repeatable(&self) -> bool {
         self.repeatable
+    }
+
+    /// A number that differs (nearly always) where URL, headers or body differ. It is kept in memory only.
+    pub(crate) fn fingerprint(&self) -> u32 {
+        let headers = self.headers.iter().flat_map(|header| [header.name.as_str(), header.value.expose()]);
+        let body = self.body.as_ref().map_or("", |body| body.expose());
+        hash([self.url.expose(), body].into_iter().chain(headers))
+    }
+
+    /// The same for what may be good for one use: the refresh token, or the parameters of an extension grant. The
+    /// client's own credentials do not count.
+    pub(crate) fn once(&self) -> u32 {
+        self.once
     }
 
     /// Cuts the request's secrets out of the server's texts in `error`.
@@ -309,6 +330,17 @@ impl fmt::Debug for Request {
             .field("body", &self.body.as_ref().map(|_| REDACTED))
             .finish()
     }
+}
+
+/// FNV-1a.
+fn hash<'a>(texts: impl Iterator<Item = &'a str>) -> u32 {
+    let mut hash = 0x811C_9DC5_u32;
+    for text in texts {
+        for byte in text.bytes().chain([0]) {
+            hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+        }
+    }
+    hash
 }
 
 /// How the client authenticates: as described, else by what there is (README, "authentication").

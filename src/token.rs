@@ -89,10 +89,18 @@ impl AccessToken {
     /// the README.
     pub fn read(
         endpoint: &Endpoint,
-        mut response: Response,
+        response: Response,
         sent_at: Duration,
         arrived_at: Duration,
     ) -> Result<Self, Error> {
+        let status = response.status;
+        let token = Self::read_late(endpoint, response, sent_at)?;
+        token.in_time(status, sent_at, arrived_at)?;
+        Ok(token)
+    }
+
+    /// As [`read`](AccessToken::read), for a token that may have expired on its way.
+    pub(crate) fn read_late(endpoint: &Endpoint, mut response: Response, sent_at: Duration) -> Result<Self, Error> {
         let Response { status, headers, body, framed, .. } = &mut response;
         let status = *status;
         // Before the body is changed in place. Whether it is sound is settled below.
@@ -104,20 +112,21 @@ impl AccessToken {
         }
         let token = read.map_err(|rejection| rejected(status, headers, rejection))?;
         let lifetime = lifetime(&endpoint.lifetime, token.expires_in, sent_at);
-        if let Lifetime::Until(deadline) = lifetime {
-            if deadline <= arrived_at {
-                let late = arrived_at.saturating_sub(sent_at).as_secs_f32();
-                return Err(Error::new(
-                    ErrorKind::Unusable,
-                    format!("the token had expired when it arrived, {late:.1} s after the request was sent"),
-                )
-                .with_status(status)
-                .with_hint(
-                    "the connection is slower than the token's life: ask whoever runs the server for a longer one",
-                ));
-            }
-        }
         Ok(Self::new(&token, lifetime, members))
+    }
+
+    /// An error if the token had expired when it arrived.
+    pub(crate) fn in_time(&self, status: u16, sent_at: Duration, arrived_at: Duration) -> Result<(), Error> {
+        if !self.is_expired(arrived_at) {
+            return Ok(());
+        }
+        let late = arrived_at.saturating_sub(sent_at).as_secs_f32();
+        Err(Error::new(
+            ErrorKind::Unusable,
+            format!("the token had expired when it arrived, {late:.1} s after the request was sent"),
+        )
+        .with_status(status)
+        .with_hint("the connection is slower than the token's life: ask whoever runs the server for a longer one"))
     }
 
     fn new(response: &TokenResponse<'_>, lifetime: Lifetime, members: Vec<(String, Secret)>) -> Self {
@@ -209,6 +218,11 @@ impl AccessToken {
             Lifetime::Until(deadline) => Some(deadline.saturating_sub(now)),
             Lifetime::Unknown | Lifetime::Once => None,
         }
+    }
+
+    /// Whether this is a clone of `other`, and not just of the same text.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Shared::ptr_eq(&self.0, &other.0)
     }
 
     pub(crate) fn is_ended(&self) -> bool {

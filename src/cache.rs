@@ -1,0 +1,379 @@
+//! A token that stays valid: fetched once, handed out until it nears its end, renewed before it is over.
+//!
+//! One cache holds one client, one grant and one token, so it needs no key and can never hand one user's token to
+//! another. [`TokenCache`] is for one owner; [`SharedTokenCache`](crate::SharedTokenCache) is the same for threads. When
+//! the server is asked is decided in `renewal.rs`, how it is asked is here.
+
+use crate::client::Client;
+use crate::error::{Error, ErrorKind};
+use crate::grant::Grant;
+use crate::renewal::{Refused, Renewal, Share, Step, too_late, too_short};
+use crate::secret::{Secret, SecretSource};
+use crate::token::AccessToken;
+use alloc::boxed::Box;
+use core::fmt;
+use core::time::Duration;
+
+/// A cache for one owner, with or without `std`.
+///
+/// ```
+/// use core::time::Duration;
+/// use keyfob::{Client, Endpoint, Error, Grant, Request, Response, TokenCache};
+///
+/// let answer = |_: &Request| Ok(Response::new(200, *br#"{"access_token":"abc","expires_in":3600}"#));
+/// let client = Client::with_parts(Endpoint::new("https://as.example/token")?, answer, || Duration::ZERO);
+/// let mut tokens = TokenCache::new(client, Grant::client_credentials());
+/// assert_eq!(tokens.token()?.expose(), "abc"); // fetched
+/// assert_eq!(tokens.token()?.expose(), "abc"); // at hand
+/// # Ok::<(), Error>(())
+/// ```
+pub struct TokenCache {
+    keeper: Keeper,
+    state: State,
+}
+
+impl TokenCache {
+    /// A cache for what `client` gets for `grant`. Nothing is fetched yet.
+    #[must_use]
+    pub fn new(client: Client, grant: Grant) -> Self {
+        let keeper = Keeper::new(client, grant);
+        let state = keeper.first_state();
+        Self { keeper, state }
+    }
+
+    /// Sets this instance's place among its likes, by which renewals are spread. Without it, it follows from the moment,
+    /// to the nanosecond: set it where a device has something of its own that stays, a serial number or a machine id.
+    #[must_use]
+    pub fn share(mut self, share: Share) -> Self {
+        self.state.renewal = Renewal::new(share);
+        self
+    }
+
+    /// Puts the first fetch off by this instance's share of `spread`: until then [`token`](TokenCache::token) is an
+    /// error of kind [`Wait`](ErrorKind::Wait). Call it after [`share`](TokenCache::share).
+    #[must_use]
+    pub fn spread_first_fetch(mut self, spread: Duration) -> Self {
+        self.state.renewal.spread_first(self.keeper.now(), spread);
+        self
+    }
+
+    /// Hands each new refresh token to `hook` before the access token that came with it is handed out: to be stored.
+    ///
+    /// If the hook fails or panics, nothing is lost: both tokens are kept, and the next call tries the hook again, without
+    /// a request. The hook must not ask the same cache for a token.
+    #[must_use]
+    pub fn on_new_refresh_token(mut self, hook: impl Fn(&Secret) -> Result<(), Error> + Send + Sync + 'static) -> Self {
+        self.keeper.on_new_refresh_token = Some(Box::new(hook));
+        self
+    }
+
+    /// A token that is valid now: the one at hand, or a new one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Client::fetch`] where there is no valid token; [`Wait`](ErrorKind::Wait) where the server was asked
+    /// too recently. A failed renewal is no error as long as the token at hand is valid.
+    pub fn token(&mut self) -> Result<AccessToken, Error> {
+        self.token_living(Duration::ZERO)
+    }
+
+    /// A token that lives at least so long. An unknown lifetime is long enough.
+    ///
+    /// # Errors
+    ///
+    /// As [`token`](TokenCache::token), and [`Unusable`](ErrorKind::Unusable) where even a fresh token is too short.
+    pub fn token_living(&mut self, min_life: Duration) -> Result<AccessToken, Error> {
+        let mut step = self.state.step(self.keeper.now(), min_life);
+        if let (Step::Refrain(_), Some(refused)) = (&step, self.state.renewal.refused()) {
+            if self.keeper.has_other_credentials(refused) {
+                self.state.renewal.forget_refusal();
+                step = self.state.step(self.keeper.now(), min_life);
+            }
+        }
+        let valid = match step {
+            Step::Use(token) => return Ok(token),
+            Step::Refrain(error) => return Err(error),
+            Step::Renew(valid) => valid,
+        };
+        let result = self.keeper.renew(&mut self.state);
+        self.keeper.settle(result, valid, min_life)
+    }
+
+    /// When [`token`](TokenCache::token) will ask the server next, by the client's clock: a device that sleeps between
+    /// its tasks, or a program that wants its token renewed before somebody waits for it, calls it then. A moment that
+    /// has passed means at once; none means not before something changes, as with a token whose lifetime is unknown.
+    ///
+    /// [`invalidate`](TokenCache::invalidate), a longer life asked for and new credentials may make it sooner.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use keyfob::{Client, Endpoint, Error, Grant, Request, Response, TokenCache};
+    ///
+    /// let answer = |_: &Request| Ok(Response::new(200, *br#"{"access_token":"abc","expires_in":3600}"#));
+    /// let client = Client::with_parts(Endpoint::new("https://as.example/token")?, answer, || Duration::ZERO);
+    /// let mut tokens = TokenCache::new(client, Grant::client_credentials());
+    /// assert_eq!(tokens.next_attempt(), Some(Duration::ZERO)); // at once
+    /// tokens.token()?;
+    /// assert!(tokens.next_attempt().is_some_and(|at| at < Duration::from_secs(3600)));
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[must_use]
+    pub fn next_attempt(&self) -> Option<Duration> {
+        self.state.renewal.next_attempt()
+    }
+
+    /// Says that a protected resource refused `token` (status 401). Tells whether another try makes sense: it does
+    /// unless this token had just replaced another that was refused.
+    pub fn invalidate(&mut self, token: &AccessToken) -> bool {
+        self.state.renewal.invalidate(self.keeper.now(), token)
+    }
+
+    /// Forgets the token, then ends it at the server. Without a token there is nothing to do.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Client::revoke`].
+    pub fn revoke(&mut self) -> Result<(), Error> {
+        self.state.forget().map_or(Ok(()), |token| self.keeper.client.revoke(token))
+    }
+}
+
+impl fmt::Debug for TokenCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenCache").field("client", &self.keeper.client).finish_non_exhaustive()
+    }
+}
+
+/// What does not change: who asks, for what, and who wants to know.
+pub(crate) struct Keeper {
+    pub(crate) client: Client,
+    grant: Grant,
+    pub(crate) on_new_refresh_token: Option<Box<Hook>>,
+}
+
+type Hook = dyn Fn(&Secret) -> Result<(), Error> + Send + Sync;
+
+/// What changes with each renewal.
+pub(crate) struct State {
+    pub(crate) renewal: Renewal,
+    /// The token that came with the newest refresh token.
+    refresh: Option<AccessToken>,
+    /// A token whose refresh token the hook has not stored yet, and when it came. It is handed out once that is done.
+    unsaved: Option<(AccessToken, Duration)>,
+    /// The fingerprint of what the original request carries, where that can be used once and was.
+    used: Option<u32>,
+}
+
+/// The way to the state: [`State`] itself for one owner, a lock around each step for threads.
+pub(crate) trait Access {
+    fn with<T>(&mut self, work: impl FnOnce(&mut State) -> T) -> T;
+}
+
+impl Access for State {
+    fn with<T>(&mut self, work: impl FnOnce(&mut State) -> T) -> T {
+        work(self)
+    }
+}
+
+/// What a renewal's requests came to.
+pub(crate) struct Attempt {
+    result: Result<AccessToken, Failure>,
+    /// The refresh token was refused, or may have been used up: it is not sent again.
+    is_refresh_spent: bool,
+    /// What the original request carries, if it is used up now.
+    used: Option<u32>,
+}
+
+enum Failure {
+    /// A request failed; its fingerprint, and that of what it carries if sending it again could do harm.
+    Request { error: Error, fingerprint: u32, spent: Option<u32> },
+    /// Nothing was sent.
+    Nothing(Error),
+}
+
+impl Keeper {
+    pub(crate) fn new(client: Client, grant: Grant) -> Self {
+        Self { client, grant, on_new_refresh_token: None }
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.client.clock().now()
+    }
+
+    pub(crate) fn first_state(&self) -> State {
+        // Devices of one kind boot alike, but not to the nanosecond.
+        let moment = self.now().as_nanos().to_le_bytes();
+        State { renewal: Renewal::new(Share::from_seed(&moment)), refresh: None, unsaved: None, used: None }
+    }
+
+    /// Whether the credentials differ from those that were refused.
+    pub(crate) fn has_other_credentials(&self, refused: Refused) -> bool {
+        self.client.request(&self.grant).is_ok_and(|request| match refused {
+            Refused::Request(fingerprint) => request.fingerprint() != fingerprint,
+            Refused::Once(once) => request.once() != once,
+        })
+    }
+
+    /// Renews: asks the server, has a new refresh token stored, and only then takes the new token over. The state has
+    /// what came at each point, so that nothing is lost if the hook fails or panics.
+    pub(crate) fn renew(&self, state: &mut impl Access) -> Result<AccessToken, Error> {
+        if let Some((token, fetched_at)) = state.with(|state| state.unsaved.clone()) {
+            self.save(&token)?;
+            let now = self.now();
+            state.with(|state| state.unsaved = None);
+            if !token.is_expired(now) {
+                return state.with(|state| state.keep(now, fetched_at, token));
+            }
+        }
+        let (refresh, used) = state.with(|state| (state.refresh.clone(), state.used));
+        let attempt = self.attempt(refresh.as_ref(), used);
+        let fetched_at = self.now();
+        let token = state.with(|state| state.receive(fetched_at, attempt))?;
+        self.save(&token)?;
+        let now = self.now();
+        state.with(|state| state.keep(now, fetched_at, token))
+    }
+
+    /// Asks the server: by the refresh token where there is one, else (or if that is refused) by the original grant with
+    /// all its parameters. At most two requests.
+    fn attempt(&self, refresh: Option<&AccessToken>, used_before: Option<u32>) -> Attempt {
+        let mut is_refresh_spent = false;
+        let secret = refresh.and_then(AccessToken::refresh_token);
+        let is_own = secret.is_some_and(|secret| self.grant.is_refresh_by(secret.expose()));
+        if let Some(secret) = secret.filter(|_| !is_own) {
+            match self.fetch(&Grant::refresh_token(SecretSource::from(secret.expose())), None) {
+                Ok((token, _)) => return Attempt { result: Ok(token), is_refresh_spent, used: None },
+                Err(Failure::Request { error, fingerprint, spent }) if error.kind() != ErrorKind::Refused => {
+                    // If the answer was lost, the refresh token is used up. The original grant is left to try later.
+                    let result = Err(Failure::Request { error, fingerprint, spent: None });
+                    return Attempt { result, is_refresh_spent: spent.is_some(), used: None };
+                }
+                Err(Failure::Request { error, .. }) => {
+                    // Where the refresh token is all there is, it is lost only if it is refused itself.
+                    let original = self.client.request(&self.grant).ok();
+                    let original = original.filter(|original| used_before == Some(original.once()));
+                    if let (Some(original), false) = (original, error.oauth_error() == Some("invalid_grant")) {
+                        let result = Err(Failure::Request { error, fingerprint: original.fingerprint(), spent: None });
+                        return Attempt { result, is_refresh_spent, used: None };
+                    }
+                    is_refresh_spent = true;
+                }
+                Err(nothing) => return Attempt { result: Err(nothing), is_refresh_spent, used: None },
+            }
+        }
+        match self.fetch(&self.grant, used_before) {
+            Ok((token, once)) => {
+                let used = Some(once).filter(|_| !self.grant.is_repeatable() && token.refresh_token().is_some());
+                Attempt { result: Ok(token), is_refresh_spent, used }
+            }
+            Err(failure) => {
+                // What the source gave was the newest refresh token itself.
+                if let (true, Failure::Request { error, spent, .. }) = (is_own, &failure) {
+                    is_refresh_spent |= spent.is_some() || error.oauth_error() == Some("invalid_grant");
+                }
+                Attempt { result: Err(failure), is_refresh_spent, used: None }
+            }
+        }
+    }
+
+    /// Fetches a token, unless what the request carries is `used` up; returns the fingerprint of that with it.
+    fn fetch(&self, grant: &Grant, used: Option<u32>) -> Result<(AccessToken, u32), Failure> {
+        let request = self.client.request(grant).map_err(Failure::Nothing)?;
+        let (fingerprint, once) = (request.fingerprint(), request.once());
+        if used == Some(once) {
+            // Strict servers end the whole family of tokens when they see one of them again.
+            return Err(Failure::Nothing(
+                Error::config("the refresh token was used up, and the one that replaced it is lost")
+                    .with_hint("a new one is needed: sign in again"),
+            ));
+        }
+        match self.client.exchange(&request) {
+            Ok((token, Err(error))) if token.refresh_token().is_none() => {
+                Err(Failure::Request { error, fingerprint, spent: None })
+            }
+            Ok((token, _)) => Ok((token, once)),
+            Err(error) => {
+                // A success that cannot be read has used up what was sent all the same.
+                let is_unread = error.kind() == ErrorKind::Unusable && error.status().is_none_or(|status| status < 300);
+                let is_spent = is_unread || error.kind() == ErrorKind::OutcomeUnknown;
+                let spent = Some(once).filter(|_| is_spent && !request.is_repeatable());
+                Err(Failure::Request { error, fingerprint, spent })
+            }
+        }
+    }
+
+    fn save(&self, token: &AccessToken) -> Result<(), Error> {
+        match (&self.on_new_refresh_token, token.refresh_token()) {
+            (Some(hook), Some(refresh_token)) => hook(refresh_token),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the caller gets: a failed renewal takes no valid token away, and a fresh one that is too short is an error.
+    pub(crate) fn settle(
+        &self,
+        result: Result<AccessToken, Error>,
+        valid: Option<AccessToken>,
+        min_life: Duration,
+    ) -> Result<AccessToken, Error> {
+        let now = self.now();
+        let result = result.and_then(|token| match token.remaining(now) {
+            Some(life) if life.is_zero() => Err(too_late()),
+            Some(life) if life < min_life => Err(too_short(life, min_life)),
+            _ => Ok(token),
+        });
+        result.or_else(|error| valid.filter(|token| !token.is_expired(now)).ok_or(error))
+    }
+}
+
+impl State {
+    pub(crate) fn step(&self, now: Duration, min_life: Duration) -> Step {
+        self.renewal.step(now, min_life)
+    }
+
+    /// Takes over what the requests came to. A token is not handed out yet: its refresh token may have to be stored.
+    fn receive(&mut self, now: Duration, attempt: Attempt) -> Result<AccessToken, Error> {
+        if attempt.is_refresh_spent {
+            self.refresh = None;
+        }
+        self.used = attempt.used.or(self.used);
+        match attempt.result {
+            Ok(token) => {
+                // A server that sends no new refresh token leaves the old one valid (RFC 6749 section 6).
+                if token.refresh_token().is_some() {
+                    self.refresh = Some(token.clone());
+                    self.unsaved = Some((token.clone(), now));
+                }
+                Ok(token)
+            }
+            Err(Failure::Nothing(error)) => Err(error),
+            Err(Failure::Request { error, spent: Some(once), .. }) => {
+                self.renewal.spent(&error, once);
+                Err(error)
+            }
+            Err(Failure::Request { error, fingerprint, spent: None }) => {
+                self.renewal.failed(now, &error, fingerprint);
+                Err(error)
+            }
+        }
+    }
+
+    /// Keeps a token that came at `fetched_at`, once all that came with it is stored.
+    fn keep(&mut self, now: Duration, fetched_at: Duration, token: AccessToken) -> Result<AccessToken, Error> {
+        self.unsaved = None;
+        if token.is_expired(now) {
+            let error = too_late();
+            self.renewal.failed(now, &error, 0);
+            return Err(error);
+        }
+        self.renewal.succeeded(now, fetched_at, &token);
+        Ok(token)
+    }
+
+    /// Forgets all tokens; returns the one that was at hand.
+    pub(crate) fn forget(&mut self) -> Option<AccessToken> {
+        self.refresh = None;
+        let unsaved = self.unsaved.take().map(|(token, _)| token);
+        self.renewal.take().or(unsaved)
+    }
+}
