@@ -4,9 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use core::time::Duration;
-use keyfob::{AccessToken, Client, Endpoint, Error, ErrorKind, Grant, Members, Request, Response, TokenResponse};
+use keyfob::{
+    AccessToken, Client, Endpoint, Error, ErrorKind, Grant, Members, Request, Response, TokenCache, TokenResponse,
+};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Counts this thread's allocations, and its blocks that hold a secret as they are given back.
 struct Watching;
@@ -140,6 +144,41 @@ fn no_memory_is_given_back_with_a_secret_in_it() {
             }
         }
     }
+}
+
+#[test]
+fn a_cache_gives_no_memory_back_with_a_secret_in_it() {
+    const TOKEN: &str = r#"{"access_token":"token-sentinel","refresh_token":"refresh-sentinel","expires_in":60}"#;
+    let seconds = Arc::new(AtomicUsize::new(0));
+    let time = seconds.clone();
+    let clock = move || Duration::from_secs(time.load(Ordering::Relaxed) as u64);
+    let send = |_: &Request| Ok(Response::new(200, TOKEN.as_bytes().to_vec()));
+    let client = Client::with_parts(Endpoint::new("https://as.example/t").unwrap(), send, clock);
+    let client = client.client_id("id").client_secret("secret-sentinel");
+    let tokens = TokenCache::new(client, Grant::password("user", "password-sentinel"));
+    let mut tokens = tokens.on_new_refresh_token(|token| match token.expose() {
+        "refresh-sentinel" => Ok(()),
+        _ => Err(Error::new(ErrorKind::Internal, "this is another token")),
+    });
+    let (_, _, leaks) = watch(|| {
+        // By password, then twice by the refresh token.
+        for _ in 0..3 {
+            assert_eq!(tokens.token().unwrap().expose(), "token-sentinel");
+            seconds.fetch_add(60, Ordering::Relaxed);
+        }
+        drop(tokens);
+    });
+    assert_eq!(leaks, 0);
+}
+
+#[test]
+fn a_hit_allocates_nothing() {
+    let send = |_: &Request| Ok(Response::new(200, *br#"{"access_token":"t","expires_in":3600}"#));
+    let client = Client::with_parts(Endpoint::new("https://as.example/t").unwrap(), send, || Duration::ZERO);
+    let mut tokens = TokenCache::new(client, Grant::client_credentials());
+    tokens.token().unwrap();
+    let (token, allocations, _) = watch(|| tokens.token().unwrap());
+    assert_eq!((token.expose(), allocations), ("t", 0));
 }
 
 #[test]

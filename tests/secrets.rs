@@ -6,7 +6,7 @@ use core::error::Error as _;
 use core::time::Duration;
 use keyfob::{
     AccessToken, Client, ClientCredentials, Endpoint, Error, ErrorKind, Grant, Members, Rejection, Request, Response,
-    Secret, SecretSource, TokenResponse,
+    Secret, SecretSource, Share, TokenCache, TokenResponse,
 };
 use std::fmt::Debug;
 
@@ -126,6 +126,40 @@ fn no_type_shows_a_secret() {
     {
         let proxied = keyfob::UreqTransport::new().user_agent("x").proxy("http://user:SENT%2FNEL@p.example:1").unwrap();
         assert_debug_clean("UreqTransport", &proxied);
+    }
+}
+
+#[test]
+fn no_cache_shows_a_secret() {
+    let client = |status: u16| {
+        let body = format!(
+            r#"{{"access_token":"{SENTINEL}","refresh_token":"{SENTINEL}","error":"{}"}}"#,
+            if status == 200 { "" } else { "invalid_grant" }
+        );
+        let send = move |_: &Request| Ok(Response::new(status, body.clone()));
+        Client::with_parts(Endpoint::new("https://as.example/t").unwrap(), send, || Duration::ZERO)
+            .client_id("id")
+            .client_secret(secret())
+    };
+    let mut tokens = TokenCache::new(client(200), Grant::password("user", secret()));
+    assert_eq!(tokens.token().unwrap().expose(), SENTINEL);
+    assert_debug_clean("TokenCache", &tokens);
+    assert_debug_clean("Share", &Share::from_seed(SENTINEL.as_bytes()));
+    let mut refused = TokenCache::new(client(400), Grant::refresh_token(secret()));
+    for _ in 0..2 {
+        assert_error_clean("a refusal, and the memory of it", &refused.token().unwrap_err());
+    }
+    assert_debug_clean("TokenCache", &refused);
+    #[cfg(feature = "std")]
+    {
+        let tokens = keyfob::SharedTokenCache::new(client(200), Grant::password("user", secret()));
+        assert_eq!(tokens.token().unwrap().expose(), SENTINEL);
+        assert_debug_clean("SharedTokenCache", &tokens);
+        #[cfg(feature = "ureq")]
+        {
+            let again = ureq::Agent::config_builder().build().new_agent();
+            assert_debug_clean("Authorize", &keyfob::Authorize::new(std::sync::Arc::new(tokens), again));
+        }
     }
 }
 
