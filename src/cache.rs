@@ -86,7 +86,7 @@ impl TokenCache {
         let mut step = self.state.step(self.keeper.now(), min_life);
         if let (Step::Refrain(_), Some(refused)) = (&step, self.state.renewal.refused()) {
             if self.keeper.has_other_credentials(refused) {
-                self.state.renewal.forget_refusal();
+                self.state.renewal.forget_refusal(self.keeper.now());
                 step = self.state.step(self.keeper.now(), min_life);
             }
         }
@@ -101,7 +101,8 @@ impl TokenCache {
 
     /// When [`token`](TokenCache::token) will ask the server next, by the client's clock: a device that sleeps between
     /// its tasks, or a program that wants its token renewed before somebody waits for it, calls it then. A moment that
-    /// has passed means at once; none means not before something changes, as with a token whose lifetime is unknown.
+    /// has passed means at once; none means not before something changes, as with a token whose lifetime is unknown or
+    /// that is not for keeping. It is a second after the last attempt at the earliest, so that a loop around it never spins.
     ///
     /// [`invalidate`](TokenCache::invalidate), a longer life asked for and new credentials may make it sooner.
     ///
@@ -134,7 +135,7 @@ impl TokenCache {
     ///
     /// Those of [`Client::revoke`].
     pub fn revoke(&mut self) -> Result<(), Error> {
-        self.state.forget().map_or(Ok(()), |token| self.keeper.client.revoke(token))
+        self.keeper.revoke(self.state.forget())
     }
 }
 
@@ -164,7 +165,8 @@ pub(crate) struct State {
     used: Option<u32>,
 }
 
-/// The way to the state: [`State`] itself for one owner, a lock around each step for threads.
+/// The way to the state: [`State`] itself for one owner, a lock around each step for threads. In between anything may
+/// happen, to the state too, and each step may be the last: a hook may panic.
 pub(crate) trait Access {
     fn with<T>(&mut self, work: impl FnOnce(&mut State) -> T) -> T;
 }
@@ -175,7 +177,9 @@ impl Access for State {
     }
 }
 
-/// What a renewal's requests came to.
+/// What a renewal's requests came to. Three things can be used up, each by its fingerprint or by a flag: the newest
+/// refresh token (`is_refresh_spent`); what the original request carries, by a success (`used`); and the same, perhaps,
+/// by an answer that was lost (`Failure::Request::spent`), after which nothing is sent until the source gives another.
 pub(crate) struct Attempt {
     result: Result<AccessToken, Failure>,
     /// The refresh token was refused, or may have been used up: it is not sent again.
@@ -217,6 +221,8 @@ impl Keeper {
     /// Renews: asks the server, has a new refresh token stored, and only then takes the new token over. The state has
     /// what came at each point, so that nothing is lost if the hook fails or panics.
     pub(crate) fn renew(&self, state: &mut impl Access) -> Result<AccessToken, Error> {
+        let now = self.now();
+        state.with(|state| state.renewal.begins(now));
         if let Some((token, fetched_at)) = state.with(|state| state.unsaved.clone()) {
             self.save(&token)?;
             let now = self.now();
@@ -248,12 +254,13 @@ impl Keeper {
                     let result = Err(Failure::Request { error, fingerprint, spent: None });
                     return Attempt { result, is_refresh_spent: spent.is_some(), used: None };
                 }
-                Err(Failure::Request { error, .. }) => {
+                Err(Failure::Request { error, fingerprint, .. }) => {
                     // Where the refresh token is all there is, it is lost only if it is refused itself.
                     let original = self.client.request(&self.grant).ok();
-                    let original = original.filter(|original| used_before == Some(original.once()));
-                    if let (Some(original), false) = (original, error.oauth_error() == Some("invalid_grant")) {
-                        let result = Err(Failure::Request { error, fingerprint: original.fingerprint(), spent: None });
+                    let has_original = original.as_ref().is_some_and(|original| used_before != Some(original.once()));
+                    if !has_original && error.oauth_error() != Some("invalid_grant") {
+                        let fingerprint = original.map_or(fingerprint, |original| original.fingerprint());
+                        let result = Err(Failure::Request { error, fingerprint, spent: None });
                         return Attempt { result, is_refresh_spent, used: None };
                     }
                     is_refresh_spent = true;
@@ -283,19 +290,21 @@ impl Keeper {
         if used == Some(once) {
             // Strict servers end the whole family of tokens when they see one of them again.
             return Err(Failure::Nothing(
-                Error::config("the refresh token was used up, and the one that replaced it is lost")
+                Error::config("what the grant sends was used up, and the refresh token that came for it is lost")
                     .with_hint("a new one is needed: sign in again"),
             ));
         }
         match self.client.exchange(&request) {
             Ok((token, Err(error))) if token.refresh_token().is_none() => {
-                Err(Failure::Request { error, fingerprint, spent: None })
+                Err(Failure::Request { error, fingerprint, spent: Some(once).filter(|_| !request.is_repeatable()) })
             }
             Ok((token, _)) => Ok((token, once)),
             Err(error) => {
                 // A success that cannot be read has used up what was sent all the same.
                 let is_unread = error.kind() == ErrorKind::Unusable && error.status().is_none_or(|status| status < 300);
-                let is_spent = is_unread || error.kind() == ErrorKind::OutcomeUnknown;
+                // A gateway that got no answer (502, 504) does not know either.
+                let is_lost = error.kind() == ErrorKind::OutcomeUnknown || matches!(error.status(), Some(502 | 504));
+                let is_spent = is_unread || is_lost;
                 let spent = Some(once).filter(|_| is_spent && !request.is_repeatable());
                 Err(Failure::Request { error, fingerprint, spent })
             }
@@ -307,6 +316,15 @@ impl Keeper {
             (Some(hook), Some(refresh_token)) => hook(refresh_token),
             _ => Ok(()),
         }
+    }
+
+    /// Ends these tokens at the server, all of them even if one fails.
+    pub(crate) fn revoke(&self, tokens: [Option<AccessToken>; 2]) -> Result<(), Error> {
+        let mut first = Ok(());
+        for token in tokens.into_iter().flatten() {
+            first = first.and(self.client.revoke(token));
+        }
+        first
     }
 
     /// What the caller gets: a failed renewal takes no valid token away, and a fresh one that is too short is an error.
@@ -370,10 +388,9 @@ impl State {
         Ok(token)
     }
 
-    /// Forgets all tokens; returns the one that was at hand.
-    pub(crate) fn forget(&mut self) -> Option<AccessToken> {
+    /// Forgets all tokens; returns the one that was at hand, and one that was not handed out yet.
+    pub(crate) fn forget(&mut self) -> [Option<AccessToken>; 2] {
         self.refresh = None;
-        let unsaved = self.unsaved.take().map(|(token, _)| token);
-        self.renewal.take().or(unsaved)
+        [self.renewal.take(), self.unsaved.take().map(|(token, _)| token)]
     }
 }

@@ -29,9 +29,11 @@ use ureq::{Agent, Body, ResponseExt, SendBody};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A request is sent again to the host that it was for and no other, and only if its body is at most 1 MiB; a larger one
-/// is sent once, in chunks. A request with an `Authorization` header of its own is left alone. Use such an agent for one
-/// API only: the token goes to every host that it is used for.
+/// A request is sent again to the URL that it was for and no other, and only if its body is at most 1 MiB; a larger one is
+/// sent once, in chunks. For an API that answers a POST with a redirect, use an agent with `http_status_as_error(false)`:
+/// else ureq does not tell that a 401 came after the redirect, when the request was taken already, and it is sent again. A
+/// request with an `Authorization` header of its own is left alone. Use such an agent for one API only: the token goes to
+/// every host that it is used for.
 pub struct Authorize {
     tokens: Arc<SharedTokenCache>,
     again: Agent,
@@ -64,13 +66,13 @@ impl Middleware for Authorize {
         if request.headers().contains_key(AUTHORIZATION) {
             return next.handle(request);
         }
-        let (token, header) = self.token()?;
         let (mut parts, body) = request.into_parts();
-        parts.headers.insert(AUTHORIZATION, header);
-
         let mut rest = body.into_reader();
         let mut bytes = Vec::new();
         rest.by_ref().take(MAX_BODY as u64 + 1).read_to_end(&mut bytes)?;
+        // Not before the body is there: that may take longer than a token lives.
+        let (token, header) = self.token()?;
+        parts.headers.insert(AUTHORIZATION, header);
         if bytes.len() > MAX_BODY {
             let mut whole = bytes.as_slice().chain(rest);
             return next.handle(Request::from_parts(parts, SendBody::from_reader(&mut whole)));
@@ -88,10 +90,9 @@ impl Middleware for Authorize {
         };
 
         let is_refused = match &answer {
-            // After a redirect to another host the 401 is that host's, which never saw the token.
-            Ok(answer) => {
-                answer.status() == StatusCode::UNAUTHORIZED && answer.get_uri().authority() == parts.uri.authority()
-            }
+            // After a redirect the 401 is no answer to this request, and ureq took no token along.
+            Ok(answer) => answer.status() == StatusCode::UNAUTHORIZED && answer.get_uri() == &parts.uri,
+            // Here ureq does not tell whether it was redirected before: see the documentation.
             Err(error) => matches!(error, ureq::Error::StatusCode(401)),
         };
         if !is_refused || !self.tokens.invalidate(&token) {

@@ -13,7 +13,7 @@ const MARGIN_PERCENT: u32 = 15;
 /// pushed together drifts apart again. Margin and spread are what 1.3 times the fewest possible requests allow.
 const SPREAD_PERCENT: u32 = 10;
 
-/// The first renewal is spread wider, in percent, where there was no valid token before: a fleet that came at one
+/// The renewal of a token that came when there was no valid one is spread wider, in percent: a fleet that came at one
 /// moment comes apart at once, and its peak from the second renewal on is less than twice the mean. It costs one
 /// earlier renewal, and never in the first half of a life: a program shorter than that asks once.
 const FIRST_SPREAD_PERCENT: u32 = 35;
@@ -115,8 +115,12 @@ pub(crate) struct Renewal {
     /// Failures in a row, by which the backoff grows; refusals likewise.
     failures: u32,
     refusals: u32,
+    /// When other credentials than the refused ones were let through.
+    changed_at: Option<Duration>,
     /// The last token was refused by the resource.
     is_invalidated: bool,
+    /// Who renews ahead does not come before this: an attempt has just begun, or what it gives is not for keeping.
+    quiet_until: Duration,
 }
 
 struct Held {
@@ -148,7 +152,16 @@ pub(crate) enum Refused {
 
 impl Renewal {
     pub(crate) fn new(share: Share) -> Self {
-        Self { share, held: None, pause: None, failures: 0, refusals: 0, is_invalidated: false }
+        Self {
+            share,
+            held: None,
+            pause: None,
+            failures: 0,
+            refusals: 0,
+            changed_at: None,
+            is_invalidated: false,
+            quiet_until: Duration::ZERO,
+        }
     }
 
     /// Puts the first fetch off by this instance's share of `spread`, so that a site whose power returns does not come
@@ -167,7 +180,7 @@ impl Renewal {
     /// enough.
     pub(crate) fn step(&self, now: Duration, min_life: Duration) -> Step {
         let pause = self.pause.as_ref();
-        let held = self.held.as_ref().filter(|held| !held.token.is_expired(now));
+        let held = self.held.as_ref().filter(|held| !held.token.is_expired(now) && !held.token.is_ended());
         let good = held.filter(|held| held.token.remaining(now).is_none_or(|left| left >= min_life));
         if let (None, Some(held)) = (good, held) {
             // A fresh one would be no longer, or hardly, so asking is of no use.
@@ -189,7 +202,7 @@ impl Renewal {
     pub(crate) fn next_attempt(&self) -> Option<Duration> {
         let (until, calm_until) =
             self.pause.as_ref().map_or_else(Default::default, |pause| (pause.until, pause.calm_until));
-        let at = match &self.held {
+        let at = match self.held.as_ref().filter(|held| !held.token.is_ended()) {
             None => until,
             Some(held) => match (held.token.lifetime(), held.renew_at.max(calm_until)) {
                 // Once the token at hand is over, somebody may be waiting.
@@ -197,7 +210,12 @@ impl Renewal {
                 (_, calm) => calm,
             },
         };
-        Some(at).filter(|at| *at < Duration::MAX)
+        Some(at.max(self.quiet_until)).filter(|at| *at < Duration::MAX)
+    }
+
+    /// An attempt begins. Until it is over, and if it fails without a backoff, a loop around `next_attempt` must not spin.
+    pub(crate) fn begins(&mut self, now: Duration) {
+        self.quiet_until = now.saturating_add(MIN_INTERVAL);
     }
 
     /// What was refused, while it is remembered.
@@ -205,16 +223,28 @@ impl Renewal {
         self.pause.as_ref()?.refused
     }
 
-    /// Other credentials than those that were refused may be tried at once.
-    pub(crate) fn forget_refusal(&mut self) {
-        if self.refused().is_some() {
-            self.pause = None;
-            self.refusals = 0;
+    /// Other credentials than those that were refused may be tried at once, but not others again and again: an assertion
+    /// that is made anew for each request differs each time, and is no better for it.
+    pub(crate) fn forget_refusal(&mut self, now: Duration) {
+        if self.changed_at.is_some_and(|at| now < at.saturating_add(REFUSAL_FIRST)) {
+            return;
         }
+        (self.pause, self.refusals, self.changed_at) = (None, 0, Some(now));
     }
 
     /// A token came at `fetched_at`: it is kept, unless its lifetime is not credible.
     pub(crate) fn succeeded(&mut self, now: Duration, fetched_at: Duration, token: &AccessToken) {
+        if token.lifetime() == Lifetime::Once {
+            // Not for keeping; what was held before stays, if it is still valid, and the server is left alone for a while.
+            (self.pause, self.failures, self.refusals) = (None, 0, 0);
+            self.quiet_until = Duration::MAX;
+            if let Some(held) = &mut self.held {
+                let left = held.token.remaining(now).unwrap_or_default();
+                held.renew_at = now.saturating_add((left / 2).max(MIN_INTERVAL));
+                self.quiet_until = held.renew_at;
+            }
+            return;
+        }
         let last = self.held.take();
         let same = last.as_ref().is_some_and(|held| held.token.expose() == token.expose());
         // Where there was none, others may have been without one too, and have come at this moment as well.
@@ -222,8 +252,7 @@ impl Renewal {
             if last.is_some_and(|held| !held.token.is_expired(now)) { SPREAD_PERCENT } else { FIRST_SPREAD_PERCENT };
         (self.pause, self.failures, self.refusals) = (None, 0, 0);
         let renew_at = match token.lifetime() {
-            Lifetime::Once => return,
-            Lifetime::Unknown => Duration::MAX,
+            Lifetime::Unknown | Lifetime::Once => Duration::MAX,
             Lifetime::Until(deadline) => {
                 let life = deadline.saturating_sub(now);
                 let renew_at = deadline.saturating_sub(self.early(life, spread));

@@ -116,7 +116,7 @@ impl SharedTokenCache {
                     let is_other = self.keeper.has_other_credentials(refused);
                     shared = self.lock();
                     if is_other && shared.state.renewal.refused() == Some(refused) {
-                        shared.state.renewal.forget_refusal();
+                        shared.state.renewal.forget_refusal(self.keeper.now());
                     }
                 }
                 Step::Renew(Some(token)) if shared.in_flight => return Ok(token),
@@ -157,12 +157,14 @@ impl SharedTokenCache {
     ///
     /// Those of [`Client::revoke`].
     pub fn revoke(&self) -> Result<(), Error> {
-        let token = {
+        let tokens = {
             let mut shared = self.lock();
             shared.epoch = shared.epoch.wrapping_add(1);
+            // Whoever is not awake yet must not be given what is ended now.
+            shared.outcome = None;
             shared.state.forget()
         };
-        token.map_or(Ok(()), |token| self.keeper.client.revoke(token))
+        self.keeper.revoke(tokens)
     }
 
     /// Asks the server, without the lock.

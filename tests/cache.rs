@@ -1014,7 +1014,10 @@ fn when_a_replacement_is_lost_the_one_before_is_not_sent_again() {
         for _ in 0..3 {
             let error = tokens.token().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config);
-            assert_eq!(error.to_string(), "the refresh token was used up, and the one that replaced it is lost");
+            assert_eq!(
+                error.to_string(),
+                "what the grant sends was used up, and the refresh token that came for it is lost"
+            );
             assert_eq!(error.hint(), Some("a new one is needed: sign in again"));
         }
         world.then([refreshable(60)]);
@@ -1342,4 +1345,35 @@ fn secrets_are_read_for_requests_and_while_a_refusal_is_remembered_but_never_for
         tokens.token().unwrap();
     }
     assert_eq!(reads.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn an_assertion_that_is_made_anew_for_each_request_does_not_end_a_refusal_each_time() {
+    let count = AtomicU64::new(0);
+    let source =
+        SecretSource::provider(move || Ok(Secret::from(format!("jwt-{}", count.fetch_add(1, Ordering::Relaxed)))));
+    let world = World::always(refused("invalid_client"));
+    let mut tokens = TokenCache::new(world.client().client_id("id").client_secret(source), Grant::client_credentials());
+    for _ in 0..100 {
+        tokens.token().unwrap_err();
+    }
+    // The first, and one that was let through because it was another.
+    assert_eq!(world.requests(), 2);
+}
+
+#[test]
+fn a_loop_around_the_next_attempt_never_spins() {
+    for answer in [lives(0), lives(60), refused("invalid_client"), status(500, "")] {
+        let world = World::always(answer);
+        let mut tokens = world.cache();
+        for _ in 0..20 {
+            let before = world.now();
+            let _ = tokens.token();
+            match tokens.next_attempt() {
+                Some(at) => assert!(at > before, "{at:?} after {before:?}"),
+                None => break,
+            }
+            world.pass(tokens.next_attempt().unwrap() - world.now());
+        }
+    }
 }
