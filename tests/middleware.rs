@@ -405,3 +405,53 @@ fn the_token_is_in_no_debug_output() {
     let shown = format!("{authorize:?}");
     assert!(shown.starts_with("Authorize { tokens: SharedTokenCache {") && !shown.contains("t1"), "{shown}");
 }
+
+#[test]
+fn a_post_that_was_answered_by_a_redirect_is_not_sent_again() {
+    // POST /orders makes an order and answers 303 to it; ureq takes no Authorization along, so that is a 401.
+    let server = Server::with(|seen, stream| {
+        let bytes = match (seen.method.as_str(), seen.header("authorization")) {
+            ("POST", Some(_)) => answer(303, &["location: /orders/1"], ""),
+            (_, Some(_)) => answer(200, &[], "fine"),
+            _ => answer(401, &["www-authenticate: Bearer"], ""),
+        };
+        let _ = stream.write_all(&bytes);
+    });
+    let user = User::new(false);
+    let status = user.agent.post(server.url("/orders")).send("one order").unwrap().status();
+    let orders = server.requests().iter().filter(|seen| seen.method == "POST").count();
+    assert_eq!((status.as_u16(), orders, user.token_requests()), (401, 1, 1));
+}
+
+#[test]
+fn a_token_is_taken_when_the_body_is_there() {
+    /// A body before whose end a token of an hour has run out.
+    struct Slow(Arc<AtomicUsize>, bool);
+    impl Read for Slow {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if std::mem::replace(&mut self.1, true) {
+                return Ok(0);
+            }
+            self.0.fetch_add(7200, Ordering::SeqCst);
+            buffer[0] = b'x';
+            Ok(1)
+        }
+    }
+    let seconds = Arc::new(AtomicUsize::new(0));
+    let time = seconds.clone();
+    let count = AtomicUsize::new(0);
+    let send = move |_: &Request| {
+        let number = count.fetch_add(1, Ordering::SeqCst) + 1;
+        Ok(Response::new(200, format!(r#"{{"access_token":"t{number}","expires_in":3600}}"#)))
+    };
+    let clock = move || Duration::from_secs(time.load(Ordering::SeqCst) as u64);
+    let client = Client::with_parts(Endpoint::new("https://as.example/token").unwrap(), send, clock);
+    let tokens = Arc::new(SharedTokenCache::new(client, Grant::client_credentials()));
+    let authorize = Authorize::new(tokens, settings(true).build().new_agent());
+    let agent = settings(true).middleware(authorize).build().new_agent();
+    let server = Server::answering(answer(200, &[], ""));
+    agent.get(server.url("/")).call().unwrap();
+    agent.post(server.url("/")).send(SendBody::from_owned_reader(Slow(seconds, false))).unwrap();
+    let sent: Vec<_> = server.requests().iter().map(|seen| seen.header("authorization").unwrap().to_owned()).collect();
+    assert_eq!(sent, ["Bearer t1", "Bearer t2"]);
+}
