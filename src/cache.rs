@@ -195,6 +195,18 @@ enum Failure {
     Nothing(Error),
 }
 
+impl Attempt {
+    /// One that used nothing up.
+    fn of(result: Result<AccessToken, Failure>) -> Self {
+        Self { result, is_refresh_spent: false, used: None }
+    }
+}
+
+/// Whether the refresh token itself was refused, or the code or password.
+fn is_grant_refused(error: &Error) -> bool {
+    error.oauth_error() == Some("invalid_grant")
+}
+
 impl Keeper {
     pub(crate) fn new(client: Client, grant: Grant) -> Self {
         Self { client, grant, on_new_refresh_token: None }
@@ -242,44 +254,52 @@ impl Keeper {
 
     /// Asks the server: by the refresh token where there is one, else (or if that is refused) by the original grant with
     /// all its parameters. At most two requests.
-    fn attempt(&self, refresh: Option<&AccessToken>, used_before: Option<u32>) -> Attempt {
-        let mut is_refresh_spent = false;
-        let secret = refresh.and_then(AccessToken::refresh_token);
-        let is_own = secret.is_some_and(|secret| self.grant.is_refresh_by(secret.expose()));
-        if let Some(secret) = secret.filter(|_| !is_own) {
-            match self.fetch(&Grant::refresh_token(SecretSource::from(secret.expose())), None) {
-                Ok((token, _)) => return Attempt { result: Ok(token), is_refresh_spent, used: None },
-                Err(Failure::Request { error, fingerprint, spent }) if error.kind() != ErrorKind::Refused => {
-                    // If the answer was lost, the refresh token is used up. The original grant is left to try later.
-                    let result = Err(Failure::Request { error, fingerprint, spent: None });
-                    return Attempt { result, is_refresh_spent: spent.is_some(), used: None };
-                }
-                Err(Failure::Request { error, fingerprint, .. }) => {
-                    // Where the refresh token is all there is, it is lost only if it is refused itself.
-                    let original = self.client.request(&self.grant).ok();
-                    let has_original = original.as_ref().is_some_and(|original| used_before != Some(original.once()));
-                    if !has_original && error.oauth_error() != Some("invalid_grant") {
-                        let fingerprint = original.map_or(fingerprint, |original| original.fingerprint());
-                        let result = Err(Failure::Request { error, fingerprint, spent: None });
-                        return Attempt { result, is_refresh_spent, used: None };
-                    }
-                    is_refresh_spent = true;
-                }
-                Err(nothing) => return Attempt { result: Err(nothing), is_refresh_spent, used: None },
-            }
+    fn attempt(&self, refresh: Option<&AccessToken>, used: Option<u32>) -> Attempt {
+        let Some(secret) = refresh.and_then(AccessToken::refresh_token) else { return self.by_original(used) };
+        if !self.grant.is_refresh_by(secret.expose()) {
+            let attempt = self.by_refresh_token(secret, used);
+            return attempt.unwrap_or_else(|| Attempt { is_refresh_spent: true, ..self.by_original(used) });
         }
-        match self.fetch(&self.grant, used_before) {
+        // The original grant's own source gives the newest refresh token.
+        let attempt = self.by_original(used);
+        let is_refresh_spent = match &attempt.result {
+            Err(Failure::Request { error, spent, .. }) => spent.is_some() || is_grant_refused(error),
+            _ => false,
+        };
+        Attempt { is_refresh_spent, ..attempt }
+    }
+
+    /// By the refresh token; none if it is refused, and the original grant is to be tried instead.
+    fn by_refresh_token(&self, secret: &Secret, used: Option<u32>) -> Option<Attempt> {
+        let grant = Grant::refresh_token(SecretSource::from(secret.expose()));
+        let (error, mut fingerprint, spent) = match self.fetch(&grant, None) {
+            Ok((token, _)) => return Some(Attempt::of(Ok(token))),
+            Err(Failure::Nothing(error)) => return Some(Attempt::of(Err(Failure::Nothing(error)))),
+            Err(Failure::Request { error, fingerprint, spent }) => (error, fingerprint, spent),
+        };
+        if error.kind() == ErrorKind::Refused {
+            let original = self.client.request(&self.grant).ok();
+            let can_ask_anew = original.as_ref().is_some_and(|original| used != Some(original.once()));
+            // Where the refresh token is all there is, it is given up only if it is refused itself.
+            if can_ask_anew || is_grant_refused(&error) {
+                return None;
+            }
+            // The refusal is remembered for the request by which other credentials are recognised.
+            fingerprint = original.map_or(fingerprint, |original| original.fingerprint());
+        }
+        // If the answer was lost, the refresh token is used up, and the original grant is left to try later.
+        let result = Err(Failure::Request { error, fingerprint, spent: None });
+        Some(Attempt { is_refresh_spent: spent.is_some(), ..Attempt::of(result) })
+    }
+
+    /// By the original grant.
+    fn by_original(&self, used: Option<u32>) -> Attempt {
+        match self.fetch(&self.grant, used) {
             Ok((token, once)) => {
                 let used = Some(once).filter(|_| !self.grant.is_repeatable() && token.refresh_token().is_some());
-                Attempt { result: Ok(token), is_refresh_spent, used }
+                Attempt { used, ..Attempt::of(Ok(token)) }
             }
-            Err(failure) => {
-                // What the source gave was the newest refresh token itself.
-                if let (true, Failure::Request { error, spent, .. }) = (is_own, &failure) {
-                    is_refresh_spent |= spent.is_some() || error.oauth_error() == Some("invalid_grant");
-                }
-                Attempt { result: Err(failure), is_refresh_spent, used: None }
-            }
+            Err(failure) => Attempt::of(Err(failure)),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Years of a cache's life, on a virtual clock and with a server that keeps the truth about each token: random lives,
 //! outages, refusals, lost answers and suspends. The seeds are fixed, so each run is the same.
+//!
+//! A step of the wall clock is no event here: nothing asks that clock, and the boot clock has no steps.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
