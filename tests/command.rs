@@ -417,7 +417,7 @@ fn trusted_roots_must_be_pem() {
     let no_certificate =
         "trusted roots: there is no certificate in it\nhint: it must be PEM: -----BEGIN CERTIFICATE-----";
     for (content, why) in [("hunter2", no_certificate), ("", no_certificate)] {
-        place.file("work/ca.pem", content);
+        place.file("here/ca.pem", content);
         let outcome = place.token(&server.url("/t"), &["--ca-file", "ca.pem"]).outcome();
         outcome.fails(2, &format!("keyfob: --ca-file ca.pem: {why}"));
     }
@@ -432,11 +432,11 @@ fn trusted_roots_must_be_pem() {
 fn a_secret_that_cannot_be_read_is_named_by_its_place() {
     let place = Place::new();
     let server = token_server();
-    place.file("work/empty", "");
-    place.file("work/line-end", "\r\n");
-    place.file("work/not-text", b"hunter2\xFF");
-    place.file("work/large", SENTINEL_LARGE.repeat(64 * 1024 / 8 + 1));
-    place.file("work/two-lines", "hunter2\nhunter2\n");
+    place.file("here/empty", "");
+    place.file("here/line-end", "\r\n");
+    place.file("here/not-text", b"hunter2\xFF");
+    place.file("here/large", SENTINEL_LARGE.repeat(64 * 1024 / 8 + 1));
+    place.file("here/two-lines", "hunter2\nhunter2\n");
     let client = |options: &[&'static str]| [&["--client-id", "c"], options].concat();
     for (options, why) in [
         (client(&["--client-secret-file", "none"]), "secret file none: there is no such file"),
@@ -1034,10 +1034,10 @@ fn curl_sends_the_header_and_after_an_error_nothing() {
 #[test]
 fn a_secret_comes_from_a_file_a_variable_or_standard_input() {
     let place = Place::new();
-    place.file("work/lf", "file-lf\n");
-    place.file("work/crlf", "file-crlf\r\n");
-    place.file("work/bare", "file-bare");
-    place.file("work/spaces", " spaces \n\n");
+    place.file("here/lf", "file-lf\n");
+    place.file("here/crlf", "file-crlf\r\n");
+    place.file("here/bare", "file-bare");
+    place.file("here/spaces", " spaces \n\n");
     place.file("credentials/lf", "credential");
     place.file("credentials/other", "other-credential\n");
     let credentials = place.path("credentials");
@@ -1054,7 +1054,7 @@ fn a_secret_comes_from_a_file_a_variable_or_standard_input() {
         (["--client-secret-file", "other"], "", &credentials, "other-credential"),
         (["--client-secret-file", "crlf"], "", &credentials, "file-crlf"),
         (["--client-secret-file", "./lf"], "", &credentials, "file-lf"),
-        (["--client-secret-file", "../work/lf"], "", &credentials, "file-lf"),
+        (["--client-secret-file", "../here/lf"], "", &credentials, "file-lf"),
         (["--client-secret-file", "-"], "input-bare", &credentials, "input-bare"),
     ] {
         let server = token_server();
@@ -1090,7 +1090,7 @@ fn a_file_with_a_slash_is_not_looked_for_among_the_credentials() {
 #[test]
 fn a_secret_that_the_server_echoes_is_cut_out() {
     let place = Place::new();
-    place.file("work/key", "hunter2-key\n");
+    place.file("here/key", "hunter2-key\n");
     let echo = |text: String| {
         let body = format!(r#"{{"error":"invalid_client {text}","error_description":"not {text}, {text}"}}"#);
         answer(400, &["content-type: application/json"], &body)
@@ -1199,8 +1199,8 @@ fn each_option_reaches_the_request_and_so_does_each_member_of_a_profile() {
     const FORM: &str = "content-type: application/x-www-form-urlencoded\n";
     const JSON: &str = "content-type: application/json\n";
     let place = Place::new();
-    place.file("work/odd", ODD_SECRET);
-    place.file("work/key", "hunter2-key\n");
+    place.file("here/odd", ODD_SECRET);
+    place.file("here/key", "hunter2-key\n");
     let id = ["--client-id", "my-client", "--client-secret-file", "secret"];
     let odd = ["--client-id", "my client", "--client-secret-file", "odd"];
     let id_members = r#""client_id":"my-client","client_secret_file":"secret""#;
@@ -1410,7 +1410,7 @@ fn each_option_reaches_the_request_and_so_does_each_member_of_a_profile() {
 
         let server = token_server();
         let comma = if members.is_empty() { "" } else { "," };
-        place.file("work/p.json", format!(r#"{{"url":"{}","no_cache":true{comma}{members}}}"#, server.url("/t")));
+        place.file("here/p.json", format!(r#"{{"url":"{}","no_cache":true{comma}{members}}}"#, server.url("/t")));
         place.keyfob(["token", "./p.json"]).variable("SECRET", SENTINEL).outcome().prints("tok-1");
         assert_eq!(in_order(&shown(&server.request(), &server)), in_order(&request), "{members}");
     }
@@ -1431,13 +1431,13 @@ fn a_profile_is_found_by_its_path_or_its_name() {
     let place = Place::new();
     let (by_path, in_config, in_home) = (token_server(), token_server(), token_server());
     let profile = |server: &Server, path: &str| format!(r#"{{"url":"{}","no_cache":true}}"#, server.url(path));
-    place.file("work/p.json", profile(&by_path, "/path"));
-    place.file("work/meter", profile(&by_path, "/path-of-the-same-name"));
+    place.file("here/p.json", profile(&by_path, "/path"));
+    place.file("here/meter", profile(&by_path, "/path-of-the-same-name"));
     place.file("config/keyfob/meter.json", profile(&in_config, "/config"));
     place.file("home/.config/keyfob/meter.json", profile(&in_home, "/home"));
     place.keyfob(["token", "./p.json"]).outcome().prints("tok-1");
     place.keyfob(["token", "./meter"]).outcome().prints("tok-1");
-    place.keyfob(["token".to_owned(), place.path("work/p.json")]).outcome().prints("tok-1");
+    place.keyfob(["token".to_owned(), place.path("here/p.json")]).outcome().prints("tok-1");
     place.keyfob(["token", "meter"]).outcome().prints("tok-1");
     place.keyfob(["token", "--timeout", "9", "meter"]).without_variable("XDG_CONFIG_HOME").outcome().prints("tok-1");
     place.keyfob(["token", "meter"]).variable("XDG_CONFIG_HOME", "").outcome().prints("tok-1");
@@ -1453,8 +1453,8 @@ fn a_profile_is_found_by_its_path_or_its_name() {
 fn a_profile_that_is_nowhere_is_an_error_that_says_where_it_was_looked_for() {
     let place = Place::new();
     // In the current directory, where a name alone does not look.
-    place.file("work/meter", "{}");
-    place.file("work/meter.json", "{}");
+    place.file("here/meter", "{}");
+    place.file("here/meter.json", "{}");
     for (variable, directory) in [("XDG_CONFIG_HOME", "config"), ("HOME", "home/.config")] {
         let mut run = place.keyfob(["token", "meter"]);
         if variable == "HOME" {
@@ -1565,10 +1565,10 @@ fn a_wrong_profile_is_an_error_that_names_the_place() {
             "`environments`: this must be an object of names with their URLs",
         ),
     ] {
-        place.file("work/p.json", profile);
+        place.file("here/p.json", profile);
         place.keyfob(["token", "./p.json"]).outcome().fails(2, &format!("keyfob: {lines}"));
     }
-    place.file("work/p.json", b"{\"client_secret\": \"hunter2\xFF\"}");
+    place.file("here/p.json", b"{\"client_secret\": \"hunter2\xFF\"}");
     place.keyfob(["token", "./p.json"]).outcome().fails(2, "keyfob: profile ./p.json: it is not UTF-8 text");
     place.keyfob(["token", "./"]).outcome().fails(2, "keyfob: profile ./: is a directory");
     place.keyfob(["token", "./none"]).outcome().fails(2, "keyfob: profile ./none: there is no such file");
@@ -1577,7 +1577,7 @@ fn a_wrong_profile_is_an_error_that_names_the_place() {
 #[test]
 fn an_option_overrides_its_member_of_the_profile() {
     let place = Place::new();
-    place.file("work/other", "other");
+    place.file("here/other", "other");
     let server = token_server();
     let profile = r#"{
         "url": "URL/profile",
@@ -1592,7 +1592,7 @@ fn an_option_overrides_its_member_of_the_profile() {
         "format": "header",
         "no_cache": true
     }"#;
-    place.file("work/p.json", profile.replace("URL", &server.url("")));
+    place.file("here/p.json", profile.replace("URL", &server.url("")));
     let form = "content-type: application/x-www-form-urlencoded\n";
     let url = server.url("/option");
     let headers = format!("{form}x-a: profile\nx-b: profile\n");
@@ -1629,7 +1629,7 @@ fn an_option_overrides_its_member_of_the_profile() {
     place.keyfob(["token", "./p.json", "--format", "token"]).outcome().prints("tok-1");
     // A secret in a variable gives way to one in a file, too.
     place
-        .file("work/p.json", format!(r#"{{"url":"{}","client_id":"c","client_secret_env":"NONE"}}"#, server.url("/t")));
+        .file("here/p.json", format!(r#"{{"url":"{}","client_id":"c","client_secret_env":"NONE"}}"#, server.url("/t")));
     place.keyfob(["token", "./p.json", "--no-cache", "--client-secret-file", "other"]).outcome().prints("tok-1");
     assert_eq!(server.requests().last().unwrap().header("authorization"), Some("Basic YzpvdGhlcg=="));
 }
@@ -1652,14 +1652,14 @@ fn an_environment_is_named_once_and_the_path_stays_the_same() {
     ] {
         let rest = rest.replace("URL", &base);
         let options: Vec<String> = options.iter().map(|option| option.replace("URL", &base)).collect();
-        place.file("work/p.json", format!("{{{environments}{rest}}}"));
+        place.file("here/p.json", format!("{{{environments}{rest}}}"));
         let arguments = ["token", "./p.json", "--no-cache"].map(str::to_owned).into_iter().chain(options.clone());
         let before = server.requests().len();
         place.keyfob(arguments).outcome().prints("tok-1");
         let targets: Vec<String> = server.requests().into_iter().skip(before).map(|seen| seen.target).collect();
         assert_eq!(targets, [target], "{rest} {options:?}");
     }
-    place.file("work/p.json", format!("{{{environments}}}"));
+    place.file("here/p.json", format!("{{{environments}}}"));
     place
         .keyfob(["token", "./p.json", "--environment", "fr"])
         .outcome()
@@ -1730,8 +1730,8 @@ fn a_revocation_that_fails_says_so() {
         revoke(&["--dialect", dialect, "--access-token-file", "secret"]).fails(2, no_way);
     }
     revoke(&["--access-token-file", "secret"]).fails(2, no_way);
-    place.file("work/empty", "\n");
-    place.file("work/spaces", "hunter2 hunter2");
+    place.file("here/empty", "\n");
+    place.file("here/spaces", "hunter2 hunter2");
     for (file, why) in [
         ("none", "secret file none: there is no such file"),
         ("empty", "secret file empty: it is empty"),
@@ -2159,7 +2159,7 @@ fn a_profile_that_asks_for_curl_stops_it_after_each_error() {
         (r#""params":"xml""#, "`params`: \"xml\" is none of form, json, query"),
         (r#""nonsense":1"#, "profile: `nonsense` is not a member of it\nhint: the README lists the members"),
     ] {
-        place.file("work/p.json", format!(r#"{{"url":"https://as.example","format":"curl",{members}}}"#));
+        place.file("here/p.json", format!(r#"{{"url":"https://as.example","format":"curl",{members}}}"#));
         let outcome = place.keyfob(["token", "./p.json"]).outcome();
         outcome.is(2, "proto = \"-all\"\n", &format!("keyfob: {lines}\n"));
     }
@@ -2176,7 +2176,7 @@ fn an_option_overrides_the_header_that_a_profile_names_in_another_way() {
         (r#""header":{"x-key":"profile"}"#, ["--header", "X-Key: option"], "option"),
         (r#""header":{"x-key":"profile"}"#, ["--header-file", "X-Key: secret"], SENTINEL),
     ] {
-        place.file("work/p.json", format!(r#"{{"url":"{}","no_cache":true,{members}}}"#, server.url("/t")));
+        place.file("here/p.json", format!(r#"{{"url":"{}","no_cache":true,{members}}}"#, server.url("/t")));
         place.keyfob([&["token", "./p.json"], &options[..]].concat()).outcome().prints("tok-1");
         assert_eq!(server.requests().last().unwrap().header("x-key"), Some(header), "{members} {options:?}");
     }
@@ -2190,7 +2190,7 @@ fn an_option_overrides_the_parameter_that_a_profile_names_in_another_way() {
         (r#""param":{"a":"profile"}"#, ["--param-file", "a=secret"], "a=hunter2"),
     ] {
         let server = token_server();
-        place.file("work/p.json", format!(r#"{{"url":"{}","no_cache":true,{members}}}"#, server.url("/t")));
+        place.file("here/p.json", format!(r#"{{"url":"{}","no_cache":true,{members}}}"#, server.url("/t")));
         place.keyfob([&["token", "./p.json"], &options[..]].concat()).outcome().prints("tok-1");
         assert_eq!(server.request().body_text(), format!("grant_type=client_credentials&{body}"), "{options:?}");
     }
@@ -2212,7 +2212,7 @@ fn json_has_no_control_character_of_any_kind() {
 #[test]
 fn a_secret_that_the_server_echoes_encoded_is_cut_out() {
     let place = Place::new();
-    place.file("work/odd", "p&ss w\"rd");
+    place.file("here/odd", "p&ss w\"rd");
     let id = ["--client-id", "c", "--client-secret-file", "odd"];
     for (options, encoded) in [
         (vec!["--auth", "client_secret_basic"], "YzpwJTI2c3MrdyUyMnJk"),
@@ -2263,7 +2263,7 @@ fn two_secrets_from_standard_input_are_an_error_even_if_one_is_not_needed() {
 fn a_profile_may_begin_with_a_byte_order_mark() {
     let place = Place::new();
     let server = token_server();
-    place.file("work/p.json", format!("\u{FEFF}{{\"url\":\"{}\",\"no_cache\":true}}", server.url("/t")));
+    place.file("here/p.json", format!("\u{FEFF}{{\"url\":\"{}\",\"no_cache\":true}}", server.url("/t")));
     place.keyfob(["token", "./p.json"]).outcome().prints("tok-1");
 }
 
@@ -2278,7 +2278,7 @@ fn trusted_roots_that_are_damaged_have_no_empty_hint() {
         ),
         ("-----BEGIN CERTIFICATE-----\nQUJD\n", "trusted roots: this is not PEM"),
     ] {
-        place.file("work/ca.pem", content);
+        place.file("here/ca.pem", content);
         let outcome = place.token("https://as.example", &["--ca-file", "ca.pem"]).outcome();
         outcome.fails(2, &format!("keyfob: --ca-file ca.pem: {why}"));
     }
@@ -2294,7 +2294,7 @@ fn an_option_says_only_its_part_of_what_a_profile_says() {
     let profile = |members: &str| format!(r#"{{"url":"{}","no_cache":true,{members}}}"#, server.url("/t"));
     // The unit and the longest life stay when only the default is said anew.
     place.file(
-        "work/p.json",
+        "here/p.json",
         profile(
             r#""field":{"access_token":"x","expires_in":"d.ttl"},"lifetime":{"unit":"milliseconds","maximum":600}"#,
         ),
@@ -2310,12 +2310,12 @@ fn a_dialect_on_the_command_line_sets_what_a_profile_set_otherwise() {
     let place = Place::new();
     let server = token_server();
     let members = r#""auth":"client_secret_basic","params":"json","grant":"client_credentials""#;
-    place.file("work/p.json", format!(r#"{{"url":"{}","no_cache":true,{members}}}"#, server.url("/t")));
+    place.file("here/p.json", format!(r#"{{"url":"{}","no_cache":true,{members}}}"#, server.url("/t")));
     let options = ["--dialect", "user-credentials", "--username", "u", "--password-file", "secret"];
     place.keyfob([&["token", "./p.json"], &options[..]].concat()).outcome().prints("tok-1");
     let seen = server.request();
     assert_eq!((seen.target.as_str(), seen.header("authorization")), ("/t?username=u&password=hunter2", None));
-    place.file("work/q.json", format!(r#"{{"url":"{}","no_cache":true,"params":"json"}}"#, server.url("/t")));
+    place.file("here/q.json", format!(r#"{{"url":"{}","no_cache":true,"params":"json"}}"#, server.url("/t")));
     place.keyfob(["token", "./q.json", "--method", "GET"]).outcome().prints("tok-1");
     assert_eq!(server.requests()[1].target, "/t?grant_type=client_credentials");
 }
@@ -2336,9 +2336,9 @@ fn html_is_no_form_whatever_it_is_called() {
 #[test]
 fn an_echo_in_any_coding_is_cut_out_and_our_own_words_are_not() {
     let place = Place::new();
-    place.file("work/odd", "p@ss+w%rd &<\"x");
-    place.file("work/short", "secret");
-    place.file("work/longer", "secret-and-more");
+    place.file("here/odd", "p@ss+w%rd &<\"x");
+    place.file("here/short", "secret");
+    place.file("here/longer", "secret-and-more");
     let id = ["--client-id", "c"];
     for (options, body, message) in [
         (

@@ -23,11 +23,11 @@ impl Place {
         let root = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
         // What a former process of the same number left behind.
         let _ = std::fs::remove_dir_all(&root);
-        for directory in ["work", "home", "config", "run"] {
+        for directory in ["here", "home", "config", "run"] {
             std::fs::create_dir_all(root.join(directory)).expect("a temporary directory");
         }
         let place = Self { root };
-        place.file("work/secret", SENTINEL);
+        place.file("here/secret", SENTINEL);
         place
     }
 
@@ -35,7 +35,7 @@ impl Place {
         self.root.join(name).into_os_string().into_string().expect("the build directory's path is UTF-8")
     }
 
-    /// Writes a file below the place; `work/` is the current directory.
+    /// Writes a file below the place; `here/` is the current directory.
     pub fn file(&self, name: &str, text: impl AsRef<[u8]>) {
         let path = self.root.join(name);
         std::fs::create_dir_all(path.parent().expect("a file stands in a directory")).expect("a directory");
@@ -44,7 +44,7 @@ impl Place {
 
     pub fn keyfob<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Run {
         let mut command = Command::new(env!("CARGO_BIN_EXE_keyfob"));
-        command.args(arguments).env_clear().current_dir(self.root.join("work"));
+        command.args(arguments).env_clear().current_dir(self.root.join("here"));
         command.env("HOME", self.root.join("home"));
         command.env("XDG_CONFIG_HOME", self.root.join("config"));
         command.env("XDG_RUNTIME_DIR", self.root.join("run"));
