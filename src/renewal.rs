@@ -1,6 +1,7 @@
 //! When a token is renewed, and when the server is left alone: decisions on given times, without I/O and without a clock.
 
 use crate::error::{Error, ErrorKind};
+use crate::request::fnv1a;
 use crate::token::{AccessToken, Lifetime};
 use alloc::format;
 use core::time::Duration;
@@ -70,12 +71,8 @@ impl Share {
     /// The share that follows from what is this device's own: a serial number, a machine id.
     #[must_use]
     pub fn from_seed(seed: &[u8]) -> Self {
-        // FNV-1a, then a finalizer, for FNV leaves the upper bits of short seeds alike.
-        let mut hash = 0x811C_9DC5_u32;
-        for byte in seed {
-            hash = (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
-        }
-        Self(mix(hash))
+        // The finalizer, for FNV leaves the upper bits of short seeds alike.
+        Self(mix(fnv1a(seed.iter().copied())))
     }
 
     /// A part of `whole`, from none of it to (nearly) all, that is another one for each `salt`.
@@ -234,9 +231,9 @@ impl Renewal {
 
     /// A token came at `fetched_at`: it is kept, unless its lifetime is not credible.
     pub(crate) fn succeeded(&mut self, now: Duration, fetched_at: Duration, token: &AccessToken) {
+        (self.pause, self.failures, self.refusals) = (None, 0, 0);
         if token.lifetime() == Lifetime::Once {
             // Not for keeping; what was held before stays, if it is still valid, and the server is left alone for a while.
-            (self.pause, self.failures, self.refusals) = (None, 0, 0);
             self.quiet_until = Duration::MAX;
             if let Some(held) = &mut self.held {
                 let left = held.token.remaining(now).unwrap_or_default();
@@ -250,7 +247,6 @@ impl Renewal {
         // Where there was none, others may have been without one too, and have come at this moment as well.
         let spread =
             if last.is_some_and(|held| !held.token.is_expired(now)) { SPREAD_PERCENT } else { FIRST_SPREAD_PERCENT };
-        (self.pause, self.failures, self.refusals) = (None, 0, 0);
         let renew_at = match token.lifetime() {
             Lifetime::Unknown | Lifetime::Once => Duration::MAX,
             Lifetime::Until(deadline) => {

@@ -332,15 +332,13 @@ impl fmt::Debug for Request {
     }
 }
 
-/// FNV-1a.
 fn hash<'a>(texts: impl Iterator<Item = &'a str>) -> u32 {
-    let mut hash = 0x811C_9DC5_u32;
-    for text in texts {
-        for byte in text.bytes().chain([0]) {
-            hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
-        }
-    }
-    hash
+    fnv1a(texts.flat_map(|text| text.bytes().chain([0])))
+}
+
+/// The hash FNV-1a: for telling apart, not for hiding.
+pub(crate) fn fnv1a(bytes: impl Iterator<Item = u8>) -> u32 {
+    bytes.fold(0x811C_9DC5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 /// How the client authenticates: as described, else by what there is (README, "authentication").

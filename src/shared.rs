@@ -176,10 +176,7 @@ impl SharedTokenCache {
         // Lands even if a hook, a transport or a clock panics: those who wait must not wait for ever.
         let mut landing = Landing { cache: self, outcome: None };
         let result = self.keeper.renew(&mut state);
-        landing.outcome = Some(match &result {
-            Ok(token) => Ok(token.clone()),
-            Err(error) => Err(error.repeat()),
-        });
+        landing.outcome = Some(again(&result));
         result
     }
 
@@ -203,10 +200,7 @@ impl SharedTokenCache {
         }
         shared.waiting -= 1;
         let outcome = match &shared.outcome {
-            Some(outcome) if shared.flight == flight.wrapping_add(1) => Some(match outcome {
-                Ok(token) => Ok(token.clone()),
-                Err(error) => Err(error.repeat()),
-            }),
+            Some(outcome) if shared.flight == flight.wrapping_add(1) => Some(again(outcome)),
             _ => None,
         };
         if shared.waiting == 0 {
@@ -218,6 +212,14 @@ impl SharedTokenCache {
     /// A panic under the lock (in a clock) leaves nothing half done, so it does not poison the cache.
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// The same outcome once more, for the next who waits.
+fn again(outcome: &Result<AccessToken, Error>) -> Result<AccessToken, Error> {
+    match outcome {
+        Ok(token) => Ok(token.clone()),
+        Err(error) => Err(error.repeat()),
     }
 }
 

@@ -2156,6 +2156,10 @@ fn a_profile_that_asks_for_curl_stops_it_after_each_error() {
     let place = Place::new();
     for (members, lines) in [
         (r#""timeout":0"#, "`timeout`: nothing can be fetched in no time"),
+        (
+            r#""param":{"password":"hunter2"}"#,
+            "`param`: password is a secret, and is never given as it is\nhint: put it into a file and use --password-file",
+        ),
         (r#""params":"xml""#, "`params`: \"xml\" is none of form, json, query"),
         (r#""nonsense":1"#, "profile: `nonsense` is not a member of it\nhint: the README lists the members"),
     ] {

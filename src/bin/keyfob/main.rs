@@ -50,11 +50,12 @@ fn run(format: &mut Format) -> Result<ExitCode, Error> {
 fn token(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
     let mut settings = Settings::read(arguments, format)?;
     let grant = settings.grant()?;
+    let min_valid = settings.min_valid;
     let client = settings.client()?;
     let token = while_telling(client.endpoint().authority(), || client.fetch(&grant))?;
     let now = client.clock().now();
     let remaining = token.remaining(now);
-    if let (Some(asked), Some(left)) = (settings.min_valid, remaining) {
+    if let (Some(asked), Some(left)) = (min_valid, remaining) {
         if left < asked {
             let (left, asked) = (left.as_secs(), asked.as_secs());
             return Err(Error::new(
@@ -64,7 +65,7 @@ fn token(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
             .with_hint("ask for less, or whoever runs the server for longer lives"));
         }
     }
-    if token.lifetime() == Lifetime::Once && settings.min_valid.is_some() {
+    if token.lifetime() == Lifetime::Once && min_valid.is_some() {
         return Err(Error::new(ErrorKind::Unusable, "the server says the token lives 0 s or less (--min-valid)")
             .with_hint("if it means something else, say so (--lifetime)"));
     }

@@ -72,7 +72,6 @@ impl Settings {
             None => Object::new(),
         };
         override_by(&mut members, &arguments.options);
-        check_plain(&members)?;
         match members.remove("format") {
             None => {}
             Some(Value::String(name)) => {
@@ -81,12 +80,11 @@ impl Settings {
             }
             Some(_) => return Err(wrong("format", "a string")),
         }
+        check_plain(&members)?;
         check_stdin(&members)?;
         for name in members.keys() {
-            let is_secret = SECRETS
-                .iter()
-                .any(|secret| name.strip_prefix(secret).is_some_and(|rest| rest == "_file" || rest == "_env"));
-            if !is_secret && !DESCRIPTION.contains(&name.as_str()) && !OTHERS.contains(&name.as_str()) {
+            if secret_named(name).is_none() && !DESCRIPTION.contains(&name.as_str()) && !OTHERS.contains(&name.as_str())
+            {
                 let error = config(format!("profile: `{name}` is not a member of it"));
                 return Err(match SECRETS.contains(&name.as_str()) {
                     true => error.with_hint(format!("a profile holds no secret, but where it is: `{name}_file`")),
@@ -143,17 +141,16 @@ impl Settings {
             }
             Some(_) => return Err(wrong("scope", "a string or an array of them")),
         }
-        for (name, file) in self.take_pairs("param_file")? {
+        for (name, file) in take_pairs(&mut self.members, "param_file")? {
             grant = grant.secret_parameter(&name, secret_from(&file)?);
         }
         Ok(grant)
     }
 
-    /// The client, with its secret. Takes the endpoint out.
-    pub(crate) fn client(&mut self) -> Result<Client, Error> {
-        let placeholder = Endpoint::new("https://localhost/")?;
-        let mut endpoint = std::mem::replace(&mut self.endpoint, placeholder);
-        for (name, file) in self.take_pairs("header_file")? {
+    /// The client, with its secret.
+    pub(crate) fn client(mut self) -> Result<Client, Error> {
+        let mut endpoint = self.endpoint;
+        for (name, file) in take_pairs(&mut self.members, "header_file")? {
             endpoint = endpoint.secret_header(&name, secret_from(&file)?);
         }
         let mut transport = UreqTransport::new();
@@ -167,7 +164,7 @@ impl Settings {
         if let Some(id) = take_text(&mut self.members, "client_id")? {
             client = client.client_id(id);
         }
-        if let Some(secret) = self.secret("client_secret")? {
+        if let Some(secret) = take_secret(&mut self.members, "client_secret")? {
             client = client.client_secret(secret);
         }
         Ok(client)
@@ -175,7 +172,7 @@ impl Settings {
 
     /// The token that `revoke` is to end, where one is named.
     pub(crate) fn access_token(&mut self) -> Result<Option<AccessToken>, Error> {
-        Ok(match self.secret("access_token")? {
+        Ok(match take_secret(&mut self.members, "access_token")? {
             Some(source) => Some(AccessToken::bearer(&*source.expose()?)?),
             None => None,
         })
@@ -183,44 +180,15 @@ impl Settings {
 
     fn needed(&mut self, grant: &str, secret: &str) -> Result<SecretSource, Error> {
         let option = format!("--{}-file", secret.replace('_', "-"));
-        self.secret(secret)?.ok_or_else(|| missing(grant, &format!("a {}", secret.replace('_', " ")), &option))
+        take_secret(&mut self.members, secret)?
+            .ok_or_else(|| missing(grant, &format!("a {}", secret.replace('_', " ")), &option))
     }
+}
 
-    /// The secret of this name, by file or environment variable.
-    fn secret(&mut self, name: &str) -> Result<Option<SecretSource>, Error> {
-        let file = take_text(&mut self.members, &format!("{name}_file"))?;
-        let variable = take_text(&mut self.members, &format!("{name}_env"))?;
-        match (file, variable) {
-            (None, None) => Ok(None),
-            (Some(file), None) => secret_from(&file).map(Some),
-            (None, Some(variable)) => Ok(Some(SecretSource::environment(variable))),
-            (Some(_), Some(_)) => Err(config(format!("`{name}_file` and `{name}_env` are both given"))),
-        }
-    }
-
-    fn take_pairs(&mut self, name: &str) -> Result<Vec<(String, String)>, Error> {
-        let fail = || wrong(name, "an object of names with files");
-        let mut pairs = Vec::new();
-        match self.members.remove(name) {
-            None => {}
-            Some(Value::Object(object)) => {
-                for (key, value) in object {
-                    match value {
-                        Value::String(file) => pairs.push((key, file)),
-                        Value::Array(files) => {
-                            for file in &files {
-                                let Value::String(file) = file else { return Err(fail()) };
-                                pairs.push((key.clone(), file.clone()));
-                            }
-                        }
-                        _ => return Err(fail()),
-                    }
-                }
-            }
-            Some(_) => return Err(fail()),
-        }
-        Ok(pairs)
-    }
+/// The secret that a member of this name tells the place of.
+fn secret_named(name: &str) -> Option<&str> {
+    let secret = name.strip_suffix("_file").or_else(|| name.strip_suffix("_env"))?;
+    SECRETS.contains(&secret).then_some(secret)
 }
 
 /// A secret from a file, or from standard input for `-`.
@@ -282,11 +250,9 @@ fn check_stdin(members: &Object) -> Result<(), Error> {
 /// Puts the options over a profile's members. What an option says anew, the profile no longer says in another way.
 fn override_by(members: &mut Object, options: &Object) {
     for name in options.keys() {
-        for secret in SECRETS {
-            if name.strip_prefix(secret).is_some_and(|rest| rest == "_file" || rest == "_env") {
-                members.remove(&format!("{secret}_file"));
-                members.remove(&format!("{secret}_env"));
-            }
+        if let Some(secret) = secret_named(name) {
+            members.remove(&format!("{secret}_file"));
+            members.remove(&format!("{secret}_env"));
         }
         // A parameter or header is overridden whichever way the profile says it.
         let other = match name.as_str() {
@@ -416,6 +382,42 @@ fn check_timeout(timeout: Duration) -> Result<Duration, Error> {
         Duration::ZERO => Err(config("`timeout`: nothing can be fetched in no time")),
         timeout => Ok(timeout.min(MAX_TIMEOUT)),
     }
+}
+
+/// The secret of this name, by file or environment variable.
+fn take_secret(members: &mut Object, name: &str) -> Result<Option<SecretSource>, Error> {
+    let file = take_text(members, &format!("{name}_file"))?;
+    let variable = take_text(members, &format!("{name}_env"))?;
+    match (file, variable) {
+        (None, None) => Ok(None),
+        (Some(file), None) => secret_from(&file).map(Some),
+        (None, Some(variable)) => Ok(Some(SecretSource::environment(variable))),
+        (Some(_), Some(_)) => Err(config(format!("`{name}_file` and `{name}_env` are both given"))),
+    }
+}
+
+fn take_pairs(members: &mut Object, name: &str) -> Result<Vec<(String, String)>, Error> {
+    let fail = || wrong(name, "an object of names with files");
+    let mut pairs = Vec::new();
+    match members.remove(name) {
+        None => {}
+        Some(Value::Object(object)) => {
+            for (key, value) in object {
+                match value {
+                    Value::String(file) => pairs.push((key, file)),
+                    Value::Array(files) => {
+                        for file in &files {
+                            let Value::String(file) = file else { return Err(fail()) };
+                            pairs.push((key.clone(), file.clone()));
+                        }
+                    }
+                    _ => return Err(fail()),
+                }
+            }
+        }
+        Some(_) => return Err(fail()),
+    }
+    Ok(pairs)
 }
 
 fn take_text(members: &mut Object, name: &str) -> Result<Option<String>, Error> {
