@@ -10,9 +10,21 @@ use crate::grant::Grant;
 use crate::renewal::{Refused, Renewal, Share, Step, too_late, too_short};
 use crate::secret::{Secret, SecretSource};
 use crate::token::AccessToken;
+#[cfg(all(feature = "std", unix))]
+use crate::store::{Record, Store};
 use alloc::boxed::Box;
 use core::fmt;
 use core::time::Duration;
+
+#[cfg(not(all(feature = "std", unix)))]
+#[path = "cache/alone.rs"]
+mod turn;
+#[cfg(all(feature = "std", unix))]
+mod turn;
+
+#[cfg(not(all(feature = "std", unix)))]
+use turn::Store;
+use turn::{Joined, Turn};
 
 /// A cache for one owner, with or without `std`.
 ///
@@ -67,6 +79,37 @@ impl TokenCache {
         self
     }
 
+    /// Shares tokens, refusals and backoffs with the processes that use the same store: one of them asks the server, and
+    /// the others wait for it or use the token at hand, as threads do.
+    #[cfg(all(feature = "std", unix))]
+    #[must_use]
+    pub fn store(mut self, store: Store) -> Self {
+        self.keeper.store = Some(store);
+        self
+    }
+
+    /// The client that asks.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.keeper.client
+    }
+
+    /// A valid token that is at hand, here or in the store, and lives at least so long. The server is not asked.
+    pub fn at_hand(&mut self, min_life: Duration) -> Option<AccessToken> {
+        self.keeper.look(&mut self.state, min_life).token()
+    }
+
+    /// A new token from the server, whatever is at hand, stored or remembered. If that fails, nothing that was there
+    /// before is lost.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Client::fetch`].
+    pub fn renew(&mut self) -> Result<AccessToken, Error> {
+        let result = self.keeper.renew(&mut self.state, Duration::ZERO, true);
+        self.keeper.settle(result, None, Duration::ZERO)
+    }
+
     /// A token that is valid now: the one at hand, or a new one.
     ///
     /// # Errors
@@ -83,7 +126,7 @@ impl TokenCache {
     ///
     /// As [`token`](TokenCache::token), and [`Unusable`](ErrorKind::Unusable) where even a fresh token is too short.
     pub fn token_living(&mut self, min_life: Duration) -> Result<AccessToken, Error> {
-        let mut step = self.state.step(self.keeper.now(), min_life);
+        let mut step = self.keeper.look(&mut self.state, min_life);
         if let (Step::Refrain(_), Some(refused)) = (&step, self.state.renewal.refused()) {
             if self.keeper.has_other_credentials(refused) {
                 self.state.renewal.forget_refusal(self.keeper.now());
@@ -95,7 +138,7 @@ impl TokenCache {
             Step::Refrain(error) => return Err(error),
             Step::Renew(valid) => valid,
         };
-        let result = self.keeper.renew(&mut self.state);
+        let result = self.keeper.renew(&mut self.state, min_life, false);
         self.keeper.settle(result, valid, min_life)
     }
 
@@ -135,7 +178,7 @@ impl TokenCache {
     ///
     /// Those of [`Client::revoke`].
     pub fn revoke(&mut self) -> Result<(), Error> {
-        self.keeper.revoke(self.state.forget())
+        self.keeper.revoke(|| self.state.forget())
     }
 }
 
@@ -149,6 +192,7 @@ impl fmt::Debug for TokenCache {
 pub(crate) struct Keeper {
     pub(crate) client: Client,
     grant: Grant,
+    pub(crate) store: Option<Store>,
     pub(crate) on_new_refresh_token: Option<Box<Hook>>,
 }
 
@@ -163,6 +207,9 @@ pub(crate) struct State {
     unsaved: Option<(AccessToken, Duration)>,
     /// The fingerprint of what the original request carries, where that can be used once and was.
     used: Option<u32>,
+    /// When the store was written by this process, or what it took over from it was.
+    #[cfg(all(feature = "std", unix))]
+    heard_at: Duration,
 }
 
 /// The way to the state: [`State`] itself for one owner, a lock around each step for threads. In between anything may
@@ -202,6 +249,15 @@ impl Attempt {
     }
 }
 
+/// What is gone before an attempt begins.
+#[derive(Clone, Copy)]
+struct Spent {
+    /// The fingerprint of what can be used once, and was.
+    used: Option<u32>,
+    /// The part of the time limit that went by while another process was waited for.
+    waited: Duration,
+}
+
 /// Whether the refresh token itself was refused, or the code or password.
 fn is_grant_refused(error: &Error) -> bool {
     error.oauth_error() == Some("invalid_grant")
@@ -209,7 +265,7 @@ fn is_grant_refused(error: &Error) -> bool {
 
 impl Keeper {
     pub(crate) fn new(client: Client, grant: Grant) -> Self {
-        Self { client, grant, on_new_refresh_token: None }
+        Self { client, grant, store: None, on_new_refresh_token: None }
     }
 
     pub(crate) fn now(&self) -> Duration {
@@ -219,7 +275,14 @@ impl Keeper {
     pub(crate) fn first_state(&self) -> State {
         // Devices of one kind boot alike, but not to the nanosecond.
         let moment = self.now().as_nanos().to_le_bytes();
-        State { renewal: Renewal::new(Share::from_seed(&moment)), refresh: None, unsaved: None, used: None }
+        State {
+            renewal: Renewal::new(Share::from_seed(&moment)),
+            refresh: None,
+            unsaved: None,
+            used: None,
+            #[cfg(all(feature = "std", unix))]
+            heard_at: Duration::ZERO,
+        }
     }
 
     /// Whether the credentials differ from those that were refused.
@@ -230,13 +293,43 @@ impl Keeper {
         })
     }
 
-    /// Renews: asks the server, has a new refresh token stored, and only then takes the new token over. The state has
-    /// what came at each point, so that nothing is lost if the hook fails or panics.
-    pub(crate) fn renew(&self, state: &mut impl Access) -> Result<AccessToken, Error> {
+    /// What to do for somebody who asks for a token. Before the server is asked, or it is told why not, other processes
+    /// may know better.
+    pub(crate) fn look(&self, state: &mut impl Access, min_life: Duration) -> Step {
+        match state.with(|state| state.step(self.now(), min_life)) {
+            Step::Use(token) => Step::Use(token),
+            step if self.store.is_none() => step,
+            _ => {
+                turn::look(self, state);
+                state.with(|state| state.step(self.now(), min_life))
+            }
+        }
+    }
+
+    /// Renews, unless another process has done so; with `anew` in any case.
+    pub(crate) fn renew(
+        &self,
+        state: &mut impl Access,
+        min_life: Duration,
+        anew: bool,
+    ) -> Result<AccessToken, Error> {
         let now = self.now();
         state.with(|state| state.renewal.begins(now));
+        let is_unsaved = state.with(|state| state.unsaved.is_some());
+        let mut turn = match turn::join(self, state, min_life, anew || is_unsaved)? {
+            Joined::Token(token) => return Ok(token),
+            Joined::Turn(turn) => turn,
+        };
+        let result = self.renew_in(&mut turn, state);
+        turn.end(self, state);
+        result
+    }
+
+    /// Asks the server, has a new refresh token stored, and only then takes the new token over. The state has what came
+    /// at each point, so that nothing is lost if the hook fails or panics.
+    fn renew_in(&self, turn: &mut Turn, state: &mut impl Access) -> Result<AccessToken, Error> {
         if let Some((token, fetched_at)) = state.with(|state| state.unsaved.clone()) {
-            self.save(&token)?;
+            self.save(turn, &token)?;
             let now = self.now();
             state.with(|state| state.unsaved = None);
             if !token.is_expired(now) {
@@ -244,24 +337,25 @@ impl Keeper {
             }
         }
         let (refresh, used) = state.with(|state| (state.refresh.clone(), state.used));
-        let attempt = self.attempt(refresh.as_ref(), used);
+        let refresh = refresh.as_ref().filter(|_| !self.grant.is_kept_in_file());
+        let attempt = self.attempt(refresh, Spent { used, waited: turn.waited() });
         let fetched_at = self.now();
         let token = state.with(|state| state.receive(fetched_at, attempt))?;
-        self.save(&token)?;
+        self.save(turn, &token)?;
         let now = self.now();
         state.with(|state| state.keep(now, fetched_at, token))
     }
 
     /// Asks the server: by the refresh token where there is one, else (or if that is refused) by the original grant with
     /// all its parameters. At most two requests.
-    fn attempt(&self, refresh: Option<&AccessToken>, used: Option<u32>) -> Attempt {
-        let Some(secret) = refresh.and_then(AccessToken::refresh_token) else { return self.by_original(used) };
+    fn attempt(&self, refresh: Option<&AccessToken>, spent: Spent) -> Attempt {
+        let Some(secret) = refresh.and_then(AccessToken::refresh_token) else { return self.by_original(spent) };
         if !self.grant.is_refresh_by(secret.expose()) {
-            let attempt = self.by_refresh_token(secret, used);
-            return attempt.unwrap_or_else(|| Attempt { is_refresh_spent: true, ..self.by_original(used) });
+            let attempt = self.by_refresh_token(secret, spent);
+            return attempt.unwrap_or_else(|| Attempt { is_refresh_spent: true, ..self.by_original(spent) });
         }
         // The original grant's own source gives the newest refresh token.
-        let attempt = self.by_original(used);
+        let attempt = self.by_original(spent);
         let is_refresh_spent = match &attempt.result {
             Err(Failure::Request { error, spent, .. }) => spent.is_some() || is_grant_refused(error),
             _ => false,
@@ -270,16 +364,16 @@ impl Keeper {
     }
 
     /// By the refresh token; none if it is refused, and the original grant is to be tried instead.
-    fn by_refresh_token(&self, secret: &Secret, used: Option<u32>) -> Option<Attempt> {
+    fn by_refresh_token(&self, secret: &Secret, given: Spent) -> Option<Attempt> {
         let grant = Grant::refresh_token(SecretSource::from(secret.expose()));
-        let (error, mut fingerprint, spent) = match self.fetch(&grant, None) {
+        let (error, mut fingerprint, spent) = match self.fetch(&grant, Spent { used: None, ..given }) {
             Ok((token, _)) => return Some(Attempt::of(Ok(token))),
             Err(Failure::Nothing(error)) => return Some(Attempt::of(Err(Failure::Nothing(error)))),
             Err(Failure::Request { error, fingerprint, spent }) => (error, fingerprint, spent),
         };
         if error.kind() == ErrorKind::Refused {
             let original = self.client.request(&self.grant).ok();
-            let can_ask_anew = original.as_ref().is_some_and(|original| used != Some(original.once()));
+            let can_ask_anew = original.as_ref().is_some_and(|original| given.used != Some(original.once()));
             // Where the refresh token is all there is, it is given up only if it is refused itself.
             if can_ask_anew || is_grant_refused(&error) {
                 return None;
@@ -293,8 +387,8 @@ impl Keeper {
     }
 
     /// By the original grant.
-    fn by_original(&self, used: Option<u32>) -> Attempt {
-        match self.fetch(&self.grant, used) {
+    fn by_original(&self, spent: Spent) -> Attempt {
+        match self.fetch(&self.grant, spent) {
             Ok((token, once)) => {
                 let used = Some(once).filter(|_| !self.grant.is_repeatable() && token.refresh_token().is_some());
                 Attempt { used, ..Attempt::of(Ok(token)) }
@@ -303,9 +397,10 @@ impl Keeper {
         }
     }
 
-    /// Fetches a token, unless what the request carries is `used` up; returns the fingerprint of that with it.
-    fn fetch(&self, grant: &Grant, used: Option<u32>) -> Result<(AccessToken, u32), Failure> {
-        let request = self.client.request(grant).map_err(Failure::Nothing)?;
+    /// Fetches a token, unless what the request carries is used up; returns the fingerprint of that with it.
+    fn fetch(&self, grant: &Grant, Spent { used, waited }: Spent) -> Result<(AccessToken, u32), Failure> {
+        let mut request = self.client.request(grant).map_err(Failure::Nothing)?;
+        request.set_waited(waited);
         let (fingerprint, once) = (request.fingerprint(), request.once());
         if used == Some(once) {
             // Strict servers end the whole family of tokens when they see one of them again.
@@ -331,17 +426,21 @@ impl Keeper {
         }
     }
 
-    fn save(&self, token: &AccessToken) -> Result<(), Error> {
+    fn save(&self, turn: &mut Turn, token: &AccessToken) -> Result<(), Error> {
+        turn.save(token)?;
         match (&self.on_new_refresh_token, token.refresh_token()) {
             (Some(hook), Some(refresh_token)) => hook(refresh_token),
             _ => Ok(()),
         }
     }
 
-    /// Ends these tokens at the server, all of them even if one fails.
-    pub(crate) fn revoke(&self, tokens: [Option<AccessToken>; 2]) -> Result<(), Error> {
+    /// Forgets all tokens, the stored one too, then ends them at the server, all of them even if one fails.
+    pub(crate) fn revoke(&self, forget: impl FnOnce() -> [Option<AccessToken>; 2]) -> Result<(), Error> {
+        let [held, unsaved] = forget();
+        let is_other = |token: &AccessToken| held.as_ref().is_none_or(|held| held.expose() != token.expose());
+        let stored = turn::forget(self).filter(is_other);
         let mut first = Ok(());
-        for token in tokens.into_iter().flatten() {
+        for token in [held, unsaved, stored].into_iter().flatten() {
             first = first.and(self.client.revoke(token));
         }
         first
@@ -367,6 +466,22 @@ impl Keeper {
 impl State {
     pub(crate) fn step(&self, now: Duration, min_life: Duration) -> Step {
         self.renewal.step(now, min_life)
+    }
+
+    /// Takes over what another process has left, if that is newer than what is known here. `used` is the fingerprint of
+    /// what the original request carries, if that is used up.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn adopt(&mut self, record: Record, used: Option<u32>) {
+        if let Some(held) = record.held {
+            self.renewal.adopt(held);
+        }
+        if record.written_at > self.heard_at {
+            self.heard_at = record.written_at;
+            (self.renewal.pause, self.renewal.failures, self.renewal.refusals) =
+                (record.pause, record.failures, record.refusals);
+            self.refresh = record.refresh;
+            self.used = used.or(self.used);
+        }
     }
 
     /// Takes over what the requests came to. A token is not handed out yet: its refresh token may have to be stored.

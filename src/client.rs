@@ -5,6 +5,8 @@ use crate::clock::Clock;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind};
 use crate::grant::Grant;
+#[cfg(all(feature = "std", unix))]
+use crate::refresh_file::RefreshTurn;
 use crate::request::Request;
 use crate::secret::SecretSource;
 use crate::token::AccessToken;
@@ -91,6 +93,14 @@ impl Client {
     ///
     /// Any [`ErrorKind`]; the README has the table.
     pub fn fetch(&self, grant: &Grant) -> Result<AccessToken, Error> {
+        #[cfg(all(feature = "std", unix))]
+        if let Some((mut turn, waited)) = RefreshTurn::wait(grant, self.patience(), self.endpoint.authority())? {
+            let mut request = self.request(grant)?;
+            request.set_waited(waited);
+            let (token, in_time) = self.exchange(&request)?;
+            token.refresh_token().map_or(Ok(()), |refresh_token| turn.save(refresh_token))?;
+            return in_time.map(|()| token);
+        }
         let (token, in_time) = self.exchange(&self.request(grant)?)?;
         in_time.map(|()| token)
     }
@@ -131,6 +141,18 @@ impl Client {
             Err(error) if !is_success || error.oauth_error().is_some() => Err(request.redact(error)),
             _ => Ok(()),
         }
+    }
+
+    /// How long a whole fetch may take.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn patience(&self) -> Duration {
+        self.transport.timeout()
+    }
+
+    /// Who asks.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn credentials(&self) -> &ClientCredentials {
+        &self.credentials
     }
 
     /// The endpoint that this client asks.

@@ -31,6 +31,18 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    #[cfg(all(feature = "std", unix))]
+    const ALL: [Self; 8] = [
+        Self::Internal,
+        Self::Config,
+        Self::Refused,
+        Self::Unreachable,
+        Self::OutcomeUnknown,
+        Self::Unusable,
+        Self::Wait,
+        Self::Untrusted,
+    ];
+
     /// The kind as it stands in the command's JSON, `outcome_unknown` for example.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -138,6 +150,41 @@ impl Error {
             self.0.kind = ErrorKind::Wait;
         }
         self.retryable(true).with_retry_after(Some(left))
+    }
+
+    /// Hands each of its parts to `field`, for a store; [`recall`](Error::recall) makes the same error of them again.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn keep(&self, field: &mut dyn FnMut(&str, &str) -> fmt::Result) -> fmt::Result {
+        let inner = &*self.0;
+        field("kind", inner.kind.as_str())?;
+        field("message", &inner.message)?;
+        if let Some(hint) = &inner.hint {
+            field("hint", hint)?;
+        }
+        if let Some(status) = inner.status {
+            field("status", &status.to_string())?;
+        }
+        if let Some(oauth) = &inner.oauth {
+            field("code", &oauth.code)?;
+            if let Some(description) = &oauth.description {
+                field("description", description)?;
+            }
+        }
+        if inner.retryable { field("retryable", "") } else { Ok(()) }
+    }
+
+    /// The error whose parts were kept.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn recall<'t>(field: &dyn Fn(&str) -> Option<&'t str>) -> Option<Self> {
+        let kind = field("kind")?;
+        let kind = ErrorKind::ALL.into_iter().find(|known| known.as_str() == kind)?;
+        let mut error = Self::new(kind, field("message")?).retryable(field("retryable").is_some());
+        error.0.hint = field("hint").map(one_line);
+        error.0.status = field("status").and_then(|status| status.parse().ok());
+        Some(match field("code") {
+            Some(code) => error.with_oauth(code, field("description")),
+            None => error,
+        })
     }
 
     pub(crate) fn config(message: impl AsRef<str>) -> Self {

@@ -33,7 +33,7 @@ pub(crate) fn scan<const N: usize>(bytes: &mut [u8], names: &[&str; N]) -> Resul
 }
 
 /// Decodes `%XX` and `+` in place; what is no longer needed is filled with spaces.
-fn decode(bytes: &mut [u8], range: Range<usize>) -> Result<Range<usize>, Fault> {
+pub(crate) fn decode(bytes: &mut [u8], range: Range<usize>) -> Result<Range<usize>, Fault> {
     let (mut read, mut write) = (range.start, range.start);
     while read < range.end {
         bytes[write] = match bytes[read] {

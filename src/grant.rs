@@ -59,6 +59,18 @@ impl Grant {
         Self::new(GrantKind::RefreshToken { token: token.into() })
     }
 
+    /// Renews by the refresh token in a file, and writes each new one that the server hands out back into it, before the
+    /// access token is returned: by a temporary file beside it, in a way that survives a power cut. While one process does
+    /// this, others that share the file wait.
+    ///
+    /// It is found out before anything is sent whether the file can be rewritten. If the new one cannot be put in its
+    /// place all the same, the error says where it is.
+    #[cfg(all(feature = "std", unix))]
+    #[must_use]
+    pub fn refresh_token_file(path: impl Into<std::path::PathBuf>) -> Self {
+        Self::new(GrantKind::RefreshToken { token: SecretSource::rotated(path.into()) })
+    }
+
     /// Any other grant, by its `grant_type`, mostly a URN (RFC 6749 section 4.5). Add its parameters.
     #[must_use]
     pub fn extension(grant_type: impl Into<String>) -> Self {
@@ -101,6 +113,23 @@ impl Grant {
             GrantKind::RefreshToken { .. } => Some("refresh_token"),
             GrantKind::Extension { grant_type } => Some(grant_type),
         }
+    }
+
+    /// The file that a new refresh token is written back to.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn refresh_file(&self) -> Option<&std::path::Path> {
+        match &self.kind {
+            GrantKind::RefreshToken { token } => token.rotated_file(),
+            _ => None,
+        }
+    }
+
+    /// Whether this grant's own source has the newest refresh token, whatever came by another way.
+    pub(crate) fn is_kept_in_file(&self) -> bool {
+        #[cfg(all(feature = "std", unix))]
+        return self.refresh_file().is_some();
+        #[cfg(not(all(feature = "std", unix)))]
+        return false;
     }
 
     /// Whether this grant is a refresh token, and `token` is what it would send.

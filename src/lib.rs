@@ -30,8 +30,14 @@ mod form;
 mod response;
 mod clock;
 mod token;
+#[cfg(all(feature = "std", unix))]
+mod file;
+#[cfg(all(feature = "std", unix))]
+mod refresh_file;
 mod client;
 mod renewal;
+#[cfg(all(feature = "std", unix))]
+mod store;
 mod cache;
 #[cfg(feature = "std")]
 mod shared;
@@ -42,6 +48,8 @@ mod middleware;
 pub use clock::BootClock;
 #[cfg(feature = "std")]
 pub use shared::SharedTokenCache;
+#[cfg(all(feature = "std", unix))]
+pub use store::Store;
 pub use {
     cache::TokenCache,
     client::Client,

@@ -104,38 +104,48 @@ pub(crate) enum Step {
     Refrain(Error),
 }
 
+impl Step {
+    /// The valid token, where there is one.
+    pub(crate) fn token(self) -> Option<AccessToken> {
+        match self {
+            Self::Use(token) | Self::Renew(Some(token)) => Some(token),
+            Self::Renew(None) | Self::Refrain(_) => None,
+        }
+    }
+}
+
 /// The token at hand, and what the server has been like.
 pub(crate) struct Renewal {
     share: Share,
-    held: Option<Held>,
-    pause: Option<Pause>,
+    pub(crate) held: Option<Held>,
+    pub(crate) pause: Option<Pause>,
     /// Failures in a row, by which the backoff grows; refusals likewise.
-    failures: u32,
-    refusals: u32,
+    pub(crate) failures: u32,
+    pub(crate) refusals: u32,
     /// When other credentials than the refused ones were let through.
     changed_at: Option<Duration>,
-    /// The last token was refused by the resource.
-    is_invalidated: bool,
+    /// The last token, if it was refused by the resource.
+    invalidated: Option<AccessToken>,
     /// Who renews ahead does not come before this: an attempt has just begun, or what it gives is not for keeping.
     quiet_until: Duration,
 }
 
-struct Held {
-    token: AccessToken,
-    fetched_at: Duration,
-    renew_at: Duration,
+pub(crate) struct Held {
+    pub(crate) token: AccessToken,
+    pub(crate) fetched_at: Duration,
+    pub(crate) renew_at: Duration,
     /// It came because the one before was refused.
-    is_replacement: bool,
+    pub(crate) is_replacement: bool,
 }
 
 /// No request is sent before `until`; who asks meanwhile is told `error`.
-struct Pause {
-    until: Duration,
+pub(crate) struct Pause {
+    pub(crate) until: Duration,
     /// Nor before this, as long as the token at hand is good enough.
-    calm_until: Duration,
-    error: Error,
+    pub(crate) calm_until: Duration,
+    pub(crate) error: Error,
     /// The refused request: another one ends the pause.
-    refused: Option<Refused>,
+    pub(crate) refused: Option<Refused>,
 }
 
 /// What is not to be sent again, by its fingerprint.
@@ -156,7 +166,7 @@ impl Renewal {
             failures: 0,
             refusals: 0,
             changed_at: None,
-            is_invalidated: false,
+            invalidated: None,
             quiet_until: Duration::ZERO,
         }
     }
@@ -257,7 +267,7 @@ impl Renewal {
                 renew_at.max(now.saturating_add(least.max(MIN_INTERVAL)))
             }
         };
-        let is_replacement = core::mem::take(&mut self.is_invalidated);
+        let is_replacement = self.invalidated.take().is_some();
         self.held = Some(Held { token: token.clone(), fetched_at, renew_at, is_replacement });
     }
 
@@ -318,7 +328,7 @@ impl Renewal {
                 let is_final = held.is_replacement && now < held.fetched_at.saturating_add(FRESH);
                 if !is_final {
                     self.held = None;
-                    self.is_invalidated = true;
+                    self.invalidated = Some(token.clone());
                 }
                 !is_final
             }
@@ -327,9 +337,26 @@ impl Renewal {
         }
     }
 
+    /// Takes over a token that another process fetched, if it is newer and was not refused here.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn adopt(&mut self, other: Held) {
+        let is_refused = self.invalidated.as_ref().is_some_and(|token| token.expose() == other.token.expose());
+        let is_newer = self.held.as_ref().is_none_or(|held| held.fetched_at < other.fetched_at);
+        if is_newer && !is_refused {
+            self.invalidated = None;
+            self.held = Some(other);
+        }
+    }
+
+    /// What the last attempt came to, if it failed.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn last_failure(&self) -> Option<Error> {
+        self.pause.as_ref().map(|pause| pause.error.repeat())
+    }
+
     /// Takes the token at hand out: it is not handed out any more.
     pub(crate) fn take(&mut self) -> Option<AccessToken> {
-        self.is_invalidated = false;
+        self.invalidated = None;
         self.held.take().map(|held| held.token)
     }
 }

@@ -11,6 +11,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 /// A request to an authorization server, ready to be sent: what a [`Transport`](crate::Transport) is given.
 ///
@@ -29,6 +30,7 @@ pub struct Request {
     repeatable: bool,
     once: u32,
     to_loopback: bool,
+    waited: Duration,
 }
 
 struct Header {
@@ -197,6 +199,7 @@ impl Request {
             repeatable: false,
             once: 0,
             to_loopback: url.is_loopback(),
+            waited: Duration::ZERO,
         })
     }
 
@@ -292,6 +295,17 @@ impl Request {
     #[must_use]
     pub fn is_repeatable(&self) -> bool {
         self.repeatable
+    }
+
+    /// How much of the time for the whole fetch has passed already, waiting for another process: a transport takes it off
+    /// its time limit.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+
+    pub(crate) fn set_waited(&mut self, waited: Duration) {
+        self.waited = waited;
     }
 
     /// A number that differs (nearly always) where URL, headers or body differ. It is kept in memory only.

@@ -80,6 +80,9 @@ enum Source {
     Provider(Box<Provider>),
     #[cfg(feature = "std")]
     File(PathBuf),
+    /// A refresh token's file: each new one is written back.
+    #[cfg(all(feature = "std", unix))]
+    Rotated(PathBuf),
     #[cfg(feature = "std")]
     Environment(String),
 }
@@ -117,6 +120,21 @@ impl SecretSource {
         Self(Source::Environment(name.into()))
     }
 
+    /// A file with a refresh token, which is rewritten when the server hands out a new one.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn rotated(path: PathBuf) -> Self {
+        Self(Source::Rotated(path))
+    }
+
+    /// The file that a new one is written back to.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn rotated_file(&self) -> Option<&std::path::Path> {
+        match &self.0 {
+            Source::Rotated(path) => Some(path),
+            _ => None,
+        }
+    }
+
     /// The secret as it is now: borrowed where it is held, else read, and wiped when this is dropped.
     ///
     /// # Errors
@@ -129,6 +147,8 @@ impl SecretSource {
             Source::Provider(provider) => provider().map(Exposed::read),
             #[cfg(feature = "std")]
             Source::File(path) => read_file(path).map(Exposed::read),
+            #[cfg(all(feature = "std", unix))]
+            Source::Rotated(path) => read_file(path).map(Exposed::read),
             #[cfg(feature = "std")]
             Source::Environment(name) => read_environment(name).map(Exposed::read),
         }
@@ -155,6 +175,8 @@ impl fmt::Debug for SecretSource {
             Source::Provider(_) => f.write_str("Provider"),
             #[cfg(feature = "std")]
             Source::File(path) => f.debug_tuple("File").field(path).finish(),
+            #[cfg(all(feature = "std", unix))]
+            Source::Rotated(path) => f.debug_tuple("Rotated").field(path).finish(),
             #[cfg(feature = "std")]
             Source::Environment(name) => f.debug_tuple("Environment").field(name).finish(),
         }
@@ -258,7 +280,7 @@ fn read_environment(name: &str) -> Result<Secret, Error> {
 
 /// Why an operation on a file failed, in lower case and without the operating system's error number.
 #[cfg(feature = "std")]
-fn io_reason(error: &std::io::Error) -> String {
+pub(crate) fn io_reason(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::NotFound => "there is no such file".into(),
         std::io::ErrorKind::PermissionDenied => "permission denied".into(),

@@ -86,6 +86,14 @@ impl SharedTokenCache {
         self
     }
 
+    /// As [`TokenCache::store`](crate::TokenCache::store).
+    #[cfg(unix)]
+    #[must_use]
+    pub fn store(mut self, store: crate::Store) -> Self {
+        self.keeper.store = Some(store);
+        self
+    }
+
     /// A token that is valid now: the one at hand, or a new one.
     ///
     /// # Errors
@@ -101,11 +109,19 @@ impl SharedTokenCache {
     ///
     /// As [`TokenCache::token_living`](crate::TokenCache::token_living).
     pub fn token_living(&self, min_life: Duration) -> Result<AccessToken, Error> {
-        let mut is_refusal_checked = false;
+        let (mut is_looked, mut is_refusal_checked) = (false, false);
         let mut shared = self.lock();
         loop {
             match shared.state.step(self.keeper.now(), min_life) {
                 Step::Use(token) => return Ok(token),
+                Step::Refrain(_) if !is_looked && self.keeper.store.is_some() => {
+                    // Files are read for this, so not under the lock.
+                    let mut state = Locked { cache: self, epoch: shared.epoch };
+                    drop(shared);
+                    is_looked = true;
+                    let _ = self.keeper.look(&mut state, min_life);
+                    shared = self.lock();
+                }
                 Step::Refrain(error) => {
                     let Some(refused) = shared.state.renewal.refused().filter(|_| !is_refusal_checked) else {
                         return Err(error);
@@ -129,7 +145,7 @@ impl SharedTokenCache {
                     }
                 }
                 Step::Renew(_) => {
-                    let result = self.fly(shared);
+                    let result = self.fly(shared, min_life);
                     let valid = if result.is_err() { self.at_hand(min_life) } else { None };
                     return self.keeper.settle(result, valid, min_life);
                 }
@@ -157,35 +173,31 @@ impl SharedTokenCache {
     ///
     /// Those of [`Client::revoke`].
     pub fn revoke(&self) -> Result<(), Error> {
-        let tokens = {
+        self.keeper.revoke(|| {
             let mut shared = self.lock();
             shared.epoch = shared.epoch.wrapping_add(1);
             // Whoever is not awake yet must not be given what is ended now.
             shared.outcome = None;
             shared.state.forget()
-        };
-        self.keeper.revoke(tokens)
+        })
     }
 
     /// Asks the server, without the lock.
-    fn fly(&self, mut shared: MutexGuard<'_, Shared>) -> Result<AccessToken, Error> {
+    fn fly(&self, mut shared: MutexGuard<'_, Shared>, min_life: Duration) -> Result<AccessToken, Error> {
         shared.in_flight = true;
         let mut state = Locked { cache: self, epoch: shared.epoch };
         drop(shared);
 
         // Lands even if a hook, a transport or a clock panics: those who wait must not wait for ever.
         let mut landing = Landing { cache: self, outcome: None };
-        let result = self.keeper.renew(&mut state);
+        let result = self.keeper.renew(&mut state, min_life, false);
         landing.outcome = Some(again(&result));
         result
     }
 
     /// What a failed renewal leaves: not simply the token that it began with, which may be revoked or refused by now.
     fn at_hand(&self, min_life: Duration) -> Option<AccessToken> {
-        match self.lock().state.step(self.keeper.now(), min_life) {
-            Step::Use(token) | Step::Renew(Some(token)) => Some(token),
-            Step::Renew(None) | Step::Refrain(_) => None,
-        }
+        self.lock().state.step(self.keeper.now(), min_life).token()
     }
 
     /// Waits for the flight that is under way; returns what it came to, unless that is not known any more.

@@ -42,6 +42,7 @@ struct Inner {
     refresh_token: Option<Secret>,
     members: Vec<(String, Secret)>,
     lifetime: Lifetime,
+    is_stored: bool,
     ended: AtomicBool,
 }
 
@@ -77,7 +78,7 @@ impl AccessToken {
             refresh_token: None,
             scope: None,
         };
-        Ok(Self::new(&response, Lifetime::Unknown, Vec::new()))
+        Ok(Self::new(&response, Lifetime::Unknown, Vec::new(), false))
     }
 
     /// Reads the token out of an answer to a request that was sent at `sent_at` and answered at `arrived_at`, both by
@@ -112,7 +113,7 @@ impl AccessToken {
         }
         let token = read.map_err(|rejection| rejected(status, headers, rejection))?;
         let lifetime = lifetime(&endpoint.lifetime, token.expires_in, sent_at);
-        Ok(Self::new(&token, lifetime, members))
+        Ok(Self::new(&token, lifetime, members, false))
     }
 
     /// An error if the token had expired when it arrived.
@@ -129,7 +130,18 @@ impl AccessToken {
         .with_hint("the connection is slower than the token's life: ask whoever runs the server for a longer one"))
     }
 
-    fn new(response: &TokenResponse<'_>, lifetime: Lifetime, members: Vec<(String, Secret)>) -> Self {
+    /// A token as it came out of a store.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn stored(response: &TokenResponse<'_>, lifetime: Lifetime, members: Vec<(String, Secret)>) -> Self {
+        Self::new(response, lifetime, members, true)
+    }
+
+    fn new(
+        response: &TokenResponse<'_>,
+        lifetime: Lifetime,
+        members: Vec<(String, Secret)>,
+        is_stored: bool,
+    ) -> Self {
         let prefix = if is_bearer(response.token_type) { BEARER } else { "" };
         let mut header = String::with_capacity(prefix.len() + response.access_token.len());
         header.push_str(prefix);
@@ -142,6 +154,7 @@ impl AccessToken {
             refresh_token: response.refresh_token.map(Secret::from),
             members,
             lifetime,
+            is_stored,
             ended: AtomicBool::new(false),
         }))
     }
@@ -197,6 +210,18 @@ impl AccessToken {
     #[must_use]
     pub fn member(&self, path: &str) -> Option<&Secret> {
         self.0.members.iter().find(|(name, _)| name == path).map(|(_, value)| value)
+    }
+
+    /// The members that were asked for, with their paths.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn members(&self) -> &[(String, Secret)] {
+        &self.0.members
+    }
+
+    /// Whether another process fetched it, and it came out of a store.
+    #[must_use]
+    pub fn is_stored(&self) -> bool {
+        self.0.is_stored
     }
 
     /// How long the token lives.

@@ -54,6 +54,12 @@ pub trait Transport: Send + Sync {
     ///
     /// Whatever keeps a complete answer from arriving. A status is never an error.
     fn send(&self, request: &Request) -> Result<Response, Error>;
+
+    /// How long a whole fetch may take. Who waits for another process's fetch waits no longer than this, and a request
+    /// tells how much of it is gone ([`Request::waited`]). Unless an implementation says otherwise it is 30 s.
+    fn timeout(&self) -> Duration {
+        Duration::from_secs(30)
+    }
 }
 
 impl<F: Fn(&Request) -> Result<Response, Error> + Send + Sync> Transport for F {

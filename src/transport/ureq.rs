@@ -158,7 +158,13 @@ impl UreqTransport {
         Ok(self)
     }
 
-    fn config(&self, uri: &Uri, is_loopback: bool, output_buffer: usize) -> Result<ureq::config::Config, Error> {
+    fn config(
+        &self,
+        uri: &Uri,
+        is_loopback: bool,
+        output_buffer: usize,
+        timeout: Duration,
+    ) -> Result<ureq::config::Config, Error> {
         let proxy = match &self.proxy {
             ProxyChoice::Environment => proxy_from_environment(uri, is_loopback)?,
             ProxyChoice::Direct => None,
@@ -167,7 +173,7 @@ impl UreqTransport {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
-            .timeout_global(Some(self.timeout))
+            .timeout_global(Some(timeout))
             .proxy(proxy)
             .max_idle_connections(0)
             .input_buffer_size(INPUT_BUFFER)
@@ -232,7 +238,9 @@ impl Transport for UreqTransport {
         let longest_line = request.headers().map(|(name, value)| name.len() + value.len()).max().unwrap_or(0);
         let output_buffer = OUTPUT_BUFFER.max(longest_line.max(request.url().len()) + 64);
         let progress = Arc::new(Progress::default());
-        let config = self.config(&uri, request.is_to_loopback(), output_buffer)?;
+        // Not zero, which some systems take for none.
+        let timeout = self.timeout.saturating_sub(request.waited()).max(Duration::from_millis(1));
+        let config = self.config(&uri, request.is_to_loopback(), output_buffer, timeout)?;
         let proxy = config.proxy().map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
         // An agent for this request alone: nothing of it is kept, and its progress is its own.
         let agent = Agent::with_parts(
@@ -254,6 +262,10 @@ impl Transport for UreqTransport {
                 _ => error,
             }
         })
+    }
+
+    fn timeout(&self) -> Duration {
+        self.timeout
     }
 }
 

@@ -1,0 +1,194 @@
+//! Whose turn it is to ask the server, among the processes that share a store or a refresh token's file.
+
+use super::{Access, Keeper};
+use crate::error::Error;
+use crate::file::{Lock, Waits};
+use crate::grant::Grant;
+use crate::refresh_file::RefreshTurn;
+use crate::renewal::{Refused, Step};
+use crate::store::{Entry, Record};
+use crate::token::AccessToken;
+use alloc::borrow::ToOwned;
+use core::time::Duration;
+
+/// What a process finds that wants to renew.
+pub(crate) enum Joined {
+    /// Another has done it meanwhile; or it is about to, and until then this one is valid.
+    Token(AccessToken),
+    Turn(Turn),
+}
+
+/// This process asks the server; the others wait until this is dropped.
+pub(crate) struct Turn {
+    waits: Waits,
+    refresh: Option<RefreshTurn>,
+    entry: Option<(Entry, Option<Lock>)>,
+}
+
+impl Turn {
+    /// Tries to get the turn: by the refresh token's file, else by the store's.
+    fn take(&mut self, grant: &Grant, entry: Option<Entry>) -> Result<bool, Error> {
+        if let Some(path) = grant.refresh_file() {
+            self.refresh = RefreshTurn::take(path)?;
+            self.entry = entry.map(|entry| (entry, None));
+            return Ok(self.refresh.is_some());
+        }
+        self.entry = match entry.map(|entry| (entry.slot.try_lock(true), entry)) {
+            Some((Ok(Some(lock)), entry)) => Some((entry, Some(lock))),
+            Some((Ok(None), _)) => return Ok(false),
+            // A store that cannot be written is done without.
+            Some((Err(_), _)) | None => None,
+        };
+        Ok(true)
+    }
+
+    /// How long the others were waited for.
+    pub(crate) fn waited(&self) -> Duration {
+        self.waits.waited()
+    }
+
+    /// Puts the new refresh token that came with `token` into its file.
+    pub(crate) fn save(&mut self, token: &AccessToken) -> Result<(), Error> {
+        match (&mut self.refresh, token.refresh_token()) {
+            (Some(refresh), Some(token)) => refresh.save(token),
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells the others what the attempt came to, and lets them go on.
+    pub(crate) fn end(self, keeper: &Keeper, state: &mut impl Access) {
+        let (Some((entry, _lock)), Some(store)) = (&self.entry, &keeper.store) else { return };
+        let now = keeper.now();
+        // After a rotation it is another request.
+        let next = match self.refresh {
+            Some(_) => store.entry(&keeper.client, &keeper.grant).ok().flatten(),
+            None => None,
+        };
+        let next = next.as_ref().unwrap_or(entry);
+        if next.slot.name() != entry.slot.name() {
+            entry.slot.remove();
+        }
+        state.with(|state| {
+            let refresh = state.refresh.as_ref().and_then(AccessToken::refresh_token);
+            next.save(&state.renewal, refresh, state.used.is_some(), now);
+            state.heard_at = now;
+        });
+        store.sweep(now, next.slot.name());
+    }
+}
+
+/// Takes over what other processes have left.
+pub(crate) fn look(keeper: &Keeper, state: &mut impl Access) {
+    // What is wrong with a secret is told by who needs it.
+    let _ = entry(keeper, state);
+}
+
+fn entry(keeper: &Keeper, state: &mut impl Access) -> Result<Option<Entry>, Error> {
+    let Some(store) = &keeper.store else { return Ok(None) };
+    let entry = store.entry(&keeper.client, &keeper.grant)?;
+    if let Some(record) = entry.as_ref().and_then(|entry| entry.load(keeper.now())) {
+        adopt(keeper, state, record);
+    }
+    Ok(entry)
+}
+
+fn adopt(keeper: &Keeper, state: &mut impl Access, mut record: Record) {
+    let refused = record.pause.as_mut().and_then(|pause| pause.refused.as_mut());
+    let mut used = None;
+    if refused.is_some() || record.is_used {
+        // The record is about this very request, so what was refused or used then is what would be sent now.
+        if let Ok(request) = keeper.client.request(&keeper.grant) {
+            used = record.is_used.then(|| request.once());
+            match refused {
+                Some(Refused::Request(fingerprint)) => *fingerprint = request.fingerprint(),
+                Some(Refused::Once(once)) => *once = request.once(),
+                None => {}
+            }
+        }
+    }
+    state.with(|state| state.adopt(record, used));
+}
+
+/// Waits for this process's turn to renew, unless another's token will do. With `anew` none will.
+pub(crate) fn join(
+    keeper: &Keeper,
+    state: &mut impl Access,
+    min_life: Duration,
+    anew: bool,
+) -> Result<Joined, Error> {
+    let mut turn = Turn { waits: Waits::default(), refresh: None, entry: None };
+    loop {
+        let (entry, valid) = match next(keeper, state, min_life, anew, &turn.waits)? {
+            Next::Token(token) => return Ok(Joined::Token(token)),
+            Next::Ask(entry, valid) => (entry, valid),
+        };
+        let name = entry.as_ref().map(|entry| entry.slot.name().to_owned());
+        if turn.take(&keeper.grant, entry)? {
+            // Once more, for another may have finished just now.
+            match next(keeper, state, min_life, anew, &turn.waits)? {
+                Next::Token(token) => return Ok(Joined::Token(token)),
+                Next::Ask(entry, _) if entry.as_ref().map(|entry| entry.slot.name()) == name.as_deref() => {
+                    return Ok(Joined::Turn(turn));
+                }
+                // The refresh token is another one by now, and so is the file; the turn is the same.
+                Next::Ask(Some(entry), _) if turn.refresh.is_some() => {
+                    turn.entry = Some((entry, None));
+                    return Ok(Joined::Turn(turn));
+                }
+                // The secrets have changed meanwhile.
+                Next::Ask(..) => continue,
+            }
+        }
+        if let Some(token) = valid {
+            return Ok(Joined::Token(token));
+        }
+        turn.waits.wait(keeper.client.patience(), keeper.client.endpoint().authority())?;
+    }
+}
+
+/// What a look at the store says.
+enum Next {
+    Token(AccessToken),
+    /// Ask the server; where there is a token it is valid until then.
+    Ask(Option<Entry>, Option<AccessToken>),
+}
+
+fn next(
+    keeper: &Keeper,
+    state: &mut impl Access,
+    min_life: Duration,
+    anew: bool,
+    waits: &Waits,
+) -> Result<Next, Error> {
+    let entry = entry(keeper, state)?;
+    if anew {
+        return Ok(Next::Ask(entry, None));
+    }
+    match state.with(|state| state.step(keeper.now(), min_life)) {
+        Step::Use(token) => Ok(Next::Token(token)),
+        Step::Renew(valid) => Ok(Next::Ask(entry, valid)),
+        // Who has waited for another's attempt is told what it came to.
+        Step::Refrain(error) if !waits.waited().is_zero() => {
+            Err(state.with(|state| state.renewal.last_failure()).unwrap_or(error))
+        }
+        Step::Refrain(error) => Err(error),
+    }
+}
+
+/// Takes the token of this identity out of the store.
+pub(crate) fn forget(keeper: &Keeper) -> Option<AccessToken> {
+    let mut waits = Waits::default();
+    loop {
+        let entry = keeper.store.as_ref()?.entry(&keeper.client, &keeper.grant).ok()??;
+        // Whoever is asking would bring it back, so it is waited for; but not for ever.
+        let mut turn = Turn { waits: Waits::default(), refresh: None, entry: None };
+        let is_ours = turn.take(&keeper.grant, Some(entry)).unwrap_or(true);
+        if !is_ours && waits.wait(keeper.client.patience(), keeper.client.endpoint().authority()).is_ok() {
+            continue;
+        }
+        let entry = keeper.store.as_ref()?.entry(&keeper.client, &keeper.grant).ok()??;
+        let record = entry.load(keeper.now());
+        entry.slot.remove();
+        return record?.held.map(|held| held.token);
+    }
+}

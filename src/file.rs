@@ -1,0 +1,211 @@
+//! Files that several processes read and replace: whole at every moment, and one process at a time works on them.
+//!
+//! The lock is `flock` on the file itself, so a process that dies gives it back and nothing is left over. A file is
+//! replaced by renaming a new one over it; the new one is locked before it takes the old one's place, so whoever comes
+//! meanwhile waits as well.
+
+use crate::error::{Error, ErrorKind};
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::time::Duration;
+use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use zeroize::Zeroizing;
+
+/// A place for a file: a name in an open directory, so that nobody can put another directory in its way.
+#[derive(Clone)]
+pub(crate) struct Slot {
+    directory: Arc<OwnedFd>,
+    name: String,
+}
+
+/// A turn: until it is dropped, no other process has it.
+pub(crate) struct Lock(File);
+
+impl Slot {
+    pub(crate) fn new(directory: Arc<OwnedFd>, name: impl Into<String>) -> Self {
+        Self { directory, name: name.into() }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The content of a file that is this user's, closed to others, no link and at most `most` bytes long.
+    pub(crate) fn read(&self, most: usize) -> io::Result<Zeroizing<alloc::vec::Vec<u8>>> {
+        let mut file = self.open(OFlags::empty())?;
+        let stat = fs::fstat(&file)?;
+        if !is_private(&stat) || stat.st_size as usize > most {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mut bytes = Zeroizing::new(alloc::vec![0; stat.st_size as usize]);
+        file.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Takes the lock, unless somebody has it. `make` makes an empty file where there is none.
+    pub(crate) fn try_lock(&self, make: bool) -> io::Result<Option<Lock>> {
+        // Each round but the last means that the file was just replaced, so many are no accident.
+        for _ in 0..100 {
+            let file = self.open(if make { OFlags::CREATE } else { OFlags::empty() })?;
+            match fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Err(Errno::WOULDBLOCK) => return Ok(None),
+                other => other?,
+            }
+            // Another may stand there by now, and then this lock keeps nobody out.
+            let here = fs::fstat(&file)?;
+            match fs::statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(there) if (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino) => return Ok(Some(Lock(file))),
+                Ok(_) | Err(Errno::NOENT) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(None)
+    }
+
+    /// A new file that is to take this one's place, with its mode and owner, or for this user alone.
+    pub(crate) fn draft(&self, like: Option<&Lock>) -> io::Result<Draft> {
+        let name = format!(".{}.new", self.name);
+        // What a process left that was killed.
+        let _ = fs::unlinkat(&self.directory, &name, AtFlags::empty());
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = File::from(fs::openat(&self.directory, &name, flags, Mode::RUSR | Mode::WUSR)?);
+        let draft = Draft { slot: self.clone(), name, file: Some(file) };
+        let Some(file) = &draft.file else { return Err(io::ErrorKind::Other.into()) };
+        if let Some(Lock(like)) = like {
+            let (like, own) = (fs::fstat(like)?, fs::fstat(file)?);
+            if (like.st_uid, like.st_gid) != (own.st_uid, own.st_gid) {
+                fs::fchown(file, Some(fs::Uid::from_raw(like.st_uid)), Some(fs::Gid::from_raw(like.st_gid)))?;
+            }
+            fs::fchmod(file, Mode::from_raw_mode(like.st_mode & 0o7777))?;
+        }
+        fs::flock(file, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(draft)
+    }
+
+    pub(crate) fn remove(&self) {
+        let _ = fs::unlinkat(&self.directory, &self.name, AtFlags::empty());
+    }
+
+    fn open(&self, flags: OFlags) -> io::Result<File> {
+        // A pipe in its place must not be waited for.
+        let flags = flags | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = fs::openat(&self.directory, &self.name, flags, Mode::RUSR | Mode::WUSR)?;
+        match FileType::from_raw_mode(fs::fstat(&file)?.st_mode) {
+            FileType::RegularFile => Ok(File::from(file)),
+            _ => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+}
+
+impl Lock {
+    /// The content of the file, from its beginning.
+    pub(crate) fn content(&self) -> io::Result<Zeroizing<alloc::vec::Vec<u8>>> {
+        let length = fs::fstat(&self.0)?.st_size as usize;
+        let mut bytes = Zeroizing::new(alloc::vec![0; length.min(64 * 1024)]);
+        self.0.read_exact_at(&mut bytes, 0)?;
+        Ok(bytes)
+    }
+}
+
+/// Whether nobody else can read it or has put it there.
+pub(crate) fn is_private(stat: &Stat) -> bool {
+    stat.st_uid == rustix::process::geteuid().as_raw() && stat.st_mode & 0o077 == 0
+}
+
+/// How long others have been waited for, in short naps.
+#[derive(Default)]
+pub(crate) struct Waits(Duration);
+
+impl Waits {
+    pub(crate) fn waited(&self) -> Duration {
+        self.0
+    }
+
+    /// Waits a little for who asks `host`; an error if that has taken `patience` already.
+    pub(crate) fn wait(&mut self, patience: Duration, host: &str) -> Result<(), Error> {
+        if self.0 >= patience {
+            let seconds = self.0.as_secs_f32();
+            return Err(Error::new(
+                ErrorKind::Unreachable,
+                format!("another process has been asking {host} for {seconds:.0} s, and is not done"),
+            ));
+        }
+        // As long as was waited already, so that a short wait stays short and a long one costs little.
+        let nap = self.0.clamp(Duration::from_millis(1), Duration::from_millis(50));
+        std::thread::sleep(nap);
+        self.0 += nap;
+        Ok(())
+    }
+}
+
+/// A file that is being written, and is gone if it is dropped unfinished.
+pub(crate) struct Draft {
+    slot: Slot,
+    name: String,
+    file: Option<File>,
+}
+
+impl Draft {
+    /// Takes up room, so that a full disk shows before it is too late.
+    pub(crate) fn reserve(&mut self, size: usize) -> io::Result<()> {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        file.write_all(&alloc::vec![b' '; size])?;
+        io::Seek::rewind(file)
+    }
+
+    /// Puts this file, with these contents, into the place of the old one; returns the lock on it. With `durable` it is
+    /// there after a power cut too.
+    pub(crate) fn commit(mut self, contents: &[&[u8]], durable: bool) -> Result<Lock, Unfinished> {
+        let Some(mut file) = self.file.take() else { return Err(io::Error::from(io::ErrorKind::Other).into()) };
+        let mut write = || -> io::Result<()> {
+            contents.iter().try_for_each(|content| file.write_all(content))?;
+            file.set_len(contents.iter().map(|content| content.len() as u64).sum())?;
+            if durable { file.sync_all() } else { Ok(()) }
+        };
+        if let Err(error) = write() {
+            self.file = Some(file);
+            return Err(error.into());
+        }
+        match fs::renameat(&self.slot.directory, &self.name, &self.slot.directory, &self.slot.name) {
+            Ok(()) => {
+                // Not every file system can; the file itself is safe by now.
+                if durable {
+                    let _ = fs::fsync(&self.slot.directory);
+                }
+                Ok(Lock(file))
+            }
+            // It is all there is, so it stays.
+            Err(error) if durable => Err(Unfinished { error: error.into(), left_in: Some(self.name.clone()) }),
+            Err(error) => {
+                self.file = Some(file);
+                Err(io::Error::from(error).into())
+            }
+        }
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if self.file.is_some() {
+            let _ = fs::unlinkat(&self.slot.directory, &self.name, AtFlags::empty());
+        }
+    }
+}
+
+/// A file that could not be replaced, and the name of the new one where that is whole.
+pub(crate) struct Unfinished {
+    pub(crate) error: io::Error,
+    pub(crate) left_in: Option<String>,
+}
+
+impl From<io::Error> for Unfinished {
+    fn from(error: io::Error) -> Self {
+        Self { error, left_in: None }
+    }
+}

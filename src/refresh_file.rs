@@ -1,0 +1,116 @@
+//! A refresh token in a file: one process at a time spends it, and the new one takes its place before anything else.
+
+use crate::error::Error;
+use crate::file::{Draft, Lock, Slot, Unfinished, Waits};
+use crate::grant::Grant;
+use crate::secret::{Secret, io_reason};
+use alloc::format;
+use alloc::sync::Arc;
+use core::time::Duration;
+use rustix::fs::{Mode, OFlags};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// This process may spend the refresh token, and the file can take a new one.
+pub(crate) struct RefreshTurn {
+    /// The file itself, not a symbolic link to it.
+    path: PathBuf,
+    slot: Slot,
+    lock: Lock,
+    draft: Option<Draft>,
+}
+
+/// Room that is set aside for a new token before the old one is sent; most are much smaller.
+const ROOM: usize = 4096;
+
+impl RefreshTurn {
+    /// Waits for the turn to spend the refresh token of `grant`, if that is in a file; tells how long it took.
+    pub(crate) fn wait(grant: &Grant, patience: Duration, host: &str) -> Result<Option<(Self, Duration)>, Error> {
+        let Some(path) = grant.refresh_file() else { return Ok(None) };
+        let mut waits = Waits::default();
+        loop {
+            if let Some(turn) = Self::take(path)? {
+                return Ok(Some((turn, waits.waited())));
+            }
+            waits.wait(patience, host)?;
+        }
+    }
+
+    /// Takes the turn, unless another process has it.
+    pub(crate) fn take(path: &Path) -> Result<Option<Self>, Error> {
+        let fail = |error: &io::Error| {
+            Error::config(format!("refresh token file {}: it cannot be rewritten: {}", path.display(), io_reason(error)))
+                .with_hint(
+                    "the server may hand out a new refresh token with each use, and nothing is sent where it would be \
+                     lost: put the file where this user can write, a symbolic link to it will do",
+                )
+        };
+        let found = || -> io::Result<_> {
+            // A new file is to take the place of the file, not of a link to it.
+            let path = path.canonicalize()?;
+            let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+                return Err(io::ErrorKind::InvalidInput.into());
+            };
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let slot = Slot::new(Arc::new(rustix::fs::open(directory, flags, Mode::empty())?), name);
+            Ok((slot.try_lock(false)?, slot, path))
+        };
+        let (lock, slot, path) = match found() {
+            Ok((Some(lock), slot, path)) => (lock, slot, path),
+            Ok((None, ..)) => return Ok(None),
+            // Reading it tells what is wrong in the words for any secret file.
+            Err(error) => {
+                crate::secret::SecretSource::file(path).expose()?;
+                return Err(fail(&error));
+            }
+        };
+        let mut turn = Self { path, slot, lock, draft: None };
+        turn.prepare().map_err(|error| fail(&error).with_source(error))?;
+        Ok(Some(turn))
+    }
+
+    fn prepare(&mut self) -> io::Result<()> {
+        let mut draft = self.slot.draft(Some(&self.lock))?;
+        draft.reserve(ROOM)?;
+        self.draft = Some(draft);
+        Ok(())
+    }
+
+    /// Puts the new refresh token into the file, so that it survives a power cut.
+    pub(crate) fn save(&mut self, token: &Secret) -> Result<(), Error> {
+        let before = self.lock.content().unwrap_or_default();
+        let line_end: &[u8] = if before.ends_with(b"\n") { b"\n" } else { b"" };
+        // Many servers hand out the same one again.
+        if before.strip_suffix(line_end) == Some(token.expose().as_bytes()) {
+            return Ok(());
+        }
+        let contents = [token.expose().as_bytes(), line_end];
+        let commit = |turn: &mut Self| -> Result<Lock, Unfinished> {
+            if turn.draft.is_none() {
+                turn.prepare()?;
+            }
+            match turn.draft.take() {
+                Some(draft) => draft.commit(&contents, true),
+                None => Err(io::Error::from(io::ErrorKind::Other).into()),
+            }
+        };
+        match commit(self) {
+            Ok(lock) => {
+                self.lock = lock;
+                Ok(())
+            }
+            Err(Unfinished { error, left_in }) => {
+                let path = self.path.display();
+                let message = format!("refresh token file {path}: the new token cannot be put into it: {}", io_reason(&error));
+                Err(match left_in {
+                    Some(name) => Error::config(message).with_hint(format!(
+                        "it is in {}: move it to its place, for the old one is used up",
+                        self.path.with_file_name(name).display()
+                    )),
+                    None => Error::config(message).with_hint("the old one may be used up: sign in again"),
+                }
+                .with_source(error))
+            }
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! What a store's file holds: the state of a renewal as a form, and a seal over it.
+
+use super::{Entry, Key, MAX_FILE};
+use crate::encode;
+use crate::error::Error;
+use crate::file::Slot;
+use crate::form;
+use crate::renewal::{Held, Pause, Refused, Renewal};
+use crate::response::{ExpiresIn, TokenResponse};
+use crate::secret::Secret;
+use crate::token::{AccessToken, Lifetime};
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt::{self, Write};
+use core::time::Duration;
+use zeroize::Zeroizing;
+
+/// The state as another process left it.
+pub(crate) struct Record {
+    pub(crate) written_at: Duration,
+    pub(crate) held: Option<Held>,
+    /// The token that came with the newest refresh token, or an empty one in its place.
+    pub(crate) refresh: Option<AccessToken>,
+    /// What the original request carries was good for one use, and was used.
+    pub(crate) is_used: bool,
+    pub(crate) failures: u32,
+    pub(crate) refusals: u32,
+    pub(crate) pause: Option<Pause>,
+}
+
+/// A refresh token without a lifetime of its own is swept away after this time without use.
+const REFRESH_TOKEN_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+const NAMES: [&str; 25] = [
+    "identity",
+    "credentials",
+    "written",
+    "until",
+    "token",
+    "type",
+    "scope",
+    "members",
+    "deadline",
+    "fetched",
+    "renew",
+    "refresh",
+    "used",
+    "failures",
+    "refusals",
+    "pause",
+    "calm",
+    "refused",
+    "kind",
+    "message",
+    "hint",
+    "status",
+    "code",
+    "description",
+    "retryable",
+];
+
+impl Entry {
+    /// What the file holds, if it is sound, of this boot and about this very request.
+    pub(crate) fn load(&self, now: Duration) -> Option<Record> {
+        let mut bytes = sealed(&self.slot, &self.key)?;
+        let fields = Fields::read(&mut bytes)?;
+        let is_own = fields.text("identity") == Some(&self.description)
+            && fields.text("credentials") == Some(&self.credentials);
+        // A clock of another time namespace may be behind this one's: what is from the future is not believed.
+        let written_at = fields.time("written").filter(|written_at| is_own && *written_at <= now)?;
+        Some(Record {
+            written_at,
+            held: fields.held(),
+            refresh: fields.token().filter(|token| token.refresh_token().is_some()),
+            is_used: fields.text("used").is_some(),
+            failures: fields.number("failures").unwrap_or(0),
+            refusals: fields.number("refusals").unwrap_or(0),
+            pause: fields.pause(),
+        })
+    }
+
+    /// Writes what is known, or removes the file where there is nothing to tell.
+    pub(crate) fn save(&self, renewal: &Renewal, refresh: Option<&Secret>, is_used: bool, now: Duration) {
+        let held = renewal.held.as_ref();
+        let held = held.filter(|held| !held.token.is_ended() && !held.token.is_expired(now));
+        // One that never ends could not be told from one that has.
+        let held = held.and_then(|held| match held.token.lifetime() {
+            Lifetime::Until(deadline) => Some((held, deadline)),
+            Lifetime::Unknown | Lifetime::Once => None,
+        });
+        let pause = renewal.pause.as_ref().filter(|pause| pause.until > now || pause.calm_until > now);
+        if held.is_none() && pause.is_none() && refresh.is_none() {
+            return self.slot.remove();
+        }
+        let until = [
+            held.map(|(_, deadline)| deadline),
+            pause.map(|pause| pause.until.max(pause.calm_until)),
+            refresh.map(|_| now.saturating_add(REFRESH_TOKEN_KEPT)),
+        ];
+        let until = until.into_iter().flatten().max().unwrap_or(now);
+        let content = encode::exact(|out| {
+            let mut out = Writer(out);
+            out.text("identity", &self.description)?;
+            out.text("credentials", &self.credentials)?;
+            out.time("written", now)?;
+            out.time("until", until)?;
+            if let Some((held, deadline)) = held {
+                out.text("token", held.token.expose())?;
+                out.texts([("type", held.token.token_type()), ("scope", held.token.scope())])?;
+                out.secret("members", held.token.members())?;
+                out.time("deadline", deadline)?;
+                out.time("fetched", held.fetched_at)?;
+                out.time("renew", held.renew_at)?;
+            }
+            if let Some(refresh) = refresh {
+                out.text("refresh", refresh.expose())?;
+            }
+            if is_used {
+                out.text("used", "")?;
+            }
+            out.number("failures", renewal.failures)?;
+            out.number("refusals", renewal.refusals)?;
+            if let Some(pause) = pause {
+                out.time("pause", pause.until)?;
+                out.time("calm", pause.calm_until)?;
+                let refused = pause.refused.map(|refused| match refused {
+                    Refused::Request(_) => "request",
+                    Refused::Once(_) => "once",
+                });
+                out.texts([("refused", refused)])?;
+                pause.error.keep(&mut |name, text| out.text(name, text))?;
+            }
+            Ok(())
+        });
+        let content = content.expose();
+        let seal = self.key.file_seal(&self.slot, content);
+        let contents = [content.as_bytes(), b"\n", seal.as_bytes()];
+        // Without the file the next process asks the server, and that is all.
+        let _ = self.slot.draft(None).map(|draft| draft.commit(&contents, false));
+    }
+}
+
+impl Key {
+    fn file_seal(&self, slot: &Slot, content: &str) -> String {
+        let mut seal = self.seal("file");
+        seal.add(slot.name());
+        seal.add(content);
+        seal.finish()
+    }
+}
+
+/// The form in the file, if its seal is right.
+fn sealed(slot: &Slot, key: &Key) -> Option<Zeroizing<Vec<u8>>> {
+    let mut bytes = slot.read(MAX_FILE).ok()?;
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    let content = core::str::from_utf8(&bytes[..end]).ok()?;
+    if key.file_seal(slot, content).as_bytes() != &bytes[end + 1..] {
+        return None;
+    }
+    bytes.truncate(end);
+    Some(bytes)
+}
+
+/// Whether what the file holds is still of use to somebody.
+pub(super) fn lives_on(slot: &Slot, key: &Key, now: Duration) -> bool {
+    sealed(slot, key).is_some_and(|mut bytes| {
+        Fields::read(&mut bytes).and_then(|fields| fields.time("until")).is_some_and(|until| until > now)
+    })
+}
+
+struct Writer<'o>(&'o mut dyn Write);
+
+impl Writer<'_> {
+    fn text(&mut self, name: &str, text: &str) -> fmt::Result {
+        write!(self.0, "{}{name}=", if name == NAMES[0] { "" } else { "&" })?;
+        encode::form(self.0, text, "%20")
+    }
+
+    fn texts<const N: usize>(&mut self, texts: [(&str, Option<&str>); N]) -> fmt::Result {
+        let mut given = texts.iter().filter_map(|(name, text)| Some((name, (*text)?)));
+        given.try_for_each(|(name, text)| self.text(name, text))
+    }
+
+    /// Names with secrets, as a form in the form.
+    fn secret(&mut self, name: &str, members: &[(String, Secret)]) -> fmt::Result {
+        if members.is_empty() {
+            return Ok(());
+        }
+        let inner = encode::exact(|out| {
+            members.iter().enumerate().try_for_each(|(index, (name, value))| {
+                out.write_str(if index == 0 { "" } else { "&" })?;
+                encode::form(out, name, "%20")?;
+                out.write_char('=')?;
+                encode::form(out, value.expose(), "%20")
+            })
+        });
+        self.text(name, inner.expose())
+    }
+
+    /// Nanoseconds of the boot clock. A moment that never comes is left out.
+    fn time(&mut self, name: &str, time: Duration) -> fmt::Result {
+        match u64::try_from(time.as_nanos()) {
+            Ok(nanoseconds) => self.number(name, nanoseconds),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn number(&mut self, name: &str, number: impl Into<u64>) -> fmt::Result {
+        write!(self.0, "&{name}={}", number.into())
+    }
+}
+
+/// The fields of a form, decoded in place.
+struct Fields<'b> {
+    bytes: &'b [u8],
+    places: [Option<core::ops::Range<usize>>; NAMES.len()],
+}
+
+impl<'b> Fields<'b> {
+    fn read(bytes: &'b mut [u8]) -> Option<Self> {
+        let places = form::scan(bytes, &NAMES).ok()?;
+        Some(Self { bytes, places })
+    }
+
+    fn text(&self, name: &str) -> Option<&'b str> {
+        let place = self.places[NAMES.iter().position(|known| *known == name)?].clone()?;
+        core::str::from_utf8(&self.bytes[place]).ok()
+    }
+
+    fn number<N: core::str::FromStr>(&self, name: &str) -> Option<N> {
+        self.text(name)?.parse().ok()
+    }
+
+    fn time(&self, name: &str) -> Option<Duration> {
+        self.number(name).map(Duration::from_nanos)
+    }
+
+    /// The token, or an empty one that only carries the refresh token.
+    fn token(&self) -> Option<AccessToken> {
+        let access_token = self.text("token").unwrap_or_default();
+        let response = TokenResponse {
+            access_token,
+            token_type: self.text("type"),
+            expires_in: ExpiresIn::Unknown,
+            refresh_token: self.text("refresh"),
+            scope: self.text("scope"),
+        };
+        let lifetime = self.time("deadline").map_or(Lifetime::Once, Lifetime::Until);
+        let is_sendable = access_token.bytes().all(|byte| matches!(byte, 0x21..=0x7E));
+        is_sendable.then(|| AccessToken::stored(&response, lifetime, self.members().unwrap_or_default()))
+    }
+
+    fn members(&self) -> Option<Vec<(String, Secret)>> {
+        let mut text = Zeroizing::new(self.text("members")?.as_bytes().to_vec());
+        let mut members = Vec::new();
+        for pair in text.split_mut(|byte| *byte == b'&') {
+            let at = pair.iter().position(|byte| *byte == b'=')?;
+            let (name, value) = pair.split_at_mut(at);
+            let text = |bytes: &mut [u8]| {
+                let decoded = form::decode(bytes, 0..bytes.len()).ok()?;
+                core::str::from_utf8(&bytes[decoded]).ok().map(Secret::from)
+            };
+            members.push((text(name)?.expose().to_string(), text(&mut value[1..])?));
+        }
+        Some(members)
+    }
+
+    fn held(&self) -> Option<Held> {
+        self.text("token").filter(|token| !token.is_empty())?;
+        self.time("deadline")?;
+        let (fetched_at, renew_at) = (self.time("fetched")?, self.time("renew")?);
+        Some(Held { token: self.token()?, fetched_at, renew_at, is_replacement: false })
+    }
+
+    fn pause(&self) -> Option<Pause> {
+        let error = Error::recall(&|name| self.text(name))?;
+        // The fingerprint is filled in by who knows the request: the file has none that could be guessed against.
+        let refused = match self.text("refused") {
+            Some("request") => Some(Refused::Request(0)),
+            Some("once") => Some(Refused::Once(0)),
+            _ => None,
+        };
+        Some(Pause {
+            until: self.time("pause").unwrap_or(Duration::MAX),
+            calm_until: self.time("calm").unwrap_or(Duration::MAX),
+            error,
+            refused,
+        })
+    }
+}
