@@ -9,9 +9,9 @@ use crate::error::{Error, ErrorKind};
 use crate::grant::Grant;
 use crate::renewal::{Refused, Renewal, Share, Step, too_late, too_short};
 use crate::secret::{Secret, SecretSource};
-use crate::token::AccessToken;
 #[cfg(all(feature = "std", unix))]
 use crate::store::{Record, Store};
+use crate::token::AccessToken;
 use alloc::boxed::Box;
 use core::fmt;
 use core::time::Duration;
@@ -22,8 +22,6 @@ mod turn;
 #[cfg(all(feature = "std", unix))]
 mod turn;
 
-#[cfg(not(all(feature = "std", unix)))]
-use turn::Store;
 use turn::{Joined, Turn};
 
 /// A cache for one owner, with or without `std`.
@@ -95,8 +93,24 @@ impl TokenCache {
     }
 
     /// A valid token that is at hand, here or in the store, and lives at least so long. The server is not asked.
-    pub fn at_hand(&mut self, min_life: Duration) -> Option<AccessToken> {
-        self.keeper.look(&mut self.state, min_life).token()
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](ErrorKind::Config) where a secret cannot be read, for then nobody can say whose token to look for.
+    pub fn at_hand(&mut self, min_life: Duration) -> Result<Option<AccessToken>, Error> {
+        let now = self.keeper.now();
+        if let Step::Use(token) = self.state.step(now, min_life) {
+            return Ok(Some(token));
+        }
+        turn::look(&self.keeper, &mut self.state)?;
+        Ok(self.state.step(now, min_life).token())
+    }
+
+    /// Why the last attempt to renew failed, if it did: while the token at hand is valid, that is no error of
+    /// [`token`](TokenCache::token).
+    #[must_use]
+    pub fn last_failure(&self) -> Option<Error> {
+        self.state.renewal.last_failure()
     }
 
     /// A new token from the server, whatever is at hand, stored or remembered. If that fails, nothing that was there
@@ -126,7 +140,10 @@ impl TokenCache {
     ///
     /// As [`token`](TokenCache::token), and [`Unusable`](ErrorKind::Unusable) where even a fresh token is too short.
     pub fn token_living(&mut self, min_life: Duration) -> Result<AccessToken, Error> {
-        let mut step = self.keeper.look(&mut self.state, min_life);
+        let mut step = self.state.step(self.keeper.now(), min_life);
+        if let Step::Refrain(_) = step {
+            step = self.keeper.look(&mut self.state, min_life);
+        }
         if let (Step::Refrain(_), Some(refused)) = (&step, self.state.renewal.refused()) {
             if self.keeper.has_other_credentials(refused) {
                 self.state.renewal.forget_refusal(self.keeper.now());
@@ -192,6 +209,7 @@ impl fmt::Debug for TokenCache {
 pub(crate) struct Keeper {
     pub(crate) client: Client,
     grant: Grant,
+    #[cfg(all(feature = "std", unix))]
     pub(crate) store: Option<Store>,
     pub(crate) on_new_refresh_token: Option<Box<Hook>>,
 }
@@ -265,7 +283,13 @@ fn is_grant_refused(error: &Error) -> bool {
 
 impl Keeper {
     pub(crate) fn new(client: Client, grant: Grant) -> Self {
-        Self { client, grant, store: None, on_new_refresh_token: None }
+        Self {
+            client,
+            grant,
+            #[cfg(all(feature = "std", unix))]
+            store: None,
+            on_new_refresh_token: None,
+        }
     }
 
     pub(crate) fn now(&self) -> Duration {
@@ -293,26 +317,15 @@ impl Keeper {
         })
     }
 
-    /// What to do for somebody who asks for a token. Before the server is asked, or it is told why not, other processes
-    /// may know better.
+    /// What to do for somebody who asks for a token, when other processes have been looked at.
     pub(crate) fn look(&self, state: &mut impl Access, min_life: Duration) -> Step {
-        match state.with(|state| state.step(self.now(), min_life)) {
-            Step::Use(token) => Step::Use(token),
-            step if self.store.is_none() => step,
-            _ => {
-                turn::look(self, state);
-                state.with(|state| state.step(self.now(), min_life))
-            }
-        }
+        // What is wrong with a secret is told by who sends it.
+        let _ = turn::look(self, state);
+        state.with(|state| state.step(self.now(), min_life))
     }
 
     /// Renews, unless another process has done so; with `anew` in any case.
-    pub(crate) fn renew(
-        &self,
-        state: &mut impl Access,
-        min_life: Duration,
-        anew: bool,
-    ) -> Result<AccessToken, Error> {
+    pub(crate) fn renew(&self, state: &mut impl Access, min_life: Duration, anew: bool) -> Result<AccessToken, Error> {
         let now = self.now();
         state.with(|state| state.renewal.begins(now));
         let is_unsaved = state.with(|state| state.unsaved.is_some());

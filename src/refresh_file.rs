@@ -39,11 +39,15 @@ impl RefreshTurn {
     /// Takes the turn, unless another process has it.
     pub(crate) fn take(path: &Path) -> Result<Option<Self>, Error> {
         let fail = |error: &io::Error| {
-            Error::config(format!("refresh token file {}: it cannot be rewritten: {}", path.display(), io_reason(error)))
-                .with_hint(
-                    "the server may hand out a new refresh token with each use, and nothing is sent where it would be \
+            Error::config(format!(
+                "refresh token file {}: it cannot be rewritten: {}",
+                path.display(),
+                io_reason(error)
+            ))
+            .with_hint(
+                "the server may hand out a new refresh token with each use, and nothing is sent where it would be \
                      lost: put the file where this user can write, a symbolic link to it will do",
-                )
+            )
         };
         let found = || -> io::Result<_> {
             // A new file is to take the place of the file, not of a link to it.
@@ -101,7 +105,8 @@ impl RefreshTurn {
             }
             Err(Unfinished { error, left_in }) => {
                 let path = self.path.display();
-                let message = format!("refresh token file {path}: the new token cannot be put into it: {}", io_reason(&error));
+                let message =
+                    format!("refresh token file {path}: the new token cannot be put into it: {}", io_reason(&error));
                 Err(match left_in {
                     Some(name) => Error::config(message).with_hint(format!(
                         "it is in {}: move it to its place, for the old one is used up",

@@ -75,8 +75,24 @@ impl Share {
         Self(mix(fnv1a(seed.iter().copied())))
     }
 
-    /// A part of `whole`, from none of it to (nearly) all, that is another one for each `salt`.
-    pub(crate) fn of(self, whole: Duration, salt: u32) -> Duration {
+    /// This instance's part of `whole`: from none of it to (nearly) all. With it a program spreads what all devices would
+    /// do at one moment.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use keyfob::Share;
+    ///
+    /// let hour = Duration::from_secs(3600);
+    /// let delay = Share::from_seed(b"machine id 9f86d081").of(hour);
+    /// assert!(delay < hour);
+    /// ```
+    #[must_use]
+    pub fn of(self, whole: Duration) -> Duration {
+        self.salted(whole, 0)
+    }
+
+    /// A part that is another one for each `salt`.
+    fn salted(self, whole: Duration, salt: u32) -> Duration {
         let number = if salt == 0 { self.0 } else { mix(self.0 ^ mix(salt)) };
         // In 2^-16 parts, so that nothing overflows: a year has 2^55 ns.
         whole / (1 << 16) * (number >> 16)
@@ -174,7 +190,7 @@ impl Renewal {
     /// Puts the first fetch off by this instance's share of `spread`, so that a site whose power returns does not come
     /// all at once.
     pub(crate) fn spread_first(&mut self, now: Duration, spread: Duration) {
-        let until = now.saturating_add(self.share.of(spread, 0));
+        let until = now.saturating_add(self.share.of(spread));
         self.pause = Some(Pause {
             until,
             calm_until: until,
@@ -278,7 +294,7 @@ impl Renewal {
         }
         // A larger share comes later each time, as it does at the first fetch, so that the distances add up.
         let spread = percent(life, spread);
-        percent(life, MARGIN_PERCENT) + spread.saturating_sub(self.share.of(spread, 0))
+        percent(life, MARGIN_PERCENT) + spread.saturating_sub(self.share.of(spread))
     }
 
     /// An attempt failed; `fingerprint` is that of the request. What is held stays.
@@ -296,13 +312,13 @@ impl Renewal {
             self.failures = self.failures.saturating_add(1);
             let most = grown(BACKOFF_FIRST, self.failures, BACKOFF_CAP);
             // Half of it is spread, by another share each time: those who failed together return one by one.
-            let backoff = most / 2 + self.share.of(most / 2, self.failures);
+            let backoff = most / 2 + self.share.salted(most / 2, self.failures);
             let calm = self.held.as_ref().and_then(|held| held.token.remaining(now)).unwrap_or_default();
-            let calm =
-                percent(calm, CALM_BACKOFF_PERCENT) + self.share.of(percent(calm, CALM_SPREAD_PERCENT), self.failures);
+            let calm = percent(calm, CALM_BACKOFF_PERCENT)
+                + self.share.salted(percent(calm, CALM_SPREAD_PERCENT), self.failures);
             let asked = error.retry_after().unwrap_or_default().min(MAX_RETRY_AFTER);
             let cap = ASKED_SPREAD_CAP.max(asked / 4);
-            let asked = asked + self.share.of(grown(asked / 4, self.failures, cap), self.failures);
+            let asked = asked + self.share.salted(grown(asked / 4, self.failures, cap), self.failures);
             (backoff.max(asked), calm)
         };
         self.pause = Some(Pause {
@@ -349,7 +365,6 @@ impl Renewal {
     }
 
     /// What the last attempt came to, if it failed.
-    #[cfg(all(feature = "std", unix))]
     pub(crate) fn last_failure(&self) -> Option<Error> {
         self.pause.as_ref().map(|pause| pause.error.repeat())
     }

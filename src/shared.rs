@@ -114,7 +114,7 @@ impl SharedTokenCache {
         loop {
             match shared.state.step(self.keeper.now(), min_life) {
                 Step::Use(token) => return Ok(token),
-                Step::Refrain(_) if !is_looked && self.keeper.store.is_some() => {
+                Step::Refrain(_) if !is_looked => {
                     // Files are read for this, so not under the lock.
                     let mut state = Locked { cache: self, epoch: shared.epoch };
                     drop(shared);

@@ -136,12 +136,7 @@ impl AccessToken {
         Self::new(response, lifetime, members, true)
     }
 
-    fn new(
-        response: &TokenResponse<'_>,
-        lifetime: Lifetime,
-        members: Vec<(String, Secret)>,
-        is_stored: bool,
-    ) -> Self {
+    fn new(response: &TokenResponse<'_>, lifetime: Lifetime, members: Vec<(String, Secret)>, is_stored: bool) -> Self {
         let prefix = if is_bearer(response.token_type) { BEARER } else { "" };
         let mut header = String::with_capacity(prefix.len() + response.access_token.len());
         header.push_str(prefix);

@@ -47,7 +47,10 @@ fn each_command_of_the_recipes_runs() {
         let line = on_loopback(line.split(" | ").next().unwrap(), &server);
         let words: Vec<&str> = line.split_whitespace().skip(1).collect();
         let mut command = Command::new(env!("CARGO_BIN_EXE_keyfob"));
-        let output = command.args(&words).env_clear().current_dir(&directory).output().unwrap();
+        command.args(&words).env_clear().current_dir(&directory);
+        // A cache of its own for each, so that each asks the server.
+        command.arg("--cache-dir").arg(directory.join(format!("cache-{}-{count}", std::process::id())));
+        let output = command.output().unwrap();
         let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!((output.status.code(), &*stderr), (Some(0), ""), "{line}");
         assert!(stdout.contains(if words[0] == "revoke" { "revoked" } else { "c-token" }), "{line}: {stdout}");

@@ -5,9 +5,6 @@ use crate::error::Error;
 use crate::token::AccessToken;
 use core::time::Duration;
 
-/// There is none.
-pub(crate) enum Store {}
-
 pub(crate) enum Joined {
     #[allow(dead_code, reason = "no other process has one")]
     Token(AccessToken),
@@ -32,7 +29,9 @@ pub(crate) fn join(_: &Keeper, _: &mut impl Access, _: Duration, _: bool) -> Res
     Ok(Joined::Turn(Turn))
 }
 
-pub(crate) fn look(_: &Keeper, _: &mut impl Access) {}
+pub(crate) fn look(_: &Keeper, _: &mut impl Access) -> Result<(), Error> {
+    Ok(())
+}
 
 pub(crate) fn forget(_: &Keeper) -> Option<AccessToken> {
     None

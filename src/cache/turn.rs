@@ -1,14 +1,13 @@
 //! Whose turn it is to ask the server, among the processes that share a store or a refresh token's file.
 
-use super::{Access, Keeper};
+use super::{Access, Keeper, State};
 use crate::error::Error;
 use crate::file::{Lock, Waits};
 use crate::grant::Grant;
 use crate::refresh_file::RefreshTurn;
 use crate::renewal::{Refused, Step};
-use crate::store::{Entry, Record};
+use crate::store::Entry;
 use crate::token::AccessToken;
-use alloc::borrow::ToOwned;
 use core::time::Duration;
 
 /// What a process finds that wants to renew.
@@ -57,42 +56,43 @@ impl Turn {
 
     /// Tells the others what the attempt came to, and lets them go on.
     pub(crate) fn end(self, keeper: &Keeper, state: &mut impl Access) {
-        let (Some((entry, _lock)), Some(store)) = (&self.entry, &keeper.store) else { return };
+        let (Some((before, _lock)), Some(store)) = (&self.entry, &keeper.store) else { return };
         let now = keeper.now();
-        // After a rotation it is another request.
-        let next = match self.refresh {
-            Some(_) => store.entry(&keeper.client, &keeper.grant).ok().flatten(),
-            None => None,
-        };
-        let next = next.as_ref().unwrap_or(entry);
-        if next.slot.name() != entry.slot.name() {
-            entry.slot.remove();
-        }
-        state.with(|state| {
-            let refresh = state.refresh.as_ref().and_then(AccessToken::refresh_token);
-            next.save(&state.renewal, refresh, state.used.is_some(), now);
+        let content = |entry: &Entry, state: &mut State| {
             state.heard_at = now;
-        });
-        store.sweep(now, next.slot.name());
+            let refresh = state.refresh.as_ref().and_then(AccessToken::refresh_token);
+            entry.compose(&state.renewal, refresh, state.used.is_some(), now)
+        };
+        // A refresh token that was rotated makes another request of it. Any other secret that is another one by now was
+        // perhaps not what was sent, and then nobody can say whose token this is.
+        let after = store.entry(&keeper.client, &keeper.grant).ok().flatten();
+        let is_same = after.as_ref().is_some_and(|after| after.slot.name() == before.slot.name());
+        match after.filter(|_| is_same || self.refresh.is_some()) {
+            Some(after) => {
+                let content = state.with(|state| content(&after, state));
+                after.write(content);
+                store.sweep(now, after.slot.name());
+            }
+            None => before.slot.remove(),
+        }
+        if !is_same {
+            before.slot.remove();
+        }
     }
 }
 
-/// Takes over what other processes have left.
-pub(crate) fn look(keeper: &Keeper, state: &mut impl Access) {
-    // What is wrong with a secret is told by who needs it.
-    let _ = entry(keeper, state);
-}
-
-fn entry(keeper: &Keeper, state: &mut impl Access) -> Result<Option<Entry>, Error> {
+/// Takes over what other processes have left about what would be sent now; returns its place.
+pub(crate) fn look(keeper: &Keeper, state: &mut impl Access) -> Result<Option<Entry>, Error> {
     let Some(store) = &keeper.store else { return Ok(None) };
     let entry = store.entry(&keeper.client, &keeper.grant)?;
-    if let Some(record) = entry.as_ref().and_then(|entry| entry.load(keeper.now())) {
-        adopt(keeper, state, record);
+    if let Some(entry) = &entry {
+        adopt(keeper, state, entry);
     }
     Ok(entry)
 }
 
-fn adopt(keeper: &Keeper, state: &mut impl Access, mut record: Record) {
+fn adopt(keeper: &Keeper, state: &mut impl Access, entry: &Entry) {
+    let Some(mut record) = entry.load(keeper.now()) else { return };
     let refused = record.pause.as_mut().and_then(|pause| pause.refused.as_mut());
     let mut used = None;
     if refused.is_some() || record.is_used {
@@ -110,68 +110,41 @@ fn adopt(keeper: &Keeper, state: &mut impl Access, mut record: Record) {
 }
 
 /// Waits for this process's turn to renew, unless another's token will do. With `anew` none will.
-pub(crate) fn join(
-    keeper: &Keeper,
-    state: &mut impl Access,
-    min_life: Duration,
-    anew: bool,
-) -> Result<Joined, Error> {
+pub(crate) fn join(keeper: &Keeper, state: &mut impl Access, min_life: Duration, anew: bool) -> Result<Joined, Error> {
     let mut turn = Turn { waits: Waits::default(), refresh: None, entry: None };
-    loop {
-        let (entry, valid) = match next(keeper, state, min_life, anew, &turn.waits)? {
-            Next::Token(token) => return Ok(Joined::Token(token)),
-            Next::Ask(entry, valid) => (entry, valid),
-        };
-        let name = entry.as_ref().map(|entry| entry.slot.name().to_owned());
-        if turn.take(&keeper.grant, entry)? {
-            // Once more, for another may have finished just now.
-            match next(keeper, state, min_life, anew, &turn.waits)? {
-                Next::Token(token) => return Ok(Joined::Token(token)),
-                Next::Ask(entry, _) if entry.as_ref().map(|entry| entry.slot.name()) == name.as_deref() => {
-                    return Ok(Joined::Turn(turn));
-                }
-                // The refresh token is another one by now, and so is the file; the turn is the same.
-                Next::Ask(Some(entry), _) if turn.refresh.is_some() => {
-                    turn.entry = Some((entry, None));
-                    return Ok(Joined::Turn(turn));
-                }
-                // The secrets have changed meanwhile.
-                Next::Ask(..) => continue,
+    let step = |state: &mut _, waits: &Waits| -> Result<Step, Error> {
+        match Access::with(state, |state: &mut State| state.step(keeper.now(), min_life)) {
+            _ if anew => Ok(Step::Renew(None)),
+            // Who has waited for another's attempt is told what it came to.
+            Step::Refrain(error) if !waits.waited().is_zero() => {
+                Err(Access::with(state, |state: &mut State| state.renewal.last_failure()).unwrap_or(error))
             }
+            Step::Refrain(error) => Err(error),
+            step => Ok(step),
+        }
+    };
+    loop {
+        let entry = look(keeper, state)?;
+        let valid = match step(state, &turn.waits)? {
+            Step::Use(token) => return Ok(Joined::Token(token)),
+            step => step.token(),
+        };
+        if turn.take(&keeper.grant, entry)? {
+            // Once more, for another may have finished just now; and then the refresh token is another one.
+            match &turn.entry {
+                Some(_) if turn.refresh.is_some() => turn.entry = look(keeper, state)?.map(|entry| (entry, None)),
+                Some((entry, _)) => adopt(keeper, state, entry),
+                None => {}
+            }
+            return Ok(match step(state, &turn.waits)? {
+                Step::Use(token) => Joined::Token(token),
+                _ => Joined::Turn(turn),
+            });
         }
         if let Some(token) = valid {
             return Ok(Joined::Token(token));
         }
         turn.waits.wait(keeper.client.patience(), keeper.client.endpoint().authority())?;
-    }
-}
-
-/// What a look at the store says.
-enum Next {
-    Token(AccessToken),
-    /// Ask the server; where there is a token it is valid until then.
-    Ask(Option<Entry>, Option<AccessToken>),
-}
-
-fn next(
-    keeper: &Keeper,
-    state: &mut impl Access,
-    min_life: Duration,
-    anew: bool,
-    waits: &Waits,
-) -> Result<Next, Error> {
-    let entry = entry(keeper, state)?;
-    if anew {
-        return Ok(Next::Ask(entry, None));
-    }
-    match state.with(|state| state.step(keeper.now(), min_life)) {
-        Step::Use(token) => Ok(Next::Token(token)),
-        Step::Renew(valid) => Ok(Next::Ask(entry, valid)),
-        // Who has waited for another's attempt is told what it came to.
-        Step::Refrain(error) if !waits.waited().is_zero() => {
-            Err(state.with(|state| state.renewal.last_failure()).unwrap_or(error))
-        }
-        Step::Refrain(error) => Err(error),
     }
 }
 

@@ -64,8 +64,8 @@ impl Entry {
     pub(crate) fn load(&self, now: Duration) -> Option<Record> {
         let mut bytes = sealed(&self.slot, &self.key)?;
         let fields = Fields::read(&mut bytes)?;
-        let is_own = fields.text("identity") == Some(&self.description)
-            && fields.text("credentials") == Some(&self.credentials);
+        let is_own =
+            fields.text("identity") == Some(&self.description) && fields.text("credentials") == Some(&self.credentials);
         // A clock of another time namespace may be behind this one's: what is from the future is not believed.
         let written_at = fields.time("written").filter(|written_at| is_own && *written_at <= now)?;
         Some(Record {
@@ -79,8 +79,14 @@ impl Entry {
         })
     }
 
-    /// Writes what is known, or removes the file where there is nothing to tell.
-    pub(crate) fn save(&self, renewal: &Renewal, refresh: Option<&Secret>, is_used: bool, now: Duration) {
+    /// What is to be written; nothing where there is nothing to tell.
+    pub(crate) fn compose(
+        &self,
+        renewal: &Renewal,
+        refresh: Option<&Secret>,
+        is_used: bool,
+        now: Duration,
+    ) -> Option<Secret> {
         let held = renewal.held.as_ref();
         let held = held.filter(|held| !held.token.is_ended() && !held.token.is_expired(now));
         // One that never ends could not be told from one that has.
@@ -90,7 +96,7 @@ impl Entry {
         });
         let pause = renewal.pause.as_ref().filter(|pause| pause.until > now || pause.calm_until > now);
         if held.is_none() && pause.is_none() && refresh.is_none() {
-            return self.slot.remove();
+            return None;
         }
         let until = [
             held.map(|(_, deadline)| deadline),
@@ -98,7 +104,7 @@ impl Entry {
             refresh.map(|_| now.saturating_add(REFRESH_TOKEN_KEPT)),
         ];
         let until = until.into_iter().flatten().max().unwrap_or(now);
-        let content = encode::exact(|out| {
+        Some(encode::exact(|out| {
             let mut out = Writer(out);
             out.text("identity", &self.description)?;
             out.text("credentials", &self.credentials)?;
@@ -131,7 +137,12 @@ impl Entry {
                 pause.error.keep(&mut |name, text| out.text(name, text))?;
             }
             Ok(())
-        });
+        }))
+    }
+
+    /// Writes what was composed, or removes the file.
+    pub(crate) fn write(&self, content: Option<Secret>) {
+        let Some(content) = content else { return self.slot.remove() };
         let content = content.expose();
         let seal = self.key.file_seal(&self.slot, content);
         let contents = [content.as_bytes(), b"\n", seal.as_bytes()];

@@ -238,8 +238,7 @@ impl Transport for UreqTransport {
         let longest_line = request.headers().map(|(name, value)| name.len() + value.len()).max().unwrap_or(0);
         let output_buffer = OUTPUT_BUFFER.max(longest_line.max(request.url().len()) + 64);
         let progress = Arc::new(Progress::default());
-        // Not zero, which some systems take for none.
-        let timeout = self.timeout.saturating_sub(request.waited()).max(Duration::from_millis(1));
+        let timeout = self.timeout.saturating_sub(request.waited());
         let config = self.config(&uri, request.is_to_loopback(), output_buffer, timeout)?;
         let proxy = config.proxy().map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
         // An agent for this request alone: nothing of it is kept, and its progress is its own.

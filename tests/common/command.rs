@@ -1,8 +1,10 @@
 //! Runs the `keyfob` command in a place of its own: no environment but what a test sets, no directory but its own.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::fs::DirBuilder;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -23,9 +25,11 @@ impl Place {
         let root = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
         // What a former process of the same number left behind.
         let _ = std::fs::remove_dir_all(&root);
-        for directory in ["here", "home", "config", "run"] {
+        for directory in ["here", "home", "config"] {
             std::fs::create_dir_all(root.join(directory)).expect("a temporary directory");
         }
+        let cache = DirBuilder::new().mode(0o700).create(root.join("cache"));
+        cache.expect("a directory of this user's own");
         let place = Self { root };
         place.file("here/secret", SENTINEL);
         place
@@ -44,10 +48,18 @@ impl Place {
 
     pub fn keyfob<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Run {
         let mut command = Command::new(env!("CARGO_BIN_EXE_keyfob"));
-        command.args(arguments).env_clear().current_dir(self.root.join("here"));
+        let arguments: Vec<OsString> = arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
+        let (verb, options) = arguments.split_at(arguments.len().min(1));
+        command.args(verb);
+        // What one test caches is no other test's, and nobody else's.
+        let is_cached = verb.iter().any(|verb| verb == "token" || verb == "revoke" || verb == "keep");
+        if is_cached && !options.iter().any(|option| option == "--cache-dir" || option == "--no-cache") {
+            command.arg("--cache-dir").arg(self.root.join("cache"));
+        }
+        command.args(options);
+        command.env_clear().current_dir(self.root.join("here"));
         command.env("HOME", self.root.join("home"));
         command.env("XDG_CONFIG_HOME", self.root.join("config"));
-        command.env("XDG_RUNTIME_DIR", self.root.join("run"));
         Run { command, input: Vec::new() }
     }
 

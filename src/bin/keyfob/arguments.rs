@@ -11,6 +11,7 @@ pub(crate) const HELP: &str = include_str!("help.txt");
 pub(crate) enum Verb {
     Token,
     Revoke,
+    Keep,
     Parse,
     Demo,
     Help,
@@ -37,7 +38,7 @@ enum Kind {
     Flag,
 }
 
-/// The options of `token` and `revoke`.
+/// The options of `token`, `revoke` and `keep`.
 const OPTIONS: &[(&str, Kind)] = &[
     ("url", Kind::Text),
     ("dialect", Kind::Text),
@@ -73,8 +74,14 @@ const OPTIONS: &[(&str, Kind)] = &[
     ("no-cache", Kind::Flag),
     ("fresh", Kind::Flag),
     ("cache-dir", Kind::Text),
+    ("wait", Kind::Seconds),
+    ("splay", Kind::Seconds),
     ("format", Kind::Text),
+    ("verbose", Kind::Flag),
 ];
+
+/// The options that only `keep` has.
+const KEEP_OPTIONS: &[(&str, Kind)] = &[("file", Kind::Text), ("mode", Kind::Text), ("on-renew", Kind::Text)];
 
 /// The options of `parse`.
 const PARSE_OPTIONS: &[(&str, Kind)] =
@@ -89,19 +96,23 @@ impl Arguments {
             Some(Arg::Value(verb)) => match verb.to_str() {
                 Some("token") => Verb::Token,
                 Some("revoke") => Verb::Revoke,
+                Some("keep") => Verb::Keep,
                 Some("parse") => Verb::Parse,
                 Some("demo") => Verb::Demo,
                 Some("help") => Verb::Help,
-                Some("keep" | "bench") => return Err(usage("`keep` and `bench` are not there yet")),
+                Some("bench") => return Err(usage("`bench` is not there yet")),
                 // The word itself is not shown: it may be a secret that went astray.
-                _ => return Err(usage("the first word is none of token, revoke, parse, demo, help")),
+                _ => return Err(usage("the first word is none of token, revoke, keep, parse, demo, help")),
             },
-            Some(_) => return Err(usage("the first word must say what to do: token, revoke, parse, demo or help")),
+            Some(_) => {
+                return Err(usage("the first word must say what to do: token, revoke, keep, parse, demo or help"));
+            }
         };
-        let known = match verb {
-            Verb::Token | Verb::Revoke => OPTIONS,
-            Verb::Parse => PARSE_OPTIONS,
-            Verb::Demo | Verb::Help | Verb::Version => &[],
+        let known: [&[_]; 2] = match verb {
+            Verb::Token | Verb::Revoke => [OPTIONS, &[]],
+            Verb::Keep => [OPTIONS, KEEP_OPTIONS],
+            Verb::Parse => [PARSE_OPTIONS, &[]],
+            Verb::Demo | Verb::Help | Verb::Version => [&[], &[]],
         };
         let mut arguments = Self { verb, profile: None, options: Object::new() };
         while let Some(argument) = parser.next().map_err(wrong)? {
@@ -111,7 +122,8 @@ impl Arguments {
                     return Ok(arguments);
                 }
                 Arg::Long(name) => {
-                    let Some((name, kind)) = known.iter().find(|(known, _)| *known == name).copied() else {
+                    let Some((name, kind)) = known.iter().copied().flatten().find(|(known, _)| *known == name).copied()
+                    else {
                         return Err(unknown(name));
                     };
                     let value = match kind {
@@ -120,9 +132,12 @@ impl Arguments {
                     };
                     arguments.set(name, kind, value)?;
                 }
-                Arg::Short(_) => return Err(usage("there are no one-letter options but -h and -V")),
+                Arg::Short('v') if known[0].len() == OPTIONS.len() => {
+                    arguments.set("verbose", Kind::Flag, Value::Bool(true))?;
+                }
+                Arg::Short(_) => return Err(usage("there are no one-letter options but -h, -v and -V")),
                 Arg::Value(profile) => {
-                    let takes_profile = matches!(arguments.verb, Verb::Token | Verb::Revoke);
+                    let takes_profile = matches!(arguments.verb, Verb::Token | Verb::Revoke | Verb::Keep);
                     if !takes_profile || arguments.profile.replace(profile).is_some() {
                         return Err(usage("there is a word too many; a secret is never given on the command line"));
                     }

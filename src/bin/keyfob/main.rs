@@ -5,9 +5,14 @@
 mod arguments;
 #[cfg(feature = "demo")]
 mod demo;
+mod events;
+mod fetch;
+mod keep;
+mod notify;
 mod output;
 mod parse;
 mod settings;
+mod token_file;
 
 use arguments::{Arguments, Verb};
 use keyfob::{Error, ErrorKind, Lifetime};
@@ -42,6 +47,7 @@ fn run(format: &mut Format) -> Result<ExitCode, Error> {
         Verb::Parse => return parse::run(&arguments),
         Verb::Token => token(&arguments, format)?,
         Verb::Revoke => revoke(&arguments, format)?,
+        Verb::Keep => keep::run(&arguments, format)?,
         Verb::Demo => demo()?,
     }
     Ok(ExitCode::SUCCESS)
@@ -49,27 +55,16 @@ fn run(format: &mut Format) -> Result<ExitCode, Error> {
 
 fn token(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
     let mut settings = Settings::read(arguments, format)?;
-    let grant = settings.grant()?;
-    let min_valid = settings.min_valid;
-    let client = settings.client()?;
-    let token = while_telling(client.endpoint().authority(), || client.fetch(&grant))?;
-    let now = client.clock().now();
-    let remaining = token.remaining(now);
-    if let (Some(asked), Some(left)) = (min_valid, remaining) {
-        if left < asked {
-            let (left, asked) = (left.as_secs(), asked.as_secs());
-            return Err(Error::new(
-                ErrorKind::Unusable,
-                format!("the fresh token lives {left} s more, and at least {asked} s were asked for (--min-valid)"),
-            )
-            .with_hint("ask for less, or whoever runs the server for longer lives"));
-        }
-    }
-    if token.lifetime() == Lifetime::Once && min_valid.is_some() {
-        return Err(Error::new(ErrorKind::Unusable, "the server says the token lives 0 s or less (--min-valid)")
-            .with_hint("if it means something else, say so (--lifetime)"));
-    }
-    output::token(&token, remaining, *format)?;
+    let asked = settings.asked;
+    let (grant, store) = (settings.grant()?, settings.store()?);
+    let has_store = store.is_some();
+    let mut tokens = settings::tokens(settings.client()?, grant, store);
+    let host = tokens.client().endpoint().authority().to_owned();
+    let token = while_telling(&host, || fetch::token(&mut tokens, asked))?;
+    let cache = output::origin(&token, has_store);
+    asked.tell(&format!("cache: {cache}"));
+    let remaining = token.remaining(tokens.client().clock().now());
+    output::line(&output::render(&token, remaining, *format, cache)?)?;
     if token.lifetime() == Lifetime::Once {
         output::hint("the server says the token lives 0 s or less; if it means something else, say so (--lifetime)");
     }
@@ -78,15 +73,32 @@ fn token(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
 
 fn revoke(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
     let mut settings = Settings::read(arguments, format)?;
-    let Some(token) = settings.access_token()? else {
-        if settings.no_cache {
-            return Err(Error::new(ErrorKind::Config, "revoke: there is no token to end")
-                .with_hint("name the file that holds it (--access-token-file)"));
-        }
-        return output::revoked(false, *format);
-    };
+    let (named, asked) = (settings.access_token()?, settings.asked);
+    if named.is_none() && asked.no_cache {
+        return Err(Error::new(ErrorKind::Config, "revoke: there is no token to end")
+            .with_hint("name the file that holds it (--access-token-file)"));
+    }
+    let (grant, store) = (settings.grant(), settings.store()?);
     let client = settings.client()?;
-    while_telling(client.endpoint().authority(), || client.revoke(token))?;
+    let host = client.endpoint().authority().to_owned();
+    let Ok(grant) = grant else {
+        // Without the secrets nobody can say which of the cached tokens it is.
+        let Some(named) = named else { return output::revoked(false, *format) };
+        while_telling(&host, || client.revoke(named))?;
+        return output::revoked(true, *format);
+    };
+    let mut tokens = settings::tokens(client, grant, store);
+    let cached = tokens.at_hand(Duration::ZERO);
+    match (named, cached) {
+        (Some(named), Ok(Some(cached))) if cached.expose() == named.expose() => {
+            while_telling(&host, || tokens.revoke())?;
+        }
+        (Some(named), _) => while_telling(&host, || tokens.client().revoke(named))?,
+        (None, cached) => match cached? {
+            Some(_) => while_telling(&host, || tokens.revoke())?,
+            None => return output::revoked(false, *format),
+        },
+    }
     output::revoked(true, *format)
 }
 

@@ -53,23 +53,37 @@ struct ErrorAnswer<'a> {
     retryable: bool,
 }
 
-/// Writes the token; `remaining` is what is left of its life.
-pub(crate) fn token(token: &AccessToken, remaining: Option<Duration>, format: Format) -> Result<(), Error> {
-    match format {
-        Format::Token => line(token.expose()),
-        Format::Header => line(&format!("Authorization: {}", token.authorization()?.expose())),
+/// The token as one line without its end; `remaining` is what is left of its life, `cache` where it is from.
+pub(crate) fn render(
+    token: &AccessToken,
+    remaining: Option<Duration>,
+    format: Format,
+    cache: &str,
+) -> Result<String, Error> {
+    Ok(match format {
+        Format::Token => token.expose().to_owned(),
+        Format::Header => format!("Authorization: {}", token.authorization()?.expose()),
         // curl's configuration file: a backslash escapes itself and the quote.
         Format::Curl => {
             let header = token.authorization()?.expose().replace('\\', "\\\\").replace('"', "\\\"");
-            line(&format!("header = \"Authorization: {header}\""))
+            format!("header = \"Authorization: {header}\"")
         }
-        Format::Json => line(&to_json(&TokenAnswer {
+        Format::Json => to_json(&TokenAnswer {
             access_token: token.expose(),
             token_type: token.token_type(),
             expires_in: remaining.map(|remaining| remaining.as_secs()),
             scope: token.scope(),
-            cache: "none",
-        })),
+            cache,
+        }),
+    })
+}
+
+/// Where a token is from, as the JSON answer says it.
+pub(crate) fn origin(token: &AccessToken, has_store: bool) -> &'static str {
+    match token.is_stored() {
+        true => "hit",
+        false if has_store => "miss",
+        false => "none",
     }
 }
 
@@ -137,13 +151,16 @@ pub(crate) fn failure(error: &Error, format: Format) -> ExitCode {
             message: &message,
             status: error.status(),
             oauth_error: error.oauth_error(),
-            retry_after: error.retry_after().map(|wait| wait.as_secs()),
+            retry_after: error.retry_after().map(whole_seconds),
             retryable: error.is_retryable(),
         }));
     } else {
         note(&format!("keyfob: {message}"));
         if let Some(text) = error.hint() {
             hint(text);
+        }
+        if let (ErrorKind::Wait, Some(wait)) = (error.kind(), error.retry_after()) {
+            hint(&format!("not before {} s from now", whole_seconds(wait)));
         }
     }
     if format == Format::Curl {
@@ -159,6 +176,11 @@ pub(crate) fn failure(error: &Error, format: Format) -> ExitCode {
         ErrorKind::Untrusted => 7,
         _ => 1,
     })
+}
+
+/// Rounded up: who comes earlier is turned away.
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 pub(crate) fn hint(text: &str) {

@@ -2,7 +2,10 @@
 
 use crate::arguments::Arguments;
 use crate::output::{self, Format};
-use keyfob::{AccessToken, BootClock, Client, Endpoint, Error, ErrorKind, Grant, Secret, SecretSource, UreqTransport};
+use keyfob::{
+    AccessToken, BootClock, Client, Endpoint, Error, ErrorKind, Grant, Secret, SecretSource, Share, Store, TokenCache,
+    UreqTransport,
+};
 use miniserde::json::{self, Number, Object, Value};
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -13,10 +16,30 @@ pub(crate) struct Settings {
     /// What is left to be read: the endpoint's description, client id, user name, scope and where the secrets are.
     members: Object,
     endpoint: Endpoint,
-    pub(crate) min_valid: Option<Duration>,
-    pub(crate) no_cache: bool,
+    pub(crate) asked: Asked,
+    cache_dir: Option<PathBuf>,
     timeout: Option<Duration>,
     ca_file: Option<PathBuf>,
+}
+
+/// How the token is to be had.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) min_valid: Option<Duration>,
+    pub(crate) no_cache: bool,
+    pub(crate) fresh: bool,
+    pub(crate) wait: Duration,
+    pub(crate) splay: Duration,
+    pub(crate) verbose: bool,
+}
+
+impl Asked {
+    /// Tells a person who wants to know what happens.
+    pub(crate) fn tell(&self, text: &str) {
+        if self.verbose {
+            output::note(&format!("keyfob: {text}"));
+        }
+    }
 }
 
 /// The members of an endpoint's description, which the library reads.
@@ -61,7 +84,13 @@ const OTHERS: &[&str] = &[
     "no_cache",
     "fresh",
     "cache_dir",
+    "wait",
+    "splay",
     "format",
+    "verbose",
+    "file",
+    "mode",
+    "on_renew",
 ];
 
 impl Settings {
@@ -101,8 +130,15 @@ impl Settings {
         let endpoint = Endpoint::from_json(&json::to_string(&Value::Object(description)))?;
         Ok(Self {
             endpoint,
-            min_valid: take_seconds(&mut members, "min_valid")?,
-            no_cache: take_cache_settings(&mut members)?,
+            asked: Asked {
+                min_valid: take_seconds(&mut members, "min_valid")?,
+                no_cache: take_flag(&mut members, "no_cache")?,
+                fresh: take_flag(&mut members, "fresh")?,
+                wait: take_seconds(&mut members, "wait")?.unwrap_or_default().min(LONGEST_WAIT),
+                splay: take_seconds(&mut members, "splay")?.unwrap_or_default().min(LONGEST_WAIT),
+                verbose: take_flag(&mut members, "verbose")?,
+            },
+            cache_dir: take_text(&mut members, "cache_dir")?.map(PathBuf::from),
             timeout: take_seconds(&mut members, "timeout")?.map(check_timeout).transpose()?,
             ca_file: take_text(&mut members, "ca_file")?.map(PathBuf::from),
             members,
@@ -120,7 +156,13 @@ impl Settings {
                 Grant::password(username, self.needed(&name, "password")?)
             }
             "bearer_session" => Grant::bearer_session(self.needed(&name, "session_token")?),
-            "refresh_token" => Grant::refresh_token(self.needed(&name, "refresh_token")?),
+            // A new one is written back to where this one is from.
+            "refresh_token" => match self.members.get("refresh_token_file") {
+                Some(Value::String(file)) if file != "-" && !self.members.contains_key("refresh_token_env") => {
+                    Grant::refresh_token_file(locate(file))
+                }
+                _ => Grant::refresh_token(self.needed(&name, "refresh_token")?),
+            },
             urn if urn.contains(':') => Grant::extension(urn),
             _ => {
                 return Err(config(
@@ -145,6 +187,23 @@ impl Settings {
             grant = grant.secret_parameter(&name, secret_from(&file)?);
         }
         Ok(grant)
+    }
+
+    /// Where tokens are shared with other processes; nowhere if that is not wanted, or there is no place for it.
+    pub(crate) fn store(&self) -> Result<Option<Store>, Error> {
+        let store = match &self.cache_dir {
+            _ if self.asked.no_cache => return Ok(None),
+            Some(directory) => Store::at(directory)?,
+            None => match Store::find() {
+                Ok(store) => store,
+                Err(error) => {
+                    self.asked.tell(&format!("{error}: {}", error.hint().unwrap_or("it is not said why")));
+                    return Ok(None);
+                }
+            },
+        };
+        self.asked.tell(&format!("the cache is in {}", store.path().display()));
+        Ok(Some(store))
     }
 
     /// The client, with its secret.
@@ -178,11 +237,57 @@ impl Settings {
         })
     }
 
+    /// The file that `keep` is for, its mode, and what is started after each renewal.
+    pub(crate) fn kept_file(&mut self) -> Result<(PathBuf, u32, Vec<String>), Error> {
+        let file = take_text(&mut self.members, "file")?;
+        let file = file.ok_or_else(|| config("keep: it is not said in which file").with_hint("name it (--file)"))?;
+        let mode = match take_text(&mut self.members, "mode")? {
+            None => 0o600,
+            Some(text) => match u32::from_str_radix(&text, 8) {
+                // What this user could not read itself is a mistake.
+                Ok(mode @ 0o400..=0o777) if mode & 0o400 != 0 && text.len() <= 4 => mode,
+                _ => return Err(config("`mode`: this must be a file's mode, as 0600 or 0640")),
+            },
+        };
+        let fail = || wrong("on_renew", "a command: a string, split at its spaces, or an array of strings");
+        let words = match self.members.remove("on_renew") {
+            None => Vec::new(),
+            Some(Value::String(text)) => text.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect(),
+            Some(Value::Array(words)) => words
+                .iter()
+                .map(|word| match word {
+                    Value::String(word) => Ok(word.clone()),
+                    _ => Err(fail()),
+                })
+                .collect::<Result<_, _>>()?,
+            Some(_) => return Err(fail()),
+        };
+        Ok((file.into(), mode, words))
+    }
+
     fn needed(&mut self, grant: &str, secret: &str) -> Result<SecretSource, Error> {
         let option = format!("--{}-file", secret.replace('_', "-"));
         take_secret(&mut self.members, secret)?
             .ok_or_else(|| missing(grant, &format!("a {}", secret.replace('_', " ")), &option))
     }
+}
+
+/// What keeps the token of a client and a grant, and shares it where there is a store.
+pub(crate) fn tokens(client: Client, grant: Grant, store: Option<Store>) -> TokenCache {
+    let tokens = TokenCache::new(client, grant).share(share());
+    match store {
+        Some(store) => tokens.store(store),
+        None => tokens,
+    }
+}
+
+/// This device's place among its likes: by its machine id, or where it has none by a name that is new with each boot.
+pub(crate) fn share() -> Share {
+    let id = ["/etc/machine-id", "/var/lib/dbus/machine-id", "/proc/sys/kernel/random/boot_id"]
+        .iter()
+        .filter_map(|file| std::fs::read(file).ok())
+        .find(|id| !id.trim_ascii().is_empty());
+    Share::from_seed(id.unwrap_or_default().trim_ascii())
 }
 
 /// The secret that a member of this name tells the place of.
@@ -375,12 +480,12 @@ fn trust(_: UreqTransport, _: &Path) -> Result<UreqTransport, Error> {
 }
 
 /// A day: nobody waits longer for a token, and no clock overflows with it.
-const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn check_timeout(timeout: Duration) -> Result<Duration, Error> {
     match timeout {
         Duration::ZERO => Err(config("`timeout`: nothing can be fetched in no time")),
-        timeout => Ok(timeout.min(MAX_TIMEOUT)),
+        timeout => Ok(timeout.min(LONGEST_WAIT)),
     }
 }
 
@@ -434,13 +539,6 @@ fn take_flag(members: &mut Object, name: &str) -> Result<bool, Error> {
         Some(Value::Bool(flag)) => Ok(flag),
         Some(_) => Err(wrong(name, "true or false")),
     }
-}
-
-/// There is no cache yet; its settings are checked, and whether it is wanted is told.
-fn take_cache_settings(members: &mut Object) -> Result<bool, Error> {
-    take_flag(members, "fresh")?;
-    take_text(members, "cache_dir")?;
-    take_flag(members, "no_cache")
 }
 
 fn take_seconds(members: &mut Object, name: &str) -> Result<Option<Duration>, Error> {

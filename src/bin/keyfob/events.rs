@@ -1,0 +1,127 @@
+//! Waiting, on a clock that goes on while the device sleeps, for a moment, a signal or a thread.
+
+use keyfob::{BootClock, Clock, Error, ErrorKind};
+use rustix::event::{PollFd, PollFlags, poll};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+use std::io::Read;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Waits until a moment of the boot clock. What `thread::sleep` waits does not count the time in suspend.
+pub(crate) fn sleep_until(at: Duration) {
+    if let Ok(timer) = Timer::new() {
+        while BootClock.now() < at {
+            timer.wait(&[], Some(at));
+        }
+    }
+}
+
+/// A timer that goes off after a suspend too, at once if its moment has passed.
+struct Timer {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    descriptor: OwnedFd,
+}
+
+impl Timer {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn new() -> Result<Self, Error> {
+        use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
+        timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)
+            .map(|descriptor| Self { descriptor })
+            .map_err(|_| Error::new(ErrorKind::Internal, "there is no timer"))
+    }
+
+    /// Waits until one of these can be read, or until the moment; a signal may end it earlier.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn wait(&self, others: &[&UnixStream], until: Option<Duration>) {
+        use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
+        // The time zero would turn it off.
+        let until = until.map(|until| until.max(Duration::from_nanos(1))).unwrap_or_default();
+        let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let at = Timespec { tv_sec: until.as_secs() as _, tv_nsec: until.subsec_nanos() as _ };
+        let _ = timerfd_settime(
+            &self.descriptor,
+            TimerfdTimerFlags::ABSTIME,
+            &Itimerspec { it_interval: zero, it_value: at },
+        );
+        let mut descriptors = vec![PollFd::new(&self.descriptor, PollFlags::IN)];
+        descriptors.extend(others.iter().map(|other| PollFd::new(*other, PollFlags::IN)));
+        let _ = poll(&mut descriptors, None);
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn new() -> Result<Self, Error> {
+        Ok(Self {})
+    }
+
+    /// Looks at the clock every second, for here no timer counts the time in suspend.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn wait(&self, others: &[&UnixStream], until: Option<Duration>) {
+        let left = until.map_or(Duration::MAX, |until| until.saturating_sub(BootClock.now()));
+        let left = left.min(Duration::from_secs(1));
+        let mut descriptors: Vec<PollFd<'_>> = others.iter().map(|other| PollFd::new(*other, PollFlags::IN)).collect();
+        let timeout = rustix::time::Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos() as _ };
+        let _ = poll(&mut descriptors, Some(&timeout));
+    }
+}
+
+/// What ends a wait besides the clock.
+pub(crate) struct Events {
+    timer: Timer,
+    woken: UnixStream,
+    wake: UnixStream,
+    hangup: Arc<AtomicBool>,
+    end: Arc<AtomicBool>,
+}
+
+impl Events {
+    /// From now on SIGHUP, SIGTERM and SIGINT are for [`is_hangup`](Events::is_hangup) and [`is_end`](Events::is_end).
+    pub(crate) fn new() -> Result<Self, Error> {
+        let setup = || -> std::io::Result<_> {
+            let (woken, wake) = UnixStream::pair()?;
+            woken.set_nonblocking(true)?;
+            wake.set_nonblocking(true)?;
+            let (hangup, end) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+            for (signal, flag) in [(SIGHUP, &hangup), (SIGTERM, &end), (SIGINT, &end)] {
+                // The flag first: who is woken finds it set.
+                signal_hook::flag::register(signal, flag.clone())?;
+                signal_hook::low_level::pipe::register(signal, wake.try_clone()?)?;
+            }
+            signal_hook::low_level::pipe::register(SIGCHLD, wake.try_clone()?)?;
+            Ok((woken, wake, hangup, end))
+        };
+        let (woken, wake, hangup, end) =
+            setup().map_err(|error| Error::new(ErrorKind::Internal, "signals cannot be handled").with_source(error))?;
+        Ok(Self { timer: Timer::new()?, woken, wake, hangup, end })
+    }
+
+    /// Waits for any of it, until this moment of the boot clock at the latest.
+    pub(crate) fn wait(&mut self, until: Option<Duration>) {
+        self.timer.wait(&[&self.woken], until);
+        let mut bytes = [0; 64];
+        while self.woken.read(&mut bytes).is_ok_and(|count| count > 0) {}
+    }
+
+    /// Ends a wait from another thread when it is called.
+    pub(crate) fn waker(&self) -> impl FnOnce() + Send + 'static {
+        let wake = self.wake.try_clone();
+        move || {
+            if let Ok(mut wake) = wake {
+                let _ = wake.write(b"!");
+            }
+        }
+    }
+
+    /// Whether a hangup came since this was asked last.
+    pub(crate) fn is_hangup(&self) -> bool {
+        self.hangup.swap(false, Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_end(&self) -> bool {
+        self.end.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,222 @@
+//! `keyfob keep`: a fresh token in a file, for programs that can only read one.
+
+use crate::arguments::Arguments;
+use crate::events::Events;
+use crate::fetch;
+use crate::notify::Notify;
+use crate::output::{self, Format};
+use crate::settings::{self, Asked, Settings};
+use crate::token_file::TokenFile;
+use keyfob::{AccessToken, BootClock, Clock, Error, ErrorKind, Lifetime, TokenCache};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, TryRecvError};
+use std::time::Duration;
+
+/// A token leaves the file before it is over by a tenth of its life, and by this at the most: whoever has read it must
+/// come to use it, and this process must come to remove it.
+const LONGEST_MARGIN: Duration = Duration::from_secs(5);
+
+const VALID: &str = "the token is valid";
+
+pub(crate) fn run(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
+    let mut settings = Settings::read(arguments, format)?;
+    let (path, mode, on_renew) = settings.kept_file()?;
+    let asked = settings.asked;
+    let (grant, store) = (settings.grant()?, settings.store()?);
+    let has_store = store.is_some();
+    let tokens = settings::tokens(settings.client()?, grant, store);
+    let events = Events::new()?;
+    let file = TokenFile::claim(path, mode)?;
+    let keep = Keep {
+        file,
+        format: *format,
+        has_store,
+        asked,
+        events,
+        notify: Notify::from_environment(),
+        hook: Hook { words: on_renew, child: None, is_due: false },
+        min_life: Duration::ZERO,
+        is_ready: false,
+        told: None,
+    };
+    keep.run(tokens)
+}
+
+struct Keep {
+    file: TokenFile,
+    format: Format,
+    has_store: bool,
+    asked: Asked,
+    events: Events,
+    notify: Notify,
+    hook: Hook,
+    /// What a token must live at least: less, and it would leave the file before the next one comes.
+    min_life: Duration,
+    is_ready: bool,
+    /// What was told last, so that it is told once.
+    told: Option<String>,
+}
+
+/// What comes back from the thread that asks the server: the file must not wait for it.
+type Fetched = (TokenCache, Result<AccessToken, Error>);
+
+impl Keep {
+    fn run(mut self, mut tokens: TokenCache) -> Result<(), Error> {
+        let mut next = Some(fetch::put_off(&mut tokens, self.asked)?.unwrap_or_default());
+        let mut is_to_renew = self.asked.fresh;
+        let (mut here, mut away) = (Some(tokens), None::<Receiver<Fetched>>);
+        while !self.events.is_end() {
+            let now = BootClock.now();
+            if self.file.until().is_some_and(|until| until <= now) {
+                self.file.remove();
+                self.tell("the token is over, and there is no new one yet");
+            }
+            if self.events.is_hangup() {
+                is_to_renew = true;
+                self.notify.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", monotonic_microseconds()));
+            }
+            self.hook.go_on();
+            match away.as_ref().map(Receiver::try_recv) {
+                Some(Ok((mut tokens, result))) => {
+                    next = self.take(&mut tokens, result)?;
+                    (here, away) = (Some(tokens), None);
+                }
+                Some(Err(TryRecvError::Disconnected)) => {
+                    return Err(Error::new(ErrorKind::Internal, "the fetch ended without a result"));
+                }
+                Some(Err(TryRecvError::Empty)) | None => {}
+            }
+            if is_to_renew || next.is_some_and(|next| next <= now) {
+                if let Some(tokens) = here.take() {
+                    away = Some(self.send_away(tokens, std::mem::take(&mut is_to_renew))?);
+                    next = None;
+                }
+            }
+            self.events.wait([self.file.until(), next].into_iter().flatten().min());
+        }
+        self.notify.send("STOPPING=1");
+        // The file goes as it is dropped. A fetch that is under way ends with the process.
+        Ok(())
+    }
+
+    /// Has a thread ask the server.
+    fn send_away(&self, mut tokens: TokenCache, renew: bool) -> Result<Receiver<Fetched>, Error> {
+        let (done, result) = mpsc::channel();
+        let (wake, min_life) = (self.events.waker(), self.min_life);
+        let work = move || {
+            let result = match renew {
+                true => tokens.renew(),
+                // If a longer life is not to be had, any that is left will do.
+                false => tokens.token_living(min_life).or_else(|_| tokens.token()),
+            };
+            let _ = done.send((tokens, result));
+            wake();
+        };
+        match std::thread::Builder::new().name("keyfob-fetch".into()).spawn(work) {
+            Ok(_) => Ok(result),
+            Err(error) => Err(Error::new(ErrorKind::Internal, "no thread can be started").with_source(error)),
+        }
+    }
+
+    /// Takes over what a fetch came to; returns when the next is due.
+    fn take(&mut self, tokens: &mut TokenCache, result: Result<AccessToken, Error>) -> Result<Option<Duration>, Error> {
+        let now = BootClock.now();
+        match result {
+            Ok(token) if token.lifetime() == Lifetime::Once => {
+                return Err(Error::new(
+                    ErrorKind::Unusable,
+                    "the server says the token lives 0 s or less, so it cannot be kept",
+                )
+                .with_hint("if it means something else, say so (--lifetime)"));
+            }
+            Ok(token) => {
+                self.put(&token, now)?;
+                match tokens.last_failure() {
+                    Some(error) => self.tell(&format!("the token is valid, but was not renewed: {error}")),
+                    None => self.tell(VALID),
+                }
+            }
+            // Nothing that waiting would mend, and nobody has been promised a token yet.
+            Err(error) if error.kind() == ErrorKind::Config && !self.is_ready => return Err(error),
+            Err(error) => self.tell(&tokens.last_failure().unwrap_or(error).to_string()),
+        }
+        if self.is_ready {
+            // Again after each renewal, for a reload ends with it.
+            self.notify.send("READY=1");
+        }
+        let early = self.file.until().map(|until| until.saturating_sub(self.min_life / 2));
+        let next = tokens.next_attempt();
+        Ok([next, early.filter(|early| *early > now)].into_iter().flatten().min())
+    }
+
+    /// Puts the token into the file, if it is another one.
+    fn put(&mut self, token: &AccessToken, now: Duration) -> Result<(), Error> {
+        if self.file.holds(token) {
+            return Ok(());
+        }
+        let left = token.remaining(now);
+        let margin = left.map_or(Duration::ZERO, |left| (left / 10).min(LONGEST_MARGIN));
+        let until = left.map_or(Duration::MAX, |left| now.saturating_add(left - margin));
+        let line = output::render(token, left, self.format, output::origin(token, self.has_store))?;
+        match self.file.write(token, &line, until) {
+            Ok(()) => {}
+            Err(error) if self.is_ready => {
+                self.tell(&error.to_string());
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+        (self.min_life, self.is_ready) = (margin * 2, true);
+        self.hook.is_due = true;
+        self.hook.go_on();
+        Ok(())
+    }
+
+    /// Tells systemd, and who reads standard error, unless it is what was told before.
+    fn tell(&mut self, text: &str) {
+        if self.told.as_deref() != Some(text) {
+            self.notify.send(&format!("STATUS={text}"));
+            if self.asked.verbose || text != VALID {
+                output::note(&format!("keyfob: {text}"));
+            }
+            self.told = Some(text.to_owned());
+        }
+    }
+}
+
+/// What is started after each renewal, one at a time and never with the token.
+struct Hook {
+    words: Vec<String>,
+    child: Option<Child>,
+    is_due: bool,
+}
+
+impl Hook {
+    /// Starts it if it is due and the one before has ended.
+    fn go_on(&mut self) {
+        if let Some(child) = &mut self.child {
+            match child.try_wait() {
+                Ok(None) => return,
+                Ok(Some(status)) if !status.success() => output::note(&format!("keyfob: --on-renew: {status}")),
+                _ => {}
+            }
+            self.child = None;
+        }
+        let [program, arguments @ ..] = &self.words[..] else { return };
+        if std::mem::take(&mut self.is_due) {
+            // What it prints is for the same reader as what keep says.
+            let mut command = Command::new(program);
+            command.args(arguments).stdin(Stdio::null()).stdout(std::io::stderr()).env_remove("NOTIFY_SOCKET");
+            match command.spawn() {
+                Ok(child) => self.child = Some(child),
+                Err(error) => output::note(&format!("keyfob: --on-renew: {program}: {}", output::reason(&error))),
+            }
+        }
+    }
+}
+
+/// What systemd compares a reload with: CLOCK_MONOTONIC, in microseconds.
+fn monotonic_microseconds() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1000
+}
