@@ -33,7 +33,7 @@ from django.conf import settings
 
 SECRET = "p+/%:&= s3cret~"
 USERNAME, PASSWORD = "alice", "p@ss+w%rd &=é"
-MACHINE, PERSON, SHORT, SHORT_PERSON = "machine:a+% b", "person:a+% b", "short:a+% b", "short-person:a+% b"
+MACHINE, PERSON, SHORT, SHORT_PERSON = "machine:a+% b", "person:a+% b", "short+% b", "short-person+% b"
 
 APPS = ["auth", "contenttypes", "oauth2_provider"]
 settings.configure(

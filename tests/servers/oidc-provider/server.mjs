@@ -15,7 +15,7 @@ const { default: Provider, errors } = await import(createRequire(`${packages}/pa
 
 const secret = 'p+/%:&= s3cret~';
 const [username, password] = ['alice', 'p@ss+w%rd &=é'];
-const [machine, person, short] = ['machine:a+% b', 'person:a+% b', 'short:a+% b'];
+const [machine, person, short] = ['machine:a+% b', 'person:a+% b', 'short+% b'];
 const client = (client_id, ...grant_types) => ({
   client_id, client_secret: secret, grant_types, response_types: [], redirect_uris: [], scope: 'read write',
 });
