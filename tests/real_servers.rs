@@ -3,8 +3,9 @@
 
 #![cfg(all(feature = "cli", feature = "tls"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-#![allow(dead_code, unreachable_pub, reason = "the helpers are modules of each test that uses them")]
+#![allow(unreachable_pub, reason = "the helpers are modules of each test that uses them")]
 
+#[allow(dead_code, reason = "a part of it is enough here")]
 #[path = "common/command.rs"]
 mod running;
 
@@ -162,7 +163,12 @@ static AGENT: LazyLock<Agent> = LazyLock::new(|| agent().build().new_agent());
 fn agent() -> ureq::config::ConfigBuilder<ureq::typestate::AgentScope> {
     let roots = RootCerts::new_with_certs(&[Certificate::from_pem(CA).unwrap()]);
     let tls = TlsConfig::builder().root_certs(roots).build();
-    Agent::config_builder().http_status_as_error(false).proxy(None).tls_config(tls).max_idle_connections(0)
+    Agent::config_builder()
+        .http_status_as_error(false)
+        .proxy(None)
+        .tls_config(tls)
+        .max_idle_connections(0)
+        .timeout_global(Some(Duration::from_secs(20)))
 }
 
 /// An agent that sends the tokens of this cache, and the status of each answer to it.
@@ -206,7 +212,8 @@ fn client_credentials_may_hold_any_character() {
             let client = server.client_with(endpoint, "MACHINE_ID", transport());
             let token = client.fetch(&Grant::client_credentials().scope("read")).unwrap();
             assert_eq!((token.token_type(), token.scope()), (Some("Bearer"), Some("read")), "{server} {name}");
-            assert_eq!(token.remaining(client.clock().now()).unwrap().as_secs(), 599, "{server} {name}");
+            let left = token.remaining(client.clock().now()).unwrap();
+            assert!((580..600).contains(&left.as_secs()), "{server} {name}: {left:?}");
             assert_eq!(server.resource(token.expose()), 200, "{server} {name}");
             server.token_by_command(&server.place(), "MACHINE_ID", &["--auth", name, "--scope", "read"]);
         }
@@ -425,21 +432,22 @@ fn a_scope_that_is_left_out_is_not_said_to_be_granted() {
     }
 }
 
-/// Used without a pause, a token of 2 s is renewed in time: no 401, and no more fetches than lives.
+/// In use all the time, a token of 2 s is renewed in time, and no sooner than its life demands.
 #[test]
 fn tokens_of_two_seconds_are_in_use_for_twenty() {
     const PACE: Duration = Duration::from_millis(50);
     /// Of 2 s the last twentieth: a use that takes longer, on a busy machine, may be refused.
     const MARGIN: Duration = Duration::from_millis(100);
+    let servers = &*SERVERS;
     let start = Instant::now();
     let lasts = || start.elapsed() < Duration::from_secs(20);
     let check = |server: &Server, refused: &[Duration], sent: &[String], first: &str, then: &str| {
         match server.name {
             // It counts in whole seconds: a token that is issued at 0.9 s past one ends 1.1 s later. keyfob takes it at its
-            // word, so it is refused in its last second, and not before.
+            // word, so it may be refused in its last second, and not before.
             "oidc-provider" => {
                 assert!(refused.iter().all(|age| *age >= Duration::from_secs(1)), "{server}: {refused:?}");
-                // At worst each life is one second.
+                // At worst each life is one second, and is ended by a refusal; one more for the first moment.
                 assert!(sent.len() <= 21, "{server}: {sent:?}");
             }
             // 20 s are ten lives, of which each is used to 95 %; one more for the first moment.
@@ -452,7 +460,7 @@ fn tokens_of_two_seconds_are_in_use_for_twenty() {
         assert!(sent[1..].iter().all(|grant| grant == then), "{server}: {sent:?}");
     };
     std::thread::scope(|scope| {
-        for server in &*SERVERS {
+        for server in servers {
             scope.spawn(move || {
                 let (sent, transport) = counting();
                 let client = server.client_with(server.endpoint(), "SHORT_ID", transport);
