@@ -403,8 +403,10 @@ impl Keeper {
     fn by_original(&self, spent: Spent) -> Attempt {
         match self.fetch(&self.grant, spent) {
             Ok((token, once)) => {
-                let used = Some(once).filter(|_| !self.grant.is_repeatable() && token.refresh_token().is_some());
-                Attempt { used, ..Attempt::of(Ok(token)) }
+                // Not where the server hands the same refresh token out again.
+                let is_other = |token: &Secret| !self.grant.is_refresh_by(token.expose());
+                let is_used = !self.grant.is_repeatable() && token.refresh_token().is_some_and(is_other);
+                Attempt { used: Some(once).filter(|_| is_used), ..Attempt::of(Ok(token)) }
             }
             Err(failure) => Attempt::of(Err(failure)),
         }

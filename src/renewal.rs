@@ -23,6 +23,10 @@ const FIRST_SPREAD_PERCENT: u32 = 35;
 const SHORT_LIFE: Duration = Duration::from_secs(60);
 const SHORT_MARGIN_PERCENT: u32 = 5;
 
+/// And a second less, for many servers count in whole ones: oidc-provider's token of 2 s may end after just more than 1.
+/// Half of a life is used in any case.
+const CUT_OFF: Duration = Duration::from_secs(1);
+
 /// The server is never asked twice within this time while there is a token: some hand back the same one until it ends.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -49,8 +53,8 @@ const ASKED_SPREAD_CAP: Duration = Duration::from_secs(300);
 /// Longer waits than a day are taken for a mistake of the server's.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A token that replaced an invalidated one, and is refused younger than this, is not replaced again: that it is refused
-/// has another reason than its age.
+/// A token that replaced an invalidated one, and is refused younger than this and in the first half of its life, is not
+/// replaced again: that it is refused has another reason than its age.
 const FRESH: Duration = Duration::from_secs(10);
 
 /// The refusals of RFC 6749 section 5.2 that the same credentials will meet again.
@@ -290,7 +294,7 @@ impl Renewal {
     /// How long before its end a token of this life is renewed, spread over so many percent of it.
     fn early(&self, life: Duration, spread: u32) -> Duration {
         if life < SHORT_LIFE {
-            return percent(life, SHORT_MARGIN_PERCENT);
+            return (percent(life, SHORT_MARGIN_PERCENT) + CUT_OFF).min(life / 2);
         }
         // A larger share comes later each time, as it does at the first fetch, so that the distances add up.
         let spread = percent(life, spread);
@@ -341,7 +345,9 @@ impl Renewal {
     pub(crate) fn invalidate(&mut self, now: Duration, token: &AccessToken) -> bool {
         match &self.held {
             Some(held) if held.token.is_same(token) => {
-                let is_final = held.is_replacement && now < held.fetched_at.saturating_add(FRESH);
+                let life = held.token.remaining(held.fetched_at).unwrap_or(Duration::MAX);
+                let fresh_until = held.fetched_at.saturating_add(FRESH.min(life / 2));
+                let is_final = held.is_replacement && now < fresh_until;
                 if !is_final {
                     self.held = None;
                     self.invalidated = Some(token.clone());

@@ -20,7 +20,7 @@ const YEAR: f64 = 365.0 * DAY;
 const CALLS: u32 = 20_000;
 const SEEDS: u64 = 12;
 
-/// A token of a minute or more is used for this part of its life at least, a shorter one for that.
+/// A token is used for this part of its life at least, and one that lives less than a minute for that, less a second.
 const LEAST_USED: f64 = 0.5;
 const LEAST_USED_SHORT: f64 = 0.95;
 
@@ -132,8 +132,9 @@ impl World {
             Some((token, fetched_at)) => {
                 let used = (now - *fetched_at).as_secs_f64();
                 let life = token.remaining(*fetched_at).expect("an unknown life is not renewed").as_secs_f64();
-                let least = if life < 60.0 { LEAST_USED_SHORT } else { LEAST_USED };
-                assert!(used >= 1.0 && used >= life * least - 1e-6, "renewed after {used} s of {life} s");
+                let short = if life < 60.0 { life * LEAST_USED_SHORT - 1.0 } else { 0.0 };
+                let least = short.max(life * LEAST_USED);
+                assert!(used >= 1.0 && used >= least - 1e-6, "renewed after {used} s of {life} s");
                 2
             }
         };
