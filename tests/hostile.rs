@@ -400,6 +400,10 @@ fn endless_things() {
         row("a chunk size", || repeats(chunks(""), "0"), NOT_HTTP),
         row("a chunk extension", || repeats(chunks("2;"), "x"), NOT_HTTP),
         row("a trailer line", || repeats(chunks(&format!("{:x}\r\n{TOKEN}\r\n0\r\nx: ", TOKEN.len())), "y"), NOT_HTTP),
+        row("trailers", || repeats(chunks(&format!("{:x}\r\n{TOKEN}\r\n0\r\n", TOKEN.len())), "x: y\r\n"), TOO_LARGE),
+        row("1xx answers", || repeats("", "HTTP/1.1 103 Early Hints\r\n\r\n"), TOO_LARGE),
+        row("1xx answers with headers", || repeats("", "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"), TOO_LARGE),
+        row("100 answers", || repeats("", "HTTP/1.1 100 Continue\r\n\r\n"), TOO_LARGE),
     ]);
 }
 

@@ -15,7 +15,7 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use core::time::Duration;
 use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -31,9 +31,10 @@ use zeroize::Zeroizing;
 
 /// Sends requests by ureq: HTTP/1.1, a new connection each time, nothing kept in between.
 ///
-/// Redirects are not followed, bodies end at 1 MiB and headers at 16 KiB. Proxies are taken from the environment:
-/// `https_proxy` (or `HTTPS_PROXY`) for https, `http_proxy` for http, `all_proxy` (or `ALL_PROXY`) for both, `no_proxy`
-/// (or `NO_PROXY`) for the hosts that need none; never for this machine itself. For https the trusted roots are those of Mozilla, compiled in.
+/// Redirects are not followed, bodies end at 1 MiB, headers at 16 KiB, and all that comes at 2 MiB. Proxies are taken
+/// from the environment: `https_proxy` (or `HTTPS_PROXY`) for https, `http_proxy` for http, `all_proxy` (or
+/// `ALL_PROXY`) for both, `no_proxy` (or `NO_PROXY`) for the hosts that need none; never for this machine itself. For
+/// https the trusted roots are those of Mozilla, compiled in.
 ///
 /// ```no_run
 /// use core::time::Duration;
@@ -62,6 +63,9 @@ enum ProxyChoice {
 
 /// A token response has a few hundred bytes; one over a megabyte is no token response.
 const MAX_BODY: usize = 1024 * 1024;
+/// All that a server may send, with what is thrown away on the way: headers, sizes of chunks, trailers, interim
+/// answers. Without it these would go on until the time is over.
+const MAX_ANSWER: usize = 2 * MAX_BODY;
 /// A body's first buffer is no larger, whatever length the server claims.
 const MAX_FIRST_BUFFER: usize = 16 * 1024;
 /// ureq zeroes its buffers, twice under TLS; 128 KiB each by default.
@@ -244,9 +248,8 @@ impl Transport for UreqTransport {
             Some(body) => agent.run(self.message(request, uri, body)?),
             None => agent.run(self.message(request, uri, ())?),
         };
-        let result = answer.map_err(Failure::Http).and_then(|answer| read(answer, &progress));
-        result.map_err(|failure| {
-            let error = self.explain(failure, request, &progress);
+        answer.and_then(|answer| read(answer, &progress)).map_err(|error| {
+            let error = self.explain(error, request, &progress);
             match proxy {
                 Some(proxy) if !progress.is_sent() => {
                     error.with_hint(format!("it is asked by way of the proxy {proxy}"))
@@ -265,9 +268,9 @@ struct Progress {
     sent_at: OnceLock<Duration>,
     /// The answer began with a TLS alert.
     answered_by_tls: AtomicBool,
-    /// The address that the connection went to first, and whether a byte came back.
+    /// The address that the connection went to first, and how many bytes came back.
     address: OnceLock<SocketAddr>,
-    received: AtomicBool,
+    received: AtomicUsize,
     /// The input buffer was full, and ureq could still make nothing of it.
     overflowed: AtomicBool,
 }
@@ -282,18 +285,13 @@ impl Progress {
 
     /// The request went out, not a byte came back, and the server turns out to speak TLS.
     fn was_cut_off_speechless(&self) -> bool {
-        let address = self.address.get().filter(|_| self.is_sent() && !self.received.load(Ordering::Relaxed));
+        let address = self.address.get().filter(|_| self.is_sent() && self.received.load(Ordering::Relaxed) == 0);
         address.is_some_and(|address| answers_tls(*address))
     }
 }
 
-enum Failure {
-    Http(ureq::Error),
-    TooLarge,
-}
-
 /// Reads the whole body, into buffers that are wiped as they are outgrown.
-fn read(answer: http::Response<ureq::Body>, progress: &Progress) -> Result<Response, Failure> {
+fn read(answer: http::Response<ureq::Body>, progress: &Progress) -> Result<Response, ureq::Error> {
     let (head, mut body) = answer.into_parts();
     // As ureq decides it: any other transfer coding, and any under HTTP/1.0, leaves the end to the connection's.
     let is_chunked = head.version != http::Version::HTTP_10
@@ -312,10 +310,10 @@ fn read(answer: http::Response<ureq::Body>, progress: &Progress) -> Result<Respo
             Ok(0) => break,
             Ok(count) => filled += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Failure::Http(error.into())),
+            Err(error) => return Err(error.into()),
         }
         if filled > MAX_BODY {
-            return Err(Failure::TooLarge);
+            return Err(ureq::Error::BodyExceedsLimit(MAX_BODY as u64));
         }
         if filled == bytes.len() {
             let mut larger = Zeroizing::new(alloc::vec![0; (filled * 4).min(MAX_BODY + 1)]);
@@ -340,14 +338,11 @@ fn read(answer: http::Response<ureq::Body>, progress: &Progress) -> Result<Respo
 
 impl UreqTransport {
     /// Sorts a failure by who must act. Of ureq's own messages none is shown: some hold the URL.
-    fn explain(&self, failure: Failure, request: &Request, progress: &Progress) -> Error {
+    fn explain(&self, error: ureq::Error, request: &Request, progress: &Progress) -> Error {
         let host = request.authority();
         let seconds = self.timeout.as_secs_f32();
-        let error = match failure {
-            Failure::TooLarge => return Error::new(ErrorKind::Unusable, "the answer is larger than 1 MiB"),
-            Failure::Http(error) => error,
-        };
         match error {
+            ureq::Error::BodyExceedsLimit(_) => Error::new(ErrorKind::Unusable, "the answer is larger than 1 MiB"),
             ureq::Error::Timeout(_) if progress.is_sent() => {
                 Error::new(ErrorKind::OutcomeUnknown, format!("no complete answer from {host} within {seconds} s"))
             }
@@ -527,9 +522,13 @@ impl<In: Connection> Connection for Watched<In> {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        let before = self.connection.buffers().input().len();
         let made_progress = self.connection.await_input(timeout)?;
         if let Some(progress) = &self.progress {
-            progress.received.fetch_or(made_progress, Ordering::Relaxed);
+            let arrived = self.connection.buffers().input().len() - before;
+            if progress.received.fetch_add(arrived, Ordering::Relaxed) + arrived > MAX_ANSWER {
+                return Err(ureq::Error::BodyExceedsLimit(MAX_ANSWER as u64));
+            }
             // RFC 8446 section 5.1: a record of type alert (21), of any version 3.x.
             if self.connection.buffers().input().starts_with(&[21, 3]) {
                 progress.answered_by_tls.store(true, Ordering::Relaxed);
