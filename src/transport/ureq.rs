@@ -21,6 +21,7 @@ use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::OnceLock;
 use std::sync::mpsc;
+use std::time::Instant;
 use ureq::http::{self, HeaderName, HeaderValue, Uri};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
@@ -235,6 +236,7 @@ impl Transport for UreqTransport {
         }
         let longest_line = request.headers().map(|(name, value)| name.len() + value.len()).max().unwrap_or(0);
         let output_buffer = OUTPUT_BUFFER.max(longest_line.max(request.url().len()) + 64);
+        let started = Instant::now();
         let progress = Arc::new(Progress::default());
         let config = self.config(&uri, request.is_to_loopback(), output_buffer)?;
         let proxy = config.proxy().map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
@@ -249,7 +251,7 @@ impl Transport for UreqTransport {
             None => agent.run(self.message(request, uri, ())?),
         };
         answer.and_then(|answer| read(answer, &progress)).map_err(|error| {
-            let error = self.explain(error, request, &progress);
+            let error = self.explain(error, request, &progress, self.timeout.saturating_sub(started.elapsed()));
             match proxy {
                 Some(proxy) if !progress.is_sent() => {
                     error.with_hint(format!("it is asked by way of the proxy {proxy}"))
@@ -283,10 +285,10 @@ impl Progress {
         self.sent_at.get().is_some()
     }
 
-    /// The request went out, not a byte came back, and the server turns out to speak TLS.
-    fn was_cut_off_speechless(&self) -> bool {
+    /// The request went out, not a byte came back, and the server turns out to speak TLS, if it says so within `time`.
+    fn was_cut_off_speechless(&self, time: Duration) -> bool {
         let address = self.address.get().filter(|_| self.is_sent() && self.received.load(Ordering::Relaxed) == 0);
-        address.is_some_and(|address| answers_tls(*address))
+        address.is_some_and(|address| answers_tls(*address, time))
     }
 }
 
@@ -337,8 +339,9 @@ fn read(answer: http::Response<ureq::Body>, progress: &Progress) -> Result<Respo
 }
 
 impl UreqTransport {
-    /// Sorts a failure by who must act. Of ureq's own messages none is shown: some hold the URL.
-    fn explain(&self, error: ureq::Error, request: &Request, progress: &Progress) -> Error {
+    /// Sorts a failure by who must act. Of ureq's own messages none is shown: some hold the URL. Within the time
+    /// that is `left`, the server may be asked whether it speaks TLS.
+    fn explain(&self, error: ureq::Error, request: &Request, progress: &Progress, left: Duration) -> Error {
         let host = request.authority();
         let seconds = self.timeout.as_secs_f32();
         match error {
@@ -361,7 +364,7 @@ impl UreqTransport {
             }
             // The end of the connection within the line that tells a chunk's size.
             ureq::Error::BodyStalled => explain_io(io::ErrorKind::UnexpectedEof.into(), host, progress),
-            ureq::Error::Io(_) if request.url().starts_with("http:") && progress.was_cut_off_speechless() => {
+            ureq::Error::Io(_) if request.url().starts_with("http:") && progress.was_cut_off_speechless(left) => {
                 speaks_tls(host)
             }
             ureq::Error::Io(error) => explain_io(error, host, progress),
@@ -398,16 +401,19 @@ fn speaks_tls(host: &str) -> Error {
 
 /// Whether whoever listens at `address` answers the beginning of a TLS handshake in kind. Most servers just close when
 /// they are sent plain http there, and so the only way to tell is to ask.
-fn answers_tls(address: SocketAddr) -> bool {
+fn answers_tls(address: SocketAddr, time: Duration) -> bool {
     // RFC 5246 section 7.4.1.2: a ClientHello of TLS 1.2 with two ciphers and nothing else.
     const HELLO: &[u8] = b"\x16\x03\x01\x00\x2F\x01\x00\x00\x2B\x03\x03keyfob asks: is this TLS or HTTP\x00\x00\x04\xC0\x2B\xC0\x2F\x01\x00";
+    let (started, time) = (Instant::now(), time.min(PROBE_TIMEOUT));
+    let left = || time.saturating_sub(started.elapsed());
     let ask = || -> io::Result<bool> {
-        let mut stream = std::net::TcpStream::connect_timeout(&address, PROBE_TIMEOUT)?;
-        stream.set_read_timeout(Some(PROBE_TIMEOUT))?;
-        stream.set_write_timeout(Some(PROBE_TIMEOUT))?;
+        let mut stream = std::net::TcpStream::connect_timeout(&address, left())?;
+        stream.set_write_timeout(Some(left()))?;
         io::Write::write_all(&mut stream, HELLO)?;
+        stream.set_read_timeout(Some(left()))?;
         let mut start = [0; 2];
-        stream.read_exact(&mut start)?;
+        // Once: each further read would have the whole time again.
+        let _ = stream.read(&mut start)?;
         // RFC 8446 section 5.1: a handshake (22) or alert (21) record, of any version 3.x.
         Ok(matches!(start, [21 | 22, 3]))
     };
