@@ -423,18 +423,25 @@ fn answers_tls(address: SocketAddr, time: Duration) -> bool {
 fn explain_io(error: io::Error, host: &str, progress: &Progress) -> Error {
     #[cfg(feature = "tls")]
     if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        return super::tls::explain(error, host);
+        // Once the request is out, a server that refuses the connection says so by an alert. Anything else has broken
+        // the answer: a token may have been issued, and what was sent for it used up.
+        if !progress.is_sent() || matches!(error, rustls::Error::AlertReceived(_)) {
+            return super::tls::explain(error, host);
+        }
+        return lost(host, "TLS failed").with_source(error.clone());
     }
     let reason = error.kind().to_string();
     let result = match progress.stage.load(Ordering::Relaxed) {
-        _ if progress.is_sent() => Error::new(
-            ErrorKind::OutcomeUnknown,
-            format!("the connection to {host} ended before the answer did: {reason}"),
-        ),
+        _ if progress.is_sent() => lost(host, &reason),
         stage if stage < CONNECTING => not_found(host),
         _ => Error::new(ErrorKind::Unreachable, format!("no connection to {host}: {reason}")),
     };
     result.with_source(error)
+}
+
+fn lost(host: &str, reason: &str) -> Error {
+    let message = format!("the connection to {host} ended before the answer did: {reason}");
+    Error::new(ErrorKind::OutcomeUnknown, message)
 }
 
 fn not_found(host: &str) -> Error {
