@@ -819,6 +819,23 @@ fn refusals_that_deceive() {
 }
 
 #[test]
+fn refusals_of_a_megabyte() {
+    let refused = |text: &str| (3, format!("keyfob: the server refused (status 400): {text}"));
+    let error = |code: &[u8], description: &[u8]| {
+        let body = [&b"{\"error\":\""[..], code, b"\",\"error_description\":\"", description, b"\"}"].concat();
+        [format!("HTTP/1.1 400 Bad\r\ncontent-length: {}\r\n\r\n", body.len()).as_bytes(), &body].concat()
+    };
+    let too_long = "x (\u{2039}too long\u{203A})";
+    check(vec![
+        row("a description", move || says(error(b"x", &[b'a'; 1_000_000])), refused(too_long)),
+        row("a description of escapes", move || says(error(b"x", &br"\u001b".repeat(160_000))), refused(too_long)),
+        row("a description of bidi marks", move || says(error(b"x", &br"\u202e".repeat(160_000))), refused(too_long)),
+        row("a description that is not UTF-8", move || says(error(b"x", &[0xFF; 1_000_000])), refused(too_long)),
+        row("a code", move || says(error(&[b'a'; 1_000_000], b"")), refused("\u{2039}too long\u{203A}")),
+    ]);
+}
+
+#[test]
 fn patience_without_end() {
     const WAIT: (i32, &str) = (6, "keyfob: the server asks to wait (status 503)");
     const IN_JSON: &str = concat!(
