@@ -320,6 +320,9 @@ fn member(body: &[u8], path: &str) -> Option<(String, Secret)> {
     Some((path.into(), Secret::from(core::str::from_utf8(&text).ok()?)))
 }
 
+/// A place longer than this is no token endpoint's, and no hint.
+const MAX_PLACE: usize = 300;
+
 fn redirect(status: u16, headers: &ResponseHeaders) -> Error {
     let error = Error::new(
         ErrorKind::Unusable,
@@ -340,7 +343,7 @@ fn redirect(status: u16, headers: &ResponseHeaders) -> Error {
                 None if place.contains('@') && !place.starts_with('/') => return error,
                 None => place.to_string(),
             };
-            if place.contains('\\') {
+            if place.contains('\\') || place.len() > MAX_PLACE {
                 return error;
             }
             error.with_server_hint(format!("it names {place}; if that is the token endpoint, use its URL"))

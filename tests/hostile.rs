@@ -633,6 +633,7 @@ fn a_location_that_deceives() {
     let redirects = |place: &[u8]| {
         says([&b"HTTP/1.1 302 Found\r\ncontent-length: 0\r\nlocation: "[..], place, b"\r\n\r\n"].concat())
     };
+    let long = || format!("https://as.example/{}", "a".repeat(15_000));
     let place = "https://as.example/\u{2039}redacted\u{203A}/x";
     let named = format!("{}\nhint: it names {place}; if that is the token endpoint, use its URL", BARE.1);
     check(vec![
@@ -642,6 +643,7 @@ fn a_location_that_deceives() {
         row("with C1 controls", move || redirects("https://as.example/\u{9B}2J".as_bytes()), BARE),
         row("with bidi marks", move || redirects("https://as.example/\u{202E}moc.live".as_bytes()), BARE),
         row("that is not UTF-8", move || redirects(b"https://as.example/\xFF\xFE"), BARE),
+        row("of 15 KB", move || redirects(long().as_bytes()), BARE),
         row("with the secret", move || redirects(b"https://as.example/hunter2/x?s=hunter2"), (5, named)),
     ]);
 }
