@@ -1,7 +1,7 @@
 //! The access token, with a deadline.
 
 use crate::endpoint::{Endpoint, LifetimeRules, NotPositive};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, shorten};
 use crate::http_date;
 use crate::json::{self, Kind};
 use crate::response::{ExpiresIn, Rejection, TokenResponse};
@@ -164,7 +164,7 @@ impl AccessToken {
             return Err(ended());
         }
         if self.0.value_start == 0 {
-            let token_type = self.token_type().unwrap_or_default();
+            let token_type = shorten(self.token_type().unwrap_or_default());
             return Err(Error::new(
                 ErrorKind::Unusable,
                 format!("a token of type {token_type:?} cannot be sent as a bearer token"),

@@ -838,6 +838,23 @@ fn refusals_of_a_megabyte() {
 }
 
 #[test]
+fn answers_of_a_megabyte() {
+    let long = "m".repeat(1_000_000);
+    let of_type = |token_type: &str| json(200, &format!(r#"{{"access_token":"t0ken","token_type":"{token_type}"}}"#));
+    let of_token = |token: &str| json(200, &format!(r#"{{"access_token":"{token}"}}"#));
+    let message = format!(
+        "keyfob: a token of type \"{}\u{2026}\" cannot be sent as a bearer token\n\
+         hint: such a token needs more than a header; ask whoever runs the server for a bearer token",
+        &long[..300]
+    );
+    let (token_type, token) = (of_type(&long), of_token(&long));
+    check(vec![
+        row("a type", move || says(token_type.clone()), (5, message)).with(&["--format", "header"]),
+        row("a token", move || says(token.clone()), (0, long)),
+    ]);
+}
+
+#[test]
 fn patience_without_end() {
     const WAIT: (i32, &str) = (6, "keyfob: the server asks to wait (status 503)");
     const IN_JSON: &str = concat!(
