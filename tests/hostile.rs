@@ -869,3 +869,14 @@ fn patience_without_end() {
         row("a Retry-After that is not UTF-8", move || says(not_utf8.to_vec()), WAIT),
     ]);
 }
+
+#[test]
+fn escapes_in_json() {
+    // In order: escape, right-to-left override, a tag character (a copy of `A` that nobody sees).
+    let refusal = || answer(400, &[], r#"{"error":"x\u001b\u202e\udb40\udc41"}"#);
+    let shown = concat!(
+        r#"{"error":"refused","message":"the server refused (status 400): x\\u{1b}\\u{202e}\\u{e0041}","status":400,"#,
+        r#""oauth_error":"x\u001b\u202e\udb40\udc41","retry_after":null,"retryable":false}"#
+    );
+    check(vec![row("hidden characters", move || says(refusal()), (3, shown)).with(&["--format", "json"])]);
+}
