@@ -394,10 +394,15 @@ fn echo(text: &str, secret: &str) -> Option<usize> {
     Some(text.len() - rest.len()).filter(|length| text.is_char_boundary(*length))
 }
 
-fn shorten(text: &str) -> String {
-    let mut short = one_line(text);
-    if let Some((end, _)) = short.char_indices().nth(MAX_DESCRIPTION) {
-        short.truncate(end);
+/// One line of a text that the server may have made as long as it likes.
+pub(crate) fn shorten(text: &str) -> String {
+    let nth = |text: &str| text.char_indices().nth(MAX_DESCRIPTION).map(|(end, _)| end);
+    // What is not shown is not even copied. Escapes only make it longer.
+    let rest = nth(text);
+    let mut short = one_line(&text[..rest.unwrap_or(text.len())]);
+    let end = nth(&short);
+    if rest.is_some() || end.is_some() {
+        short.truncate(end.unwrap_or(short.len()));
         short.push('…');
     }
     short

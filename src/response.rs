@@ -54,7 +54,8 @@ pub enum Rejection<'b> {
 
 /// An OAuth error as the server sent it (RFC 6749 section 5.2), borrowed from the body.
 ///
-/// Both texts are the server's: they may hold control characters, and even echo a secret.
+/// Both texts are the server's: they may hold control characters, and even echo a secret. In place of one that is
+/// larger than 64 KiB stands `‹too long›`.
 pub struct OAuthRefusal<'b> {
     error: &'b [u8],
     error_description: Option<&'b [u8]>,
@@ -64,14 +65,22 @@ impl OAuthRefusal<'_> {
     /// The error code, `invalid_client` for example.
     #[must_use]
     pub fn error(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(self.error)
+        short_text(self.error)
     }
 
     /// The server's explanation; none where it is absent, empty or no string.
     #[must_use]
     pub fn error_description(&self) -> Option<Cow<'_, str>> {
-        self.error_description.map(String::from_utf8_lossy)
+        self.error_description.map(short_text)
     }
+}
+
+/// More than this explains nothing, and would be copied several times over.
+const MAX_TEXT: usize = 64 * 1024;
+
+/// All or nothing of a text: half of a secret that it echoes could not be found in it any more.
+fn short_text(text: &[u8]) -> Cow<'_, str> {
+    if text.len() > MAX_TEXT { Cow::Borrowed("‹too long›") } else { String::from_utf8_lossy(text) }
 }
 
 /// Shows the error code alone: a description may echo a secret.

@@ -1,7 +1,7 @@
 //! The access token, with a deadline.
 
 use crate::endpoint::{Endpoint, LifetimeRules, NotPositive};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, shorten};
 use crate::http_date;
 use crate::json::{self, Kind};
 use crate::response::{ExpiresIn, Rejection, TokenResponse};
@@ -172,7 +172,7 @@ impl AccessToken {
             return Err(ended());
         }
         if self.0.value_start == 0 {
-            let token_type = self.token_type().unwrap_or_default();
+            let token_type = shorten(self.token_type().unwrap_or_default());
             return Err(Error::new(
                 ErrorKind::Unusable,
                 format!("a token of type {token_type:?} cannot be sent as a bearer token"),
@@ -340,6 +340,9 @@ fn member(body: &[u8], path: &str) -> Option<(String, Secret)> {
     Some((path.into(), Secret::from(core::str::from_utf8(&text).ok()?)))
 }
 
+/// A place longer than this is no token endpoint's, and no hint.
+const MAX_PLACE: usize = 300;
+
 fn redirect(status: u16, headers: &ResponseHeaders) -> Error {
     let error = Error::new(
         ErrorKind::Unusable,
@@ -360,7 +363,7 @@ fn redirect(status: u16, headers: &ResponseHeaders) -> Error {
                 None if place.contains('@') && !place.starts_with('/') => return error,
                 None => place.to_string(),
             };
-            if place.contains('\\') {
+            if place.contains('\\') || place.len() > MAX_PLACE {
                 return error;
             }
             error.with_server_hint(format!("it names {place}; if that is the token endpoint, use its URL"))

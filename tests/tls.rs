@@ -3,72 +3,26 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
+#[path = "common/tls.rs"]
+mod serving;
 
 use common::{Seen, Server, Stream, answer, json, read_request};
 use keyfob::{AccessToken, BootClock, Client, Endpoint, Error, ErrorKind, Grant, UreqTransport};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use serving::{CA, EXPIRED, NOT_YET_VALID, OTHER_NAME, Pair, Polite, VALID, accept, config};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const TOKEN: &str = r#"{"access_token":"t0ken","token_type":"Bearer","expires_in":3600}"#;
-const CA: &[u8] = include_bytes!("data/tls/ca.pem");
-const VALID: Pair = (include_bytes!("data/tls/valid.pem"), include_bytes!("data/tls/valid.key.pem"));
-const EXPIRED: Pair = (include_bytes!("data/tls/expired.pem"), include_bytes!("data/tls/expired.key.pem"));
-const NOT_YET_VALID: Pair =
-    (include_bytes!("data/tls/not-yet-valid.pem"), include_bytes!("data/tls/not-yet-valid.key.pem"));
-const OTHER_NAME: Pair = (include_bytes!("data/tls/other-name.pem"), include_bytes!("data/tls/other-name.key.pem"));
-
-/// A certificate and its key, as PEM.
-type Pair = (&'static [u8], &'static [u8]);
-type Tls = StreamOwned<ServerConnection, TcpStream>;
-
-/// The server's side of a connection; it may say goodbye, as TLS wants it, before the connection is closed.
-struct Polite(Tls);
-
-impl Read for Polite {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        self.0.read(buffer)
-    }
-}
-
-impl Write for Polite {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.write(bytes)
-    }
-
-    /// Called once, after the answer was written.
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.0.conn.send_close_notify();
-        self.0.flush()
-    }
-}
-
-fn config(pair: Pair, versions: &[&'static rustls::SupportedProtocolVersion]) -> Arc<ServerConfig> {
-    let chain = vec![CertificateDer::from_pem_slice(pair.0).unwrap()];
-    let key = PrivateKeyDer::from_pem_slice(pair.1).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
-    Arc::new(builder.with_no_client_auth().with_single_cert(chain, key).unwrap())
-}
 
 /// A server that answers with these bytes, and closes without a close_notify unless it is told to be polite.
 fn serve(config: Arc<ServerConfig>, bytes: Vec<u8>, is_polite: bool) -> Server {
-    let wrapper = move |mut stream: TcpStream| -> Option<Box<dyn Stream>> {
-        let mut connection = ServerConnection::new(config.clone()).unwrap();
-        while connection.is_handshaking() {
-            if connection.complete_io(&mut stream).is_err() {
-                // The alert that says why, and the other side's last words: unread, they would reset the connection.
-                let _ = connection.write_tls(&mut stream);
-                let _ = stream.shutdown(std::net::Shutdown::Write);
-                let _ = stream.read_to_end(&mut Vec::new());
-                return None;
-            }
-        }
-        let stream = StreamOwned::new(connection, stream);
+    let wrapper = move |stream: TcpStream| -> Option<Box<dyn Stream>> {
+        let stream = accept(&config, stream)?;
         Some(if is_polite { Box::new(Polite(stream)) } else { Box::new(stream) })
     };
     Server::start(

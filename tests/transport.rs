@@ -423,6 +423,29 @@ fn a_tls_port_at_a_plain_http_url_is_told_as_such() {
     }
 }
 
+#[test]
+fn asking_whether_a_port_speaks_tls_keeps_within_the_timeout() {
+    let connections = std::sync::atomic::AtomicU32::new(0);
+    let wrapper = move |mut stream: TcpStream| -> Option<Box<dyn Stream>> {
+        // The first is closed without a word, just in time; who asks again gets no answer at all.
+        if connections.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0 {
+            std::thread::sleep(Duration::from_millis(300));
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+        }
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+        None
+    };
+    let server = Server::start("http", Box::new(wrapper), Box::new(|_: &Seen, _: &mut dyn Stream| {}));
+    let endpoint = Endpoint::new(server.url("/token")).unwrap();
+    let started = Instant::now();
+    let result = client(endpoint, transport().timeout(Duration::from_millis(500))).fetch(&Grant::client_credentials());
+    let took = started.elapsed();
+    let message = format!("the connection to {} ended before the answer did: unexpected end of file", server.address());
+    assert_error(result, ErrorKind::OutcomeUnknown, &message);
+    // It was 1.3 s as long as that question had a second of its own.
+    assert!(took < Duration::from_secs(1), "{took:?}");
+}
+
 /// An address that nobody listens at, and the connection that keeps anybody else from taking it.
 fn closed_port() -> (SocketAddr, [TcpStream; 2]) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -15,12 +15,13 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use core::time::Duration;
 use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::OnceLock;
 use std::sync::mpsc;
+use std::time::Instant;
 use ureq::http::{self, HeaderName, HeaderValue, Uri};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
@@ -31,9 +32,10 @@ use zeroize::Zeroizing;
 
 /// Sends requests by ureq: HTTP/1.1, a new connection each time, nothing kept in between.
 ///
-/// Redirects are not followed, bodies end at 1 MiB and headers at 16 KiB. Proxies are taken from the environment:
-/// `https_proxy` (or `HTTPS_PROXY`) for https, `http_proxy` for http, `all_proxy` (or `ALL_PROXY`) for both, `no_proxy`
-/// (or `NO_PROXY`) for the hosts that need none; never for this machine itself. For https the trusted roots are those of Mozilla, compiled in.
+/// Redirects are not followed, bodies end at 1 MiB, headers at 16 KiB, and all that comes at 2 MiB. Proxies are taken
+/// from the environment: `https_proxy` (or `HTTPS_PROXY`) for https, `http_proxy` for http, `all_proxy` (or
+/// `ALL_PROXY`) for both, `no_proxy` (or `NO_PROXY`) for the hosts that need none; never for this machine itself. For
+/// https the trusted roots are those of Mozilla, compiled in.
 ///
 /// ```no_run
 /// use core::time::Duration;
@@ -62,6 +64,9 @@ enum ProxyChoice {
 
 /// A token response has a few hundred bytes; one over a megabyte is no token response.
 const MAX_BODY: usize = 1024 * 1024;
+/// All that a server may send, with what is thrown away on the way: headers, sizes of chunks, trailers, interim
+/// answers. Without it these would go on until the time is over.
+const MAX_ANSWER: usize = 2 * MAX_BODY;
 /// A body's first buffer is no larger, whatever length the server claims.
 const MAX_FIRST_BUFFER: usize = 16 * 1024;
 /// ureq zeroes its buffers, twice under TLS; 128 KiB each by default.
@@ -237,6 +242,7 @@ impl Transport for UreqTransport {
         }
         let longest_line = request.headers().map(|(name, value)| name.len() + value.len()).max().unwrap_or(0);
         let output_buffer = OUTPUT_BUFFER.max(longest_line.max(request.url().len()) + 64);
+        let started = Instant::now();
         let progress = Arc::new(Progress::default());
         let timeout = self.timeout.saturating_sub(request.waited());
         let config = self.config(&uri, request.is_to_loopback(), output_buffer, timeout)?;
@@ -251,9 +257,8 @@ impl Transport for UreqTransport {
             Some(body) => agent.run(self.message(request, uri, body)?),
             None => agent.run(self.message(request, uri, ())?),
         };
-        let result = answer.map_err(Failure::Http).and_then(|answer| read(answer, &progress));
-        result.map_err(|failure| {
-            let error = self.explain(failure, request, &progress);
+        answer.and_then(|answer| read(answer, &progress)).map_err(|error| {
+            let error = self.explain(error, request, &progress, timeout.saturating_sub(started.elapsed()));
             match proxy {
                 Some(proxy) if !progress.is_sent() => {
                     error.with_hint(format!("it is asked by way of the proxy {proxy}"))
@@ -276,9 +281,9 @@ struct Progress {
     sent_at: OnceLock<Duration>,
     /// The answer began with a TLS alert.
     answered_by_tls: AtomicBool,
-    /// The address that the connection went to first, and whether a byte came back.
+    /// The address that the connection went to first, and how many bytes came back.
     address: OnceLock<SocketAddr>,
-    received: AtomicBool,
+    received: AtomicUsize,
     /// The input buffer was full, and ureq could still make nothing of it.
     overflowed: AtomicBool,
 }
@@ -291,20 +296,15 @@ impl Progress {
         self.sent_at.get().is_some()
     }
 
-    /// The request went out, not a byte came back, and the server turns out to speak TLS.
-    fn was_cut_off_speechless(&self) -> bool {
-        let address = self.address.get().filter(|_| self.is_sent() && !self.received.load(Ordering::Relaxed));
-        address.is_some_and(|address| answers_tls(*address))
+    /// The request went out, not a byte came back, and the server turns out to speak TLS, if it says so within `time`.
+    fn was_cut_off_speechless(&self, time: Duration) -> bool {
+        let address = self.address.get().filter(|_| self.is_sent() && self.received.load(Ordering::Relaxed) == 0);
+        address.is_some_and(|address| answers_tls(*address, time))
     }
 }
 
-enum Failure {
-    Http(ureq::Error),
-    TooLarge,
-}
-
 /// Reads the whole body, into buffers that are wiped as they are outgrown.
-fn read(answer: http::Response<ureq::Body>, progress: &Progress) -> Result<Response, Failure> {
+fn read(answer: http::Response<ureq::Body>, progress: &Progress) -> Result<Response, ureq::Error> {
     let (head, mut body) = answer.into_parts();
     // As ureq decides it: any other transfer coding, and any under HTTP/1.0, leaves the end to the connection's.
     let is_chunked = head.version != http::Version::HTTP_10
@@ -323,10 +323,10 @@ fn read(answer: http::Response<ureq::Body>, progress: &Progress) -> Result<Respo
             Ok(0) => break,
             Ok(count) => filled += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Failure::Http(error.into())),
+            Err(error) => return Err(error.into()),
         }
         if filled > MAX_BODY {
-            return Err(Failure::TooLarge);
+            return Err(ureq::Error::BodyExceedsLimit(MAX_BODY as u64));
         }
         if filled == bytes.len() {
             let mut larger = Zeroizing::new(alloc::vec![0; (filled * 4).min(MAX_BODY + 1)]);
@@ -350,15 +350,13 @@ fn read(answer: http::Response<ureq::Body>, progress: &Progress) -> Result<Respo
 }
 
 impl UreqTransport {
-    /// Sorts a failure by who must act. Of ureq's own messages none is shown: some hold the URL.
-    fn explain(&self, failure: Failure, request: &Request, progress: &Progress) -> Error {
+    /// Sorts a failure by who must act. Of ureq's own messages none is shown: some hold the URL. Within the time
+    /// that is `left`, the server may be asked whether it speaks TLS.
+    fn explain(&self, error: ureq::Error, request: &Request, progress: &Progress, left: Duration) -> Error {
         let host = request.authority();
         let seconds = self.timeout.as_secs_f32();
-        let error = match failure {
-            Failure::TooLarge => return Error::new(ErrorKind::Unusable, "the answer is larger than 1 MiB"),
-            Failure::Http(error) => error,
-        };
         match error {
+            ureq::Error::BodyExceedsLimit(_) => Error::new(ErrorKind::Unusable, "the answer is larger than 1 MiB"),
             ureq::Error::Timeout(_) if progress.is_sent() => {
                 Error::new(ErrorKind::OutcomeUnknown, format!("no complete answer from {host} within {seconds} s"))
             }
@@ -377,7 +375,7 @@ impl UreqTransport {
             }
             // The end of the connection within the line that tells a chunk's size.
             ureq::Error::BodyStalled => explain_io(io::ErrorKind::UnexpectedEof.into(), host, progress),
-            ureq::Error::Io(_) if request.url().starts_with("http:") && progress.was_cut_off_speechless() => {
+            ureq::Error::Io(_) if request.url().starts_with("http:") && progress.was_cut_off_speechless(left) => {
                 speaks_tls(host)
             }
             ureq::Error::Io(error) => explain_io(error, host, progress),
@@ -414,16 +412,19 @@ fn speaks_tls(host: &str) -> Error {
 
 /// Whether whoever listens at `address` answers the beginning of a TLS handshake in kind. Most servers just close when
 /// they are sent plain http there, and so the only way to tell is to ask.
-fn answers_tls(address: SocketAddr) -> bool {
+fn answers_tls(address: SocketAddr, time: Duration) -> bool {
     // RFC 5246 section 7.4.1.2: a ClientHello of TLS 1.2 with two ciphers and nothing else.
     const HELLO: &[u8] = b"\x16\x03\x01\x00\x2F\x01\x00\x00\x2B\x03\x03keyfob asks: is this TLS or HTTP\x00\x00\x04\xC0\x2B\xC0\x2F\x01\x00";
+    let (started, time) = (Instant::now(), time.min(PROBE_TIMEOUT));
+    let left = || time.saturating_sub(started.elapsed());
     let ask = || -> io::Result<bool> {
-        let mut stream = std::net::TcpStream::connect_timeout(&address, PROBE_TIMEOUT)?;
-        stream.set_read_timeout(Some(PROBE_TIMEOUT))?;
-        stream.set_write_timeout(Some(PROBE_TIMEOUT))?;
+        let mut stream = std::net::TcpStream::connect_timeout(&address, left())?;
+        stream.set_write_timeout(Some(left()))?;
         io::Write::write_all(&mut stream, HELLO)?;
+        stream.set_read_timeout(Some(left()))?;
         let mut start = [0; 2];
-        stream.read_exact(&mut start)?;
+        // Once: each further read would have the whole time again.
+        let _ = stream.read(&mut start)?;
         // RFC 8446 section 5.1: a handshake (22) or alert (21) record, of any version 3.x.
         Ok(matches!(start, [21 | 22, 3]))
     };
@@ -433,18 +434,25 @@ fn answers_tls(address: SocketAddr) -> bool {
 fn explain_io(error: io::Error, host: &str, progress: &Progress) -> Error {
     #[cfg(feature = "tls")]
     if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        return super::tls::explain(error, host);
+        // Once the request is out, a server that refuses the connection says so by an alert. Anything else has broken
+        // the answer: a token may have been issued, and what was sent for it used up.
+        if !progress.is_sent() || matches!(error, rustls::Error::AlertReceived(_)) {
+            return super::tls::explain(error, host);
+        }
+        return lost(host, "TLS failed").with_source(error.clone());
     }
     let reason = error.kind().to_string();
     let result = match progress.stage.load(Ordering::Relaxed) {
-        _ if progress.is_sent() => Error::new(
-            ErrorKind::OutcomeUnknown,
-            format!("the connection to {host} ended before the answer did: {reason}"),
-        ),
+        _ if progress.is_sent() => lost(host, &reason),
         stage if stage < CONNECTING => not_found(host),
         _ => Error::new(ErrorKind::Unreachable, format!("no connection to {host}: {reason}")),
     };
     result.with_source(error)
+}
+
+fn lost(host: &str, reason: &str) -> Error {
+    let message = format!("the connection to {host} ended before the answer did: {reason}");
+    Error::new(ErrorKind::OutcomeUnknown, message)
 }
 
 fn not_found(host: &str) -> Error {
@@ -538,9 +546,13 @@ impl<In: Connection> Connection for Watched<In> {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        let before = self.connection.buffers().input().len();
         let made_progress = self.connection.await_input(timeout)?;
         if let Some(progress) = &self.progress {
-            progress.received.fetch_or(made_progress, Ordering::Relaxed);
+            let arrived = self.connection.buffers().input().len().saturating_sub(before);
+            if progress.received.fetch_add(arrived, Ordering::Relaxed) + arrived > MAX_ANSWER {
+                return Err(ureq::Error::BodyExceedsLimit(MAX_ANSWER as u64));
+            }
             // RFC 8446 section 5.1: a record of type alert (21), of any version 3.x.
             if self.connection.buffers().input().starts_with(&[21, 3]) {
                 progress.answered_by_tls.store(true, Ordering::Relaxed);

@@ -1,5 +1,7 @@
 //! Runs the `keyfob` command in a place of its own: no environment but what a test sets, no directory but its own.
 
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+
 use std::ffi::{OsStr, OsString};
 use std::fs::DirBuilder;
 use std::io::{Read, Write};
