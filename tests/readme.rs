@@ -9,6 +9,7 @@ use common::{ANSWER_C, Server, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 const README: &str = include_str!("../README.md");
 
@@ -50,13 +51,32 @@ fn each_command_of_the_recipes_runs() {
         command.args(&words).env_clear().current_dir(&directory);
         // A cache of its own for each, so that each asks the server.
         command.arg("--cache-dir").arg(directory.join(format!("cache-{}-{count}", std::process::id())));
+        if words[0] == "keep" {
+            keeps_its_file(&mut command, &directory.join("token"));
+            count += 1;
+            continue;
+        }
         let output = command.output().unwrap();
         let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!((output.status.code(), &*stderr), (Some(0), ""), "{line}");
         assert!(stdout.contains(if words[0] == "revoke" { "revoked" } else { "c-token" }), "{line}: {stdout}");
         count += 1;
     }
-    assert_eq!((count, server.requests().len()), (12, 12));
+    assert_eq!((count, server.requests().len()), (15, 15));
+}
+
+/// It goes on until it is told to end.
+fn keeps_its_file(command: &mut Command, file: &Path) {
+    let mut child = command.spawn().unwrap();
+    let started = Instant::now();
+    while std::fs::read_to_string(file).ok().as_deref() != Some("c-token\n") {
+        assert!(started.elapsed() < Duration::from_secs(20), "there is no token in the file");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(!file.exists());
 }
 
 #[test]

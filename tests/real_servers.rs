@@ -3,9 +3,7 @@
 
 #![cfg(all(feature = "cli", feature = "tls"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-#![allow(unreachable_pub, reason = "the helpers are modules of each test that uses them")]
 
-#[allow(dead_code, reason = "a part of it is enough here")]
 #[path = "common/command.rs"]
 mod running;
 

@@ -8,13 +8,14 @@ use crate::refresh_file::RefreshTurn;
 use crate::renewal::{Refused, Step};
 use crate::store::Entry;
 use crate::token::AccessToken;
+use alloc::boxed::Box;
 use core::time::Duration;
 
 /// What a process finds that wants to renew.
 pub(crate) enum Joined {
     /// Another has done it meanwhile; or it is about to, and until then this one is valid.
     Token(AccessToken),
-    Turn(Turn),
+    Turn(Box<Turn>),
 }
 
 /// This process asks the server; the others wait until this is dropped.
@@ -138,7 +139,7 @@ pub(crate) fn join(keeper: &Keeper, state: &mut impl Access, min_life: Duration,
             }
             return Ok(match step(state, &turn.waits)? {
                 Step::Use(token) => Joined::Token(token),
-                _ => Joined::Turn(turn),
+                _ => Joined::Turn(Box::new(turn)),
             });
         }
         if let Some(token) = valid {

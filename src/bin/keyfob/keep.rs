@@ -12,9 +12,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::time::Duration;
 
-/// A token leaves the file before it is over by a tenth of its life, and by this at the most: whoever has read it must
-/// come to use it, and this process must come to remove it.
-const LONGEST_MARGIN: Duration = Duration::from_secs(5);
+/// A token leaves the file before it is over, by a tenth of its life and a second more: whoever has read it must come to
+/// use it, this process must come to remove it, and many servers count in whole seconds.
+const CUT_OFF: Duration = Duration::from_secs(1);
+const LONGEST_MARGIN: Duration = Duration::from_secs(6);
+
+fn margin(left: Duration) -> Duration {
+    (left / 10 + CUT_OFF).min(LONGEST_MARGIN).min(left / 2)
+}
 
 const VALID: &str = "the token is valid";
 
@@ -50,7 +55,7 @@ struct Keep {
     events: Events,
     notify: Notify,
     hook: Hook,
-    /// What a token must live at least: less, and it would leave the file before the next one comes.
+    /// What a token must live at least, for the next one to come before this one leaves the file.
     min_life: Duration,
     is_ready: bool,
     /// What was told last, so that it is told once.
@@ -144,7 +149,8 @@ impl Keep {
             // Again after each renewal, for a reload ends with it.
             self.notify.send("READY=1");
         }
-        let early = self.file.until().map(|until| until.saturating_sub(self.min_life / 2));
+        // When what is left is no longer what a token must live: a third of that before it leaves the file.
+        let early = self.file.until().map(|until| until.saturating_sub(self.min_life / 3));
         let next = tokens.next_attempt();
         Ok([next, early.filter(|early| *early > now)].into_iter().flatten().min())
     }
@@ -155,7 +161,7 @@ impl Keep {
             return Ok(());
         }
         let left = token.remaining(now);
-        let margin = left.map_or(Duration::ZERO, |left| (left / 10).min(LONGEST_MARGIN));
+        let margin = left.map_or(Duration::ZERO, margin);
         let until = left.map_or(Duration::MAX, |left| now.saturating_add(left - margin));
         let line = output::render(token, left, self.format, output::origin(token, self.has_store))?;
         match self.file.write(token, &line, until) {
@@ -166,7 +172,7 @@ impl Keep {
             }
             Err(error) => return Err(error),
         }
-        (self.min_life, self.is_ready) = (margin * 2, true);
+        (self.min_life, self.is_ready) = (margin * 3 / 2, true);
         self.hook.is_due = true;
         self.hook.go_on();
         Ok(())

@@ -182,7 +182,7 @@ pub(crate) fn failure(error: &Error, format: Format) -> ExitCode {
 
 /// Rounded up: who comes earlier is turned away.
 fn whole_seconds(wait: Duration) -> u64 {
-    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+    wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0))
 }
 
 pub(crate) fn hint(text: &str) {
