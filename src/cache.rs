@@ -156,6 +156,8 @@ impl TokenCache {
             Step::Renew(valid) => valid,
         };
         let result = self.keeper.renew(&mut self.state, min_life, false);
+        // One may have come out of the store meanwhile.
+        let valid = valid.or_else(|| self.state.step(self.keeper.now(), min_life).token());
         self.keeper.settle(result, valid, min_life)
     }
 

@@ -59,22 +59,22 @@ impl Turn {
     pub(crate) fn end(self, keeper: &Keeper, state: &mut impl Access) {
         let (Some((before, _lock)), Some(store)) = (&self.entry, &keeper.store) else { return };
         let now = keeper.now();
-        let content = |entry: &Entry, state: &mut State| {
-            state.heard_at = now;
-            let refresh = state.refresh.as_ref().and_then(AccessToken::refresh_token);
-            entry.compose(&state.renewal, refresh, state.used.is_some(), now)
-        };
-        // A refresh token that was rotated makes another request of it. Any other secret that is another one by now was
-        // perhaps not what was sent, and then nobody can say whose token this is.
         let after = store.entry(&keeper.client, &keeper.grant).ok().flatten();
         let is_same = after.as_ref().is_some_and(|after| after.slot.name() == before.slot.name());
-        match after.filter(|_| is_same || self.refresh.is_some()) {
-            Some(after) => {
-                let content = state.with(|state| content(&after, state));
-                after.write(content);
-                store.sweep(now, after.slot.name());
-            }
-            None => before.slot.remove(),
+        let newest = state.with(|state| state.refresh.clone());
+        let newest = newest.as_ref().and_then(AccessToken::refresh_token);
+        // What the grant's own source has need not stand here as well.
+        let is_in_source = newest.is_some_and(|newest| keeper.grant.is_refresh_by(newest.expose()));
+        let refresh = newest.filter(|_| !is_in_source && !keeper.grant.is_kept_in_file());
+        // A refresh token that was rotated makes another request of it. Any other secret that is another one by now was
+        // perhaps not what was sent, and then nobody can say whose token this is.
+        if let Some(after) = after.filter(|_| is_same || is_in_source) {
+            let content = state.with(|state| {
+                state.heard_at = now;
+                after.compose(&state.renewal, refresh, state.used.is_some() && !is_in_source, now)
+            });
+            after.write(content);
+            store.sweep(now, after.slot.name());
         }
         if !is_same {
             before.slot.remove();

@@ -1,0 +1,635 @@
+//! Processes that share a store, played by caches with clocks and servers of their own: what one has fetched or was
+//! refused is known to the others, and nobody is given what is not his. The real processes are in `processes.rs`.
+
+#![cfg(all(feature = "std", target_os = "linux"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use core::time::Duration;
+use keyfob::{
+    Client, Endpoint, Error, ErrorKind, Grant, Request, Response, Secret, SecretSource, SharedTokenCache, Store,
+    TokenCache,
+};
+use std::fs::{DirBuilder, read_dir};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+const URL: &str = "https://as.example/token";
+
+fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// A directory that is gone with it.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("store-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let _ = std::fs::remove_dir_all(&path);
+        DirBuilder::new().mode(0o700).create(&path).unwrap();
+        Self(path)
+    }
+
+    fn store(&self) -> Store {
+        Store::at(self.0.join("store")).unwrap()
+    }
+
+    /// A file with a refresh token.
+    fn file(&self, text: &str) -> PathBuf {
+        let path = self.0.join("refresh-token");
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// All that the store's files hold.
+    fn content(&self) -> String {
+        let files = read_dir(self.0.join("store")).unwrap().map(|entry| entry.unwrap().path());
+        files.filter(|file| file.extension().is_some()).map(|file| std::fs::read_to_string(file).unwrap()).collect()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The clock, and a server that answers each request with the next of its answers, the last one for ever. `#` in one
+/// stands for the request's number.
+#[derive(Default)]
+struct World {
+    seconds: AtomicU64,
+    answers: Mutex<Vec<Result<String, ErrorKind>>>,
+    sent: Mutex<Vec<String>>,
+}
+
+impl World {
+    fn answering(answers: &[&str]) -> Arc<Self> {
+        let world = Self::default();
+        world.pass(1000);
+        world.then(answers);
+        Arc::new(world)
+    }
+
+    fn then(&self, answers: &[&str]) {
+        *self.answers.lock().unwrap() = answers.iter().map(|answer| Ok((*answer).to_owned())).rev().collect();
+    }
+
+    fn then_fails(&self, kind: ErrorKind) {
+        *self.answers.lock().unwrap() = vec![Err(kind)];
+    }
+
+    fn pass(&self, seconds: u64) {
+        self.seconds.fetch_add(seconds, Ordering::SeqCst);
+    }
+
+    /// The bodies that were sent since the last call.
+    fn sent(&self) -> Vec<String> {
+        core::mem::take(&mut self.sent.lock().unwrap())
+    }
+
+    fn client_at(self: &Arc<Self>, endpoint: Endpoint) -> Client {
+        let (server, clock) = (self.clone(), self.clone());
+        let send = move |request: &Request| -> Result<Response, Error> {
+            let body = String::from_utf8(request.body().unwrap_or_default().to_vec()).unwrap();
+            let number = {
+                let mut sent = server.sent.lock().unwrap();
+                sent.push(body);
+                sent.len()
+            };
+            let mut answers = server.answers.lock().unwrap();
+            let answer = if answers.len() > 1 { answers.pop().unwrap() } else { answers[0].clone() };
+            let answer = answer.map_err(|kind| Error::new(kind, "it failed"))?;
+            let (status, body) = answer.split_once(' ').unwrap();
+            Ok(Response::new(status.parse().unwrap(), body.replace('#', &number.to_string())))
+        };
+        Client::with_parts(endpoint, send, move || s(clock.seconds.load(Ordering::SeqCst)))
+    }
+
+    fn client(self: &Arc<Self>) -> Client {
+        self.client_at(Endpoint::new(URL).unwrap()).client_id("id").client_secret("s3cret")
+    }
+
+    /// Another process: it knows nothing but what is in the store.
+    fn process(self: &Arc<Self>, directory: &Directory, grant: Grant) -> TokenCache {
+        TokenCache::new(self.client(), grant).store(directory.store())
+    }
+
+    fn machine(self: &Arc<Self>, directory: &Directory) -> TokenCache {
+        self.process(directory, Grant::client_credentials())
+    }
+}
+
+const HOURLY: &str = r#"200 {"access_token":"a#","expires_in":3600}"#;
+const REFRESHABLE: &str = r#"200 {"access_token":"a#","expires_in":3600,"refresh_token":"r#"}"#;
+
+#[track_caller]
+fn text(tokens: &mut TokenCache) -> String {
+    tokens.token().unwrap().expose().to_owned()
+}
+
+#[test]
+fn what_one_process_fetched_is_there_for_the_next_until_it_is_over() {
+    let directory = Directory::new();
+    let world = World::answering(&[HOURLY]);
+    let first = world.machine(&directory).token().unwrap();
+    assert_eq!((first.expose(), first.is_stored()), ("a1", false));
+    for seconds in [0, 1, 1700] {
+        world.pass(seconds);
+        let token = world.machine(&directory).token().unwrap();
+        assert_eq!((token.expose(), token.is_stored(), token.lifetime()), ("a1", true, first.lifetime()));
+    }
+    assert_eq!(world.sent().len(), 1);
+    // The server is gone, and the token is handed out to its last second, not longer.
+    world.then_fails(ErrorKind::Unreachable);
+    world.pass(1898);
+    assert_eq!(text(&mut world.machine(&directory)), "a1");
+    world.pass(1);
+    let error = world.machine(&directory).token().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Wait), "{error}");
+}
+
+#[test]
+fn all_that_came_with_a_token_comes_back_with_it() {
+    let directory = Directory::new();
+    let answer = r#"200 {"data":{"token":"a\"&=%/é"}}"#;
+    assert!(World::answering(&[answer]).machine(&directory).token().is_err(), "no token, nothing is stored");
+
+    let answer = r#"200 {"access_token":"a\"&=%+/","token_type":"bearer","expires_in":"3600","scope":"a b/é",
+                    "refresh_token":"r &=%","session":{"id":"s&1","on":true}}"#;
+    let endpoint = || Endpoint::new(URL).unwrap().keep_member("session.id").unwrap().keep_member("session").unwrap();
+    let world = World::answering(&[answer]);
+    let process = || {
+        let client = world.client_at(endpoint()).client_id("id").client_secret("s3cret");
+        TokenCache::new(client, Grant::client_credentials()).store(directory.store())
+    };
+    let (fetched, stored) = (process().token().unwrap(), process().token().unwrap());
+    assert_eq!((fetched.is_stored(), stored.is_stored()), (false, true));
+    for token in [fetched, stored] {
+        assert_eq!(token.authorization().unwrap().expose(), "Bearer a\"&=%+/");
+        assert_eq!((token.token_type(), token.scope()), (Some("bearer"), Some("a b/é")));
+        assert_eq!(token.refresh_token().unwrap().expose(), "r &=%");
+        assert_eq!(token.member("session.id").unwrap().expose(), "s&1");
+        assert_eq!(token.member("session").unwrap().expose(), r#"{"id":"s&1","on":true}"#);
+        assert_eq!(token.remaining(s(1000)), Some(s(3600)));
+    }
+    assert_eq!(world.sent().len(), 1);
+    // A token of another type stays what it is.
+    let world = World::answering(&[r#"200 {"access_token":"a","token_type":"mac","expires_in":60}"#]);
+    let grant = || Grant::client_credentials().scope("mac");
+    for _ in 0..2 {
+        let token = world.process(&directory, grant()).token().unwrap();
+        assert_eq!((token.expose(), token.token_type()), ("a", Some("mac")));
+        assert!(token.authorization().is_err());
+    }
+}
+
+#[test]
+fn a_token_that_nobody_could_tell_the_end_of_is_not_stored() {
+    for answer in [r#"200 {"access_token":"unknown#"}"#, r#"200 {"access_token":"once#","expires_in":0}"#] {
+        let directory = Directory::new();
+        let world = World::answering(&[answer]);
+        for _ in 0..2 {
+            assert!(!world.machine(&directory).token().unwrap().is_stored());
+            assert_eq!(directory.content(), "");
+        }
+        assert_eq!(world.sent().len(), 2);
+    }
+}
+
+#[test]
+fn what_makes_another_request_has_another_file() {
+    let directory = Directory::new();
+    let world = World::answering(&[HOURLY]);
+    let endpoint = || Endpoint::new(URL).unwrap();
+    let basic = |endpoint: Endpoint| world.client_at(endpoint).client_id("id").client_secret("s3cret");
+    let machine = Grant::client_credentials;
+    let processes: Vec<(Client, Grant)> = vec![
+        (basic(endpoint()), machine()),
+        (basic(Endpoint::new("https://as.example/token?tenant=a").unwrap()), machine()),
+        (basic(Endpoint::new("https://as.example/token?tenant=b").unwrap()), machine()),
+        (basic(Endpoint::new("https://other.example/token").unwrap()), machine()),
+        (world.client_at(endpoint()).client_id("other").client_secret("s3cret"), machine()),
+        (world.client_at(endpoint()).client_id("id").client_secret("other"), machine()),
+        (world.client_at(endpoint()).client_id("id"), machine()),
+        (basic(endpoint().basic_raw(true)), machine()),
+        (basic(endpoint().parameters(keyfob::Parameters::Json)), machine()),
+        (basic(endpoint().parameter("audience", "a")), machine()),
+        (basic(endpoint().parameter("audience", "b")), machine()),
+        (basic(endpoint().secret_parameter("audience", "a")), machine()),
+        (basic(endpoint().secret_parameter("audience", "b")), machine()),
+        (basic(endpoint().header("X-Tenant", "a")), machine()),
+        (basic(endpoint().secret_header("X-Tenant", "a")), machine()),
+        (basic(endpoint().secret_header("X-Tenant", "b")), machine()),
+        (basic(endpoint().lifetime(keyfob::LifetimeRules::default().maximum(s(60)))), machine()),
+        (basic(endpoint().keep_member("id").unwrap()), machine()),
+        (basic(endpoint()), machine().scope("a")),
+        (basic(endpoint()), machine().scope("a b")),
+        (basic(endpoint()), machine().parameter("audience", "c")),
+        (basic(endpoint()), machine().secret_parameter("audience", "c")),
+        (basic(endpoint()), Grant::password("alice", "p")),
+        (basic(endpoint()), Grant::password("alice", "q")),
+        (basic(endpoint()), Grant::password("bob", "p")),
+        (basic(endpoint()), Grant::refresh_token("p")),
+        (basic(endpoint()), Grant::refresh_token("q")),
+        (basic(endpoint()), Grant::extension("urn:x")),
+        (world.client_at(Endpoint::dialect("bearer-session", URL).unwrap()), Grant::bearer_session("p")),
+        (world.client_at(Endpoint::dialect("bearer-session", URL).unwrap()), Grant::bearer_session("q")),
+    ];
+    let count = processes.len();
+    for (client, grant) in processes {
+        assert!(!TokenCache::new(client, grant).store(directory.store()).token().unwrap().is_stored());
+    }
+    assert_eq!(world.sent().len(), count);
+    // None of them stands in for another; and none of the secrets is in the files.
+    let content = directory.content();
+    assert!(content.contains("audience%3Da") && content.contains("alice"), "{content}");
+    for secret in ["s3cret", "tenant%3Da", "X-Tenant%3Da%22"] {
+        let plain = content.matches(secret).count();
+        assert_eq!(plain, usize::from(secret.starts_with("X-Tenant")), "{secret}");
+    }
+}
+
+#[test]
+fn a_clock_that_is_behind_believes_nothing() {
+    let directory = Directory::new();
+    let world = World::answering(&[HOURLY]);
+    world.machine(&directory).token().unwrap();
+    // Another time namespace, whose boot clock is behind.
+    let behind = World::answering(&[HOURLY]);
+    behind.seconds.store(999, Ordering::SeqCst);
+    assert!(!behind.machine(&directory).token().unwrap().is_stored());
+}
+
+#[test]
+fn a_refusal_is_remembered_by_all_until_its_time_is_over_or_the_secret_is_another() {
+    let directory = Directory::new();
+    let world = World::answering(&[r#"401 {"error":"invalid_client","error_description":"no such & client"}"#]);
+    let error = world.machine(&directory).token().unwrap_err();
+    assert_eq!((error.kind(), error.status()), (ErrorKind::Refused, Some(401)));
+    for seconds in [0, 4, 5] {
+        world.pass(seconds);
+        let error = world.machine(&directory).token().unwrap_err();
+        let text = "not asked again yet, after: the server refused (status 401): invalid_client (no such & client)";
+        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Wait, text));
+        assert_eq!((error.status(), error.oauth_error()), (Some(401), Some("invalid_client")));
+        assert!(error.hint().unwrap().starts_with("check client id and secret"));
+    }
+    assert_eq!(world.sent().len(), 1);
+    // It ends, and grows.
+    world.pass(1);
+    assert_eq!(world.machine(&directory).token().unwrap_err().kind(), ErrorKind::Refused);
+    world.pass(19);
+    let left = world.machine(&directory).token().unwrap_err().retry_after();
+    assert_eq!((world.sent().len(), left), (1, Some(s(1))));
+    // Another secret is tried at once, and does not end the pause of the first.
+    world.then(&[HOURLY]);
+    let other = world.client_at(Endpoint::new(URL).unwrap()).client_id("id").client_secret("other");
+    let mut other = TokenCache::new(other, Grant::client_credentials()).store(directory.store());
+    assert_eq!(text(&mut other), "a1");
+    assert_eq!(world.machine(&directory).token().unwrap_err().kind(), ErrorKind::Wait);
+    // Who insists is let through, and then all are.
+    assert_eq!(world.machine(&directory).renew().unwrap().expose(), "a2");
+    assert!(world.machine(&directory).token().unwrap().is_stored());
+}
+
+#[test]
+fn an_outage_is_not_asked_about_by_each_in_turn_and_loses_no_valid_token() {
+    let directory = Directory::new();
+    let world = World::answering(&[HOURLY]);
+    world.machine(&directory).token().unwrap();
+    world.sent();
+    // Past the middle of its life it is to be renewed.
+    world.pass(3500);
+    world.then_fails(ErrorKind::Unreachable);
+    for _ in 0..5 {
+        assert_eq!(text(&mut world.machine(&directory)), "a1");
+    }
+    assert_eq!(world.sent().len(), 1);
+    let error = world.machine(&directory).renew().unwrap_err();
+    assert_eq!((error.kind(), world.sent().len()), (ErrorKind::Unreachable, 1));
+    assert_eq!(text(&mut world.machine(&directory)), "a1");
+    world.pass(100);
+    let kinds = [0; 3].map(|_| world.machine(&directory).token().unwrap_err().kind());
+    assert_eq!(kinds, [ErrorKind::Unreachable, ErrorKind::Wait, ErrorKind::Wait]);
+    assert_eq!(world.sent().len(), 1);
+}
+
+#[test]
+fn a_refresh_token_that_may_be_used_up_is_sent_by_no_other_process() {
+    let directory = Directory::new();
+    let world = World::answering(&[HOURLY]);
+    world.then_fails(ErrorKind::OutcomeUnknown);
+    let process = |token: &str| world.process(&directory, Grant::refresh_token(token));
+    for _ in 0..3 {
+        let error = process("r0").token().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OutcomeUnknown);
+        world.pass(10_000);
+    }
+    assert_eq!(world.sent().len(), 1);
+    world.then(&[HOURLY]);
+    assert_eq!(text(&mut process("r1")), "a1");
+}
+
+#[test]
+fn the_next_process_goes_on_with_the_refresh_token() {
+    let code = || Grant::extension("urn:example:code").secret_parameter("code", "c0de");
+    let by_code = "grant_type=urn%3Aexample%3Acode&code=c0de";
+    let by_password = "grant_type=password&username=alice&password=p";
+    let password = || Grant::password("alice", "p");
+    for (grant, first) in [(&code as &dyn Fn() -> Grant, by_code), (&password, by_password)] {
+        let directory = Directory::new();
+        let world = World::answering(&[REFRESHABLE]);
+        for _ in 0..3 {
+            world.process(&directory, grant()).token().unwrap();
+            world.pass(3600);
+        }
+        let refresh = |number: u32| format!("grant_type=refresh_token&refresh_token=r{number}");
+        assert_eq!(world.sent(), [first.to_owned(), refresh(1), refresh(2)]);
+        // It is refused: a password can be sent again, a code cannot.
+        world.then(&[r#"400 {"error":"invalid_grant"}"#, HOURLY]);
+        let result = world.process(&directory, grant()).token();
+        match first == by_password {
+            true => {
+                assert_eq!(result.unwrap().expose(), "a2");
+                assert_eq!(world.sent(), [refresh(3), first.to_owned()]);
+            }
+            false => {
+                assert_eq!(result.unwrap_err().kind(), ErrorKind::Config);
+                assert_eq!(world.sent(), [refresh(3)]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_token_that_a_resource_refused_is_not_taken_out_of_the_store_again() {
+    let directory = Directory::new();
+    let world = World::answering(&[HOURLY]);
+    let (mut one, mut other) = (world.machine(&directory), world.machine(&directory));
+    let token = one.token().unwrap();
+    assert!(one.invalidate(&token));
+    assert_eq!(text(&mut one), "a2");
+    // The other process finds the new one where it was told so too.
+    assert_eq!(text(&mut other), "a2");
+    assert_eq!(world.sent().len(), 2);
+    let mut late = world.machine(&directory);
+    let token = late.token().unwrap();
+    world.machine(&directory).renew().unwrap();
+    assert!(late.invalidate(&token));
+    assert_eq!(text(&mut late), "a1", "the first since the last look, fetched by another");
+    assert_eq!(world.sent().len(), 1);
+}
+
+#[test]
+fn what_is_revoked_is_gone_for_all() {
+    let directory = Directory::new();
+    let world = World::answering(&[HOURLY]);
+    let endpoint = || Endpoint::dialect("bearer-session", URL).unwrap();
+    let process = || TokenCache::new(world.client_at(endpoint()), Grant::bearer_session("p")).store(directory.store());
+    process().token().unwrap();
+    let token = process().at_hand(s(60)).unwrap().unwrap();
+    assert!(token.is_stored());
+    assert_eq!(process().at_hand(s(3601)).unwrap().map(|token| token.expose().to_owned()), None);
+    assert_eq!(world.sent().len(), 1);
+    world.then(&["200 "]);
+    process().revoke().unwrap();
+    assert_eq!(world.sent().len(), 1);
+    process().revoke().unwrap();
+    assert_eq!((world.sent().len(), directory.content().as_str()), (0, ""));
+    assert!(process().at_hand(Duration::ZERO).unwrap().is_none());
+}
+
+#[test]
+fn threads_of_several_processes_send_one_request() {
+    let directory = Directory::new();
+    for is_refused in [false, true] {
+        let world = World::answering(&[HOURLY]);
+        if is_refused {
+            world.then(&[r#"401 {"error":"invalid_client"}"#]);
+        }
+        let scope = if is_refused { "b" } else { "a" };
+        let process = || {
+            let grant = Grant::client_credentials().scope(scope);
+            SharedTokenCache::new(world.client(), grant).store(directory.store())
+        };
+        let processes = [(); 4].map(|()| process());
+        let start = std::sync::Barrier::new(40);
+        let results = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..40)
+                .map(|number| {
+                    let (tokens, start) = (&processes[number % 4], &start);
+                    scope.spawn(move || {
+                        start.wait();
+                        tokens.token().map(|token| token.expose().to_owned())
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert_eq!(world.sent().len(), 1);
+        for result in results {
+            match result {
+                Ok(token) => assert_eq!((token.as_str(), is_refused), ("a1", false)),
+                // Who has waited is told the outcome, who came later that it was asked just now.
+                Err(error) => {
+                    assert!(is_refused && error.oauth_error() == Some("invalid_client"), "{error}");
+                    assert!(matches!(error.kind(), ErrorKind::Refused | ErrorKind::Wait), "{error}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_secret_that_is_made_anew_each_time_is_nobodys_second_token() {
+    let directory = Directory::new();
+    let world = World::answering(&[HOURLY]);
+    let process = || {
+        let number = Arc::new(AtomicU32::new(0));
+        let assertion = SecretSource::provider(move || {
+            Ok(Secret::from(format!("assertion-{}", number.fetch_add(1, Ordering::SeqCst)).as_str()))
+        });
+        let grant = Grant::extension("urn:x").secret_parameter("assertion", assertion);
+        TokenCache::new(world.client(), grant).store(directory.store())
+    };
+    let mut tokens = process();
+    assert_eq!((text(&mut tokens), text(&mut tokens)), ("a1".into(), "a1".into()));
+    assert!(!process().token().unwrap().is_stored());
+    assert_eq!((world.sent().len(), directory.content().as_str()), (2, ""));
+}
+
+#[test]
+fn what_is_over_is_swept_away() {
+    let directory = Directory::new();
+    let world = World::answering(&[HOURLY]);
+    let count = || read_dir(directory.0.join("store")).unwrap().count();
+    for number in 0..5 {
+        world.process(&directory, Grant::client_credentials().scope(format!("{number}"))).token().unwrap();
+    }
+    std::fs::write(directory.0.join("store/keyfob-nonsense.token"), "nonsense").unwrap();
+    std::fs::write(directory.0.join("store/somebody-elses"), "file").unwrap();
+    assert_eq!(count(), 8);
+    world.pass(3600);
+    world.process(&directory, Grant::client_credentials().scope("new")).token().unwrap();
+    // The key, the new one, and what is not keyfob's.
+    assert_eq!(count(), 3);
+}
+
+// A refresh token in a file.
+
+#[test]
+fn a_new_refresh_token_is_written_back_before_the_token_is_handed_out() {
+    for (before, end) in [("r0\n", "\n"), ("r0", "")] {
+        let directory = Directory::new();
+        let path = directory.file(before);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        let link = directory.0.join("link");
+        std::os::unix::fs::symlink("refresh-token", &link).unwrap();
+        let world = World::answering(&[REFRESHABLE]);
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let hook = {
+            let (seen, path) = (seen.clone(), path.clone());
+            move |token: &Secret| {
+                let stored = std::fs::read_to_string(&path).unwrap();
+                seen.lock().unwrap().push((token.expose().to_owned(), stored));
+                Ok(())
+            }
+        };
+        let mut tokens = TokenCache::new(world.client(), Grant::refresh_token_file(&link)).on_new_refresh_token(hook);
+        for number in 1..=3 {
+            assert_eq!(text(&mut tokens), format!("a{number}"));
+            world.pass(3600);
+        }
+        let expected = [1, 2, 3].map(|number| (format!("r{number}"), format!("r{number}{end}")));
+        assert_eq!(*seen.lock().unwrap(), expected);
+        let refresh = |number: u32| format!("grant_type=refresh_token&refresh_token=r{number}");
+        assert_eq!(world.sent(), [0, 1, 2].map(refresh));
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o640);
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        // Without a cache too.
+        world.client().fetch(&Grant::refresh_token_file(&path)).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("r1{end}"));
+        assert_eq!(read_dir(&directory.0).unwrap().count(), 2, "nothing is left beside it");
+    }
+}
+
+#[test]
+fn processes_with_one_refresh_token_share_what_it_gives() {
+    let directory = Directory::new();
+    let path = directory.file("r0");
+    let world = World::answering(&[REFRESHABLE]);
+    let process = || world.process(&directory, Grant::refresh_token_file(&path));
+    let mut long_lived = process();
+    assert_eq!(text(&mut long_lived), "a1");
+    assert!(process().token().unwrap().is_stored());
+    assert_eq!(directory.content().matches("r1").count(), 0, "the file has it, so the store need not");
+    // Another process renews, and the first finds it: it never sends the one that it knew.
+    world.pass(3600);
+    assert_eq!(text(&mut process()), "a2");
+    assert_eq!(text(&mut long_lived), "a2");
+    world.pass(3600);
+    assert_eq!(text(&mut long_lived), "a3");
+    assert_eq!(world.sent().len(), 3);
+    // Somebody has signed in anew: that is another identity.
+    std::fs::write(&path, "other").unwrap();
+    assert!(!process().token().unwrap().is_stored());
+}
+
+#[test]
+fn a_server_that_repeats_the_refresh_token_leaves_the_file_alone() {
+    let directory = Directory::new();
+    let path = directory.file("r0\n");
+    let before = std::fs::metadata(&path).unwrap();
+    let world = World::answering(&[r#"200 {"access_token":"a#","expires_in":60,"refresh_token":"r0"}"#]);
+    let mut tokens = world.process(&directory, Grant::refresh_token_file(&path));
+    for _ in 0..3 {
+        tokens.token().unwrap();
+        world.pass(60);
+    }
+    assert_eq!(world.sent().len(), 3);
+    use std::os::unix::fs::MetadataExt;
+    assert_eq!(std::fs::metadata(&path).unwrap().ino(), before.ino());
+}
+
+#[test]
+fn a_refresh_token_that_cannot_be_rewritten_is_not_sent() {
+    let directory = Directory::new();
+    let world = World::answering(&[REFRESHABLE]);
+    for (name, message) in [
+        ("missing", "secret file PATH: there is no such file"),
+        ("directory", "secret file PATH: it is a directory"),
+        ("empty", "secret file PATH: it is empty"),
+    ] {
+        let path = directory.0.join(name);
+        match name {
+            "directory" => std::fs::create_dir(&path).unwrap(),
+            "empty" => std::fs::write(&path, "\n").unwrap(),
+            _ => {}
+        }
+        for result in [
+            world.client().fetch(&Grant::refresh_token_file(&path)),
+            world.process(&directory, Grant::refresh_token_file(&path)).token(),
+        ] {
+            let error = result.unwrap_err();
+            let message = message.replace("PATH", &path.display().to_string());
+            assert_eq!((error.kind(), error.to_string()), (ErrorKind::Config, message));
+        }
+    }
+    // Not even root can write below /proc.
+    let error = world.client().fetch(&Grant::refresh_token_file("/proc/self/comm")).unwrap_err();
+    let message = "refresh token file /proc/self/comm: it cannot be rewritten: ";
+    assert!(error.kind() == ErrorKind::Config && error.to_string().starts_with(message), "{error}");
+    assert_eq!(world.sent(), [""; 0]);
+}
+
+// The directory.
+
+#[test]
+fn a_directory_that_is_not_this_users_alone_is_refused() {
+    let directory = Directory::new();
+    for mode in [0o755, 0o701, 0o770, 0o777] {
+        let path = directory.0.join(format!("{mode:o}"));
+        std::fs::create_dir(&path).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let error = Store::at(&path).unwrap_err();
+        let message = format!("cache directory {}: it is not this user's, or open to others", path.display());
+        assert_eq!((error.kind(), error.to_string()), (ErrorKind::Config, message));
+        assert_eq!(error.hint(), Some(format!("chmod 700 {}", path.display()).as_str()));
+    }
+    std::fs::write(directory.0.join("file"), "").unwrap();
+    for (name, why) in [("file", "not a directory"), ("none/below", "there is no such file")] {
+        let path = directory.0.join(name);
+        let message = format!("cache directory {}: {why}", path.display());
+        assert_eq!(Store::at(&path).unwrap_err().to_string(), message);
+    }
+    let store = Store::at(directory.0.join("made")).unwrap();
+    assert_eq!(store.path(), directory.0.join("made"));
+    assert_eq!(std::fs::metadata(store.path()).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+/// The key's file is the seal's: without it, or with another one, nothing is believed.
+#[test]
+fn a_key_of_another_boot_empties_the_store() {
+    let directory = Directory::new();
+    let world = World::answering(&[HOURLY]);
+    world.machine(&directory).token().unwrap();
+    let key = directory.0.join("store/keyfob-key");
+    let good = std::fs::read_to_string(&key).unwrap();
+    let (boot, digits) = good.split_once('\n').unwrap();
+    assert_eq!((boot.len(), digits.len()), (36, 64));
+    let other_boot = good.replacen(&boot[..4], "0000", 1);
+    let other_key = format!("{boot}\n{}", "0".repeat(64));
+    for (count, bad) in
+        [other_boot.as_str(), &other_key, "", &good[..90], &good.replace(&digits[..1], "x")].into_iter().enumerate()
+    {
+        std::fs::write(&key, bad).unwrap();
+        assert!(!world.machine(&directory).token().unwrap().is_stored(), "{count}");
+        assert!(world.machine(&directory).token().unwrap().is_stored(), "{count}");
+        assert_eq!(world.sent().len(), if count == 0 { 2 } else { 1 }, "{count}");
+    }
+}
