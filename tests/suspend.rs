@@ -11,6 +11,11 @@
 use std::process::ExitCode;
 
 #[cfg(target_os = "linux")]
+#[allow(unreachable_pub, reason = "the helpers are modules of each test that uses them")]
+#[path = "common/time.rs"]
+mod time;
+
+#[cfg(target_os = "linux")]
 fn main() -> ExitCode {
     linux::main()
 }
@@ -23,13 +28,13 @@ fn main() -> ExitCode {
 
 #[cfg(target_os = "linux")]
 mod linux {
+    use crate::time::Holder;
     use keyfob::{BootClock, Client, Clock, Endpoint, Grant, Request, Response, SharedTokenCache, TokenCache};
     use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
     use std::cell::Cell;
     use std::fs::File;
-    use std::io::{BufRead, BufReader, Read};
     use std::os::fd::AsFd;
-    use std::process::{Child, Command, ExitCode, Stdio};
+    use std::process::{Command, ExitCode};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::{Duration, Instant};
@@ -115,7 +120,7 @@ mod linux {
         }
         let cases: Vec<&Case> = cases.collect();
         println!("\nrunning {} tests", cases.len());
-        let holder = match Holder::start() {
+        let holder = match Holder::start(ASLEEP) {
             Ok(holder) => holder,
             Err(_) if cases.is_empty() => return ExitCode::SUCCESS,
             Err(reason) => {
@@ -154,40 +159,5 @@ mod linux {
         }
         eprintln!("{name}: {tokens:?} instead of {expected:?}");
         ExitCode::FAILURE
-    }
-
-    /// A process that keeps the namespace alive. It ends with its standard input.
-    struct Holder {
-        process: Child,
-        namespace: String,
-    }
-
-    impl Holder {
-        fn start() -> Result<Self, String> {
-            let boot_time = format!("--boottime={}", ASLEEP.as_secs());
-            let mut process = Command::new("unshare")
-                .args(["-T", &boot_time, "-f", "sh", "-c", "echo $$; read end"])
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .map_err(|error| format!("unshare: {error}"))?;
-            let mut id = String::new();
-            BufReader::new(process.stdout.take().unwrap()).read_line(&mut id).unwrap();
-            if id.trim().is_empty() {
-                let mut reason = String::new();
-                process.stderr.take().unwrap().read_to_string(&mut reason).unwrap();
-                process.wait().unwrap();
-                return Err(reason.trim().lines().next().unwrap_or("unshare does not say why").to_owned());
-            }
-            Ok(Self { process, namespace: format!("/proc/{}/ns/time", id.trim()) })
-        }
-    }
-
-    impl Drop for Holder {
-        fn drop(&mut self) {
-            drop(self.process.stdin.take());
-            let _ = self.process.wait();
-        }
     }
 }

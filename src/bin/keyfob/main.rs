@@ -11,6 +11,7 @@ mod keep;
 mod notify;
 mod output;
 mod parse;
+mod process;
 mod settings;
 mod token_file;
 
@@ -31,6 +32,7 @@ static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> = zeroizing_all
 const PATIENCE: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
+    process::harden();
     // The format decides how an error is shown, that of a wrong option too.
     let mut format = arguments::requested_format();
     match run(&mut format) {

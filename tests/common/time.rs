@@ -1,0 +1,41 @@
+//! A time namespace: another place on the boot clock, as a process finds it after a suspend. Making one needs root.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// A process that keeps the namespace alive. It ends with its standard input.
+pub struct Holder {
+    process: Child,
+    pub namespace: String,
+}
+
+impl Holder {
+    /// One whose boot clock is ahead by this.
+    pub fn start(ahead: Duration) -> Result<Self, String> {
+        let boot_time = format!("--boottime={}", ahead.as_secs());
+        let mut process = Command::new("unshare")
+            .args(["-T", &boot_time, "-f", "sh", "-c", "echo $$; read end"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("unshare: {error}"))?;
+        let mut id = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut id).unwrap();
+        if id.trim().is_empty() {
+            let mut reason = String::new();
+            process.stderr.take().unwrap().read_to_string(&mut reason).unwrap();
+            process.wait().unwrap();
+            return Err(reason.trim().lines().next().unwrap_or("unshare does not say why").to_owned());
+        }
+        Ok(Self { process, namespace: format!("/proc/{}/ns/time", id.trim()) })
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        drop(self.process.stdin.take());
+        let _ = self.process.wait();
+    }
+}
