@@ -15,6 +15,7 @@ use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::sync::mpsc;
@@ -448,6 +449,8 @@ fn a_secret_that_cannot_be_read_is_named_by_its_place() {
         (client(&["--client-secret-file", "none"]), "secret file none: there is no such file"),
         (client(&["--client-secret-file", "./no/ne"]), "secret file ./no/ne: there is no such file"),
         (client(&["--client-secret-file", "."]), "secret file .: it is a directory"),
+        (client(&["--client-secret-file", "/dev/null"]), "secret file /dev/null: it is a device"),
+        (client(&["--client-secret-file", "/dev/zero"]), "secret file /dev/zero: it is a device"),
         (client(&["--client-secret-file", "empty"]), "secret file empty: it is empty"),
         (client(&["--client-secret-file", "line-end"]), "secret file line-end: it is empty"),
         (client(&["--client-secret-file", "not-text"]), "secret file not-text: it is not UTF-8 text"),
@@ -486,6 +489,43 @@ fn a_secret_that_cannot_be_read_is_named_by_its_place() {
         .outcome()
         .fails(2, "keyfob: standard input: it is longer than 64 KiB, or grew while it was read");
     assert_eq!(server.requests(), []);
+}
+
+#[test]
+fn a_secret_file_that_everybody_can_read_is_pointed_out() {
+    let place = Place::new();
+    let server = token_server();
+    let options = ["--client-id", "c", "--client-secret-file", "secret"];
+    for (mode, stderr) in [
+        (0o600, ""),
+        (0o640, ""),
+        (0o644, "hint: secret file secret: everybody can read it (chmod o-r)\n"),
+        (0o444, "hint: secret file secret: everybody can read it (chmod o-r)\n"),
+    ] {
+        std::fs::set_permissions(place.path("here/secret"), std::fs::Permissions::from_mode(mode)).unwrap();
+        place.token(&server.url("/t"), &options).outcome().is(0, "tok-1\n", stderr);
+    }
+}
+
+/// As a shell makes one of `<(command)`: the writer may come late and take its time.
+#[test]
+fn a_secret_may_come_out_of_a_pipe() {
+    let place = Place::new();
+    let server = token_server();
+    let path = place.path("here/pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let writer = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(50));
+        let mut pipe = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+        for part in ["hun", "ter2\n"] {
+            std::thread::sleep(Duration::from_millis(50));
+            pipe.write_all(part.as_bytes()).unwrap();
+        }
+    });
+    let options = ["--client-id", "c", "--client-secret-file", "pipe", "--auth", "client_secret_post"];
+    place.token(&server.url("/t"), &options).outcome().prints("tok-1");
+    writer.join().unwrap();
+    assert_eq!(server.request().body_text(), "grant_type=client_credentials&client_id=c&client_secret=hunter2");
 }
 
 /// Eight bytes of a secret that is too large.

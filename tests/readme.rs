@@ -6,7 +6,9 @@
 mod common;
 
 use common::{ANSWER_C, Server, json};
+use std::fs::Permissions;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -24,7 +26,9 @@ fn directory(name: &str, server: &Server) -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::create_dir_all(&directory).unwrap();
     for file in ["secret", "session-token", "access-token", "password"] {
-        std::fs::write(directory.join(file), format!("{file}-value\n")).unwrap();
+        let path = directory.join(file);
+        std::fs::write(&path, format!("{file}-value\n")).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
     }
     let profile = blocks("json").into_iter().find(|block| block.contains("environments")).unwrap();
     std::fs::write(directory.join("a.json"), on_loopback(profile, server)).unwrap();

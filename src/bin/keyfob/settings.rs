@@ -9,6 +9,7 @@ use keyfob::{
 use miniserde::json::{self, Number, Object, Value};
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -159,7 +160,9 @@ impl Settings {
             // A new one is written back to where this one is from.
             "refresh_token" => match self.members.get("refresh_token_file") {
                 Some(Value::String(file)) if file != "-" && !self.members.contains_key("refresh_token_env") => {
-                    Grant::refresh_token_file(locate(file))
+                    let file = locate(file);
+                    warn_if_public(&file);
+                    Grant::refresh_token_file(file)
                 }
                 _ => Grant::refresh_token(self.needed(&name, "refresh_token")?),
             },
@@ -304,7 +307,17 @@ fn secret_from(file: &str) -> Result<SecretSource, Error> {
         let stdin = stdin.map_err(|_| config("standard input: it cannot be read"))?;
         return Ok(Secret::read_from(stdin, "standard input")?.into());
     }
-    Ok(SecretSource::file(locate(file)))
+    let file = locate(file);
+    warn_if_public(&file);
+    Ok(SecretSource::file(file))
+}
+
+/// Whoever is on the machine can read it: often so in containers, and there it may be meant.
+fn warn_if_public(file: &Path) {
+    let is_public = std::fs::metadata(file).is_ok_and(|file| file.is_file() && file.mode() & 0o004 != 0);
+    if is_public {
+        output::hint(&format!("secret file {}: everybody can read it (chmod o-r)", file.display()));
+    }
 }
 
 /// Secrets do not stand in a profile, nor on a command line, which everyone can read.
