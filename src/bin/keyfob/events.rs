@@ -13,9 +13,12 @@ use std::time::Duration;
 
 /// Waits until a moment of the boot clock. What `thread::sleep` waits does not count the time in suspend.
 pub(crate) fn sleep_until(at: Duration) {
-    if let Ok(timer) = Timer::new() {
-        while BootClock.now() < at {
-            timer.wait(&[], Some(at));
+    let timer = Timer::new().ok();
+    while BootClock.now() < at {
+        match &timer {
+            Some(timer) => timer.wait(&[], Some(at)),
+            // No descriptor is left: that may be over by then.
+            None => std::thread::sleep(Duration::from_secs(1)),
         }
     }
 }
