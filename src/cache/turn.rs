@@ -59,10 +59,16 @@ impl Turn {
     pub(crate) fn end(self, keeper: &Keeper, state: &mut impl Access) {
         let (Some((before, _lock)), Some(store)) = (&self.entry, &keeper.store) else { return };
         let now = keeper.now();
+        // With a new refresh token in its file, what would be sent now is not what was used.
+        let used = state.with(|state| state.used);
+        let is_used = used.is_some_and(|used| {
+            let request = keeper.client.request(&keeper.grant);
+            request.is_ok_and(|request| request.once() == used)
+        });
         let content = |entry: &Entry, state: &mut State| {
             state.heard_at = now;
             let refresh = state.refresh.as_ref().and_then(AccessToken::refresh_token);
-            entry.compose(&state.renewal, refresh, state.used.is_some(), now)
+            entry.compose(&state.renewal, refresh, is_used, now)
         };
         // A refresh token that was rotated makes another request of it. Any other secret that is another one by now was
         // perhaps not what was sent, and then nobody can say whose token this is.
