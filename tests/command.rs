@@ -967,6 +967,26 @@ fn an_answer_that_was_cut_off_may_be_asked_for_again_only_where_that_is_harmless
     place.token(&server.url("/t"), &options).outcome().fails(4, &json);
 }
 
+/// That the one before is used up, which the cache knows, is no reason to refuse the one that came for it.
+#[test]
+fn a_rotated_refresh_token_is_spent_by_the_next_process() {
+    let place = Place::new();
+    let server = Server::with(|seen, stream| {
+        let body = seen.body_text();
+        let (_, number) = body.split_once("refresh_token=r").unwrap();
+        let next = number.parse::<u32>().unwrap() + 1;
+        let body = format!(r#"{{"access_token":"a{next}","expires_in":3600,"refresh_token":"r{next}"}}"#);
+        let _ = stream.write_all(&json(200, &body));
+    });
+    place.file("here/refresh", "r1");
+    let url = server.url("/t");
+    for (more, token) in [(&[][..], "a2"), (&["--fresh"], "a3"), (&[], "a3"), (&["--fresh"], "a4")] {
+        let options = ["token", "--url", &url, "--grant", "refresh_token", "--refresh-token-file", "refresh"];
+        place.keyfob([&options, more].concat()).outcome().prints(token);
+        assert_eq!(std::fs::read_to_string(place.path("here/refresh")).unwrap(), token.replace('a', "r"));
+    }
+}
+
 /// A server that answers whatever it is sent with these bytes: not after a request, for there may be none.
 #[cfg(feature = "tls")]
 fn blurting(bytes: &'static [u8]) -> Server {
