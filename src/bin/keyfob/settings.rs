@@ -9,7 +9,7 @@ use keyfob::{
 use miniserde::json::{self, Number, Object, Value};
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -309,7 +309,12 @@ fn secret_from(file: &str) -> Result<SecretSource, Error> {
     }
     let file = locate(file);
     warn_if_public(&file);
-    Ok(SecretSource::file(file))
+    let source = SecretSource::file(&file);
+    // A pipe, as a shell makes it for `<(command)`, gives its content once, and with a cache a secret is read more often.
+    match std::fs::metadata(&file).is_ok_and(|file| file.file_type().is_fifo()) {
+        true => Ok(Secret::from(&*source.expose()?).into()),
+        false => Ok(source),
+    }
 }
 
 /// Whoever is on the machine can read it: often so in containers, and there it may be meant.
