@@ -16,7 +16,7 @@ mod settings;
 mod token_file;
 
 use arguments::{Arguments, Verb};
-use keyfob::{Error, ErrorKind, Lifetime};
+use keyfob::{AccessToken, Error, ErrorKind, Lifetime, Request, TokenCache};
 use output::Format;
 use settings::Settings;
 use std::io::IsTerminal;
@@ -93,15 +93,21 @@ fn revoke(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
     let cached = tokens.at_hand(Duration::ZERO);
     match (named, cached) {
         (Some(named), Ok(Some(cached))) if cached.expose() == named.expose() => {
-            while_telling(&host, || tokens.revoke())?;
+            while_telling(&host, || end_cached(&mut tokens, &cached))?;
         }
         (Some(named), _) => while_telling(&host, || tokens.client().revoke(named))?,
         (None, cached) => match cached? {
-            Some(_) => while_telling(&host, || tokens.revoke())?,
+            Some(cached) => while_telling(&host, || end_cached(&mut tokens, &cached))?,
             None => return output::revoked(false, *format),
         },
     }
     output::revoked(true, *format)
+}
+
+/// Ends the token in the cache, or leaves it there where the endpoint cannot end any.
+fn end_cached(tokens: &mut TokenCache, cached: &AccessToken) -> Result<(), Error> {
+    Request::revocation(tokens.client().endpoint(), cached.expose())?;
+    tokens.revoke()
 }
 
 #[cfg(feature = "demo")]
