@@ -248,7 +248,7 @@ impl Settings {
             None => 0o600,
             Some(text) => match u32::from_str_radix(&text, 8) {
                 // What this user could not read itself is a mistake.
-                Ok(mode @ 0o400..=0o777) if mode & 0o400 != 0 && text.len() <= 4 => mode,
+                Ok(mode @ 0o400..=0o777) if mode & 0o400 != 0 && text.len() <= 4 && !text.starts_with('+') => mode,
                 _ => return Err(config("`mode`: this must be a file's mode, as 0600 or 0640")),
             },
         };
