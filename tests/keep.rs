@@ -276,7 +276,7 @@ fn what_is_wrong_with_the_file_later_is_told_until_it_can_be_written_again() {
 #[test]
 fn a_token_of_unknown_life_stays_and_costs_nothing() {
     let place = Place::new();
-    let (server, answer) = changing(token("tok-1", 2));
+    let (server, answer) = changing(token("tok-1", 5));
     let mut keep = Started::new(keep(&place, &server.url("/t"), &["--no-cache"]));
     holds(&place, "tok-1\n");
     *answer.lock().unwrap() = json(200, r#"{"access_token":"tok-2"}"#);
@@ -287,7 +287,7 @@ fn a_token_of_unknown_life_stays_and_costs_nothing() {
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     };
     // Past the moment at which the first one was to be renewed or removed.
-    std::thread::sleep(Duration::from_millis(2100));
+    std::thread::sleep(Duration::from_millis(4000));
     let before = ticks(keep.id());
     std::thread::sleep(Duration::from_millis(500));
     // In hundredths of a second.
