@@ -357,6 +357,24 @@ fn a_token_that_comes_when_it_is_as_good_as_over_is_not_put_into_the_file() {
 
 // Refresh tokens.
 
+/// What it has sent by then is used up: the new one must reach its file.
+#[test]
+fn a_refresh_that_is_under_way_is_finished_before_it_ends() {
+    let place = Place::new();
+    place.file("here/rt", "rt-1\n");
+    let server = Server::with(|_, stream| {
+        std::thread::sleep(Duration::from_millis(700));
+        let _ = stream.write_all(&json(200, r#"{"access_token":"tok","refresh_token":"rt-2","expires_in":60}"#));
+    });
+    let options = ["--grant", "refresh_token", "--refresh-token-file", "rt"];
+    let mut keep = Started::new(keep(&place, &server.url("/t"), &options));
+    until("it asks", || server.requests().len() == 1);
+    keep.signal(Signal::TERM);
+    keep.outcome().is(0, "", "");
+    assert_eq!(fs::read_to_string(place.path("here/rt")).unwrap(), "rt-2\n");
+    assert_eq!(content(&place), None);
+}
+
 #[test]
 fn a_refresh_token_in_a_file_is_spent_again_and_again() {
     // A server that hands out a new one each time, and one that hands out the same one.

@@ -13,6 +13,7 @@ mod running;
 use common::{Seen, Server, json};
 use processes::{AHEAD, MOUNTS, Started, at_once, can_unshare, field, issuing, script, until};
 use running::{Outcome, Place};
+use rustix::process::Signal;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
@@ -201,6 +202,31 @@ fn a_process_that_is_killed_while_it_asks_blocks_nobody() {
     }
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     assert_eq!(server.requests().len(), 2);
+}
+
+/// A refresh token that is on its way is used up: the first signal leaves the time to store the new one.
+#[test]
+fn a_refresh_is_ended_by_the_second_signal_and_not_by_the_first() {
+    let answer = r#"{"access_token":"tok-2","refresh_token":"rt-2","expires_in":60}"#;
+    let server = Server::with(move |_, stream| {
+        std::thread::sleep(Duration::from_millis(700));
+        let _ = stream.write_all(&json(200, answer));
+    });
+    for (count, code, stdout, stored) in [(1, 0, "tok-2\n", "rt-2"), (2, 143, "", "rt-1")] {
+        let place = Place::new();
+        place.file("here/rt", "rt-1");
+        let options = ["--grant", "refresh_token", "--refresh-token-file", "rt"];
+        let before = server.requests().len();
+        let mut process = Started::new(token(&place, &server.url("/t"), &options));
+        until("it asks", || server.requests().len() > before);
+        for _ in 0..count {
+            process.signal(Signal::TERM);
+            // Two of one kind that come together are one.
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        process.outcome().is(code, stdout, "");
+        assert_eq!(fs::read_to_string(place.path("here/rt")).unwrap(), stored);
+    }
 }
 
 #[test]

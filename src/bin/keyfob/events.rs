@@ -23,6 +23,17 @@ pub(crate) fn sleep_until(at: Duration) {
     }
 }
 
+/// From now on the first SIGINT, SIGTERM or SIGHUP is not obeyed, the second is: for a request that is better finished,
+/// which it is within --timeout.
+pub(crate) fn finish_first() {
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        let is_second = Arc::new(AtomicBool::new(false));
+        // In this order: the first signal finds the flag down, and raises it. Without handlers it is as it was.
+        let _ = signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, is_second.clone());
+        let _ = signal_hook::flag::register(signal, is_second);
+    }
+}
+
 /// A timer that goes off after a suspend too, at once if its moment has passed.
 struct Timer {
     #[cfg(any(target_os = "linux", target_os = "android"))]

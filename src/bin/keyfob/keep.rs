@@ -36,6 +36,7 @@ pub(crate) fn run(arguments: &Arguments, format: &mut Format) -> Result<(), Erro
     // Before the rest can fail: what an earlier run left there may be over.
     let file = TokenFile::claim(path, mode)?;
     let asked = settings.asked;
+    let is_used_up = !settings.is_repeatable();
     let (grant, store) = (settings.grant()?, settings.store()?);
     let has_store = store.is_some();
     let tokens = settings::tokens(settings.client()?, grant, store);
@@ -43,6 +44,7 @@ pub(crate) fn run(arguments: &Arguments, format: &mut Format) -> Result<(), Erro
         file,
         format: *format,
         has_store,
+        is_used_up,
         asked,
         events,
         notify: Notify::from_environment(),
@@ -58,6 +60,8 @@ struct Keep {
     file: TokenFile,
     format: Format,
     has_store: bool,
+    /// What is sent for a token may be good for one use.
+    is_used_up: bool,
     asked: Asked,
     events: Events,
     notify: Notify,
@@ -107,7 +111,12 @@ impl Keep {
             self.events.wait([self.file.until(), next].into_iter().flatten().min());
         }
         self.notify.send("STOPPING=1");
-        // The file goes as it is dropped. A fetch that is under way ends with the process.
+        self.file.remove();
+        // A fetch that is under way ends with the process, but not one that may bring a new refresh token: the old one is
+        // used up then. It takes as long as --timeout allows.
+        if let (Some(away), true) = (away, self.is_used_up) {
+            let _ = away.recv();
+        }
         Ok(())
     }
 

@@ -58,6 +58,10 @@ fn run(format: &mut Format) -> Result<ExitCode, Error> {
 fn token(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
     let mut settings = Settings::read(arguments, format)?;
     let asked = settings.asked;
+    if !settings.is_repeatable() {
+        // Ended in between, what was sent would be used up, and what came for it lost.
+        events::finish_first();
+    }
     let (grant, store) = (settings.grant()?, settings.store()?);
     let has_store = store.is_some();
     let mut tokens = settings::tokens(settings.client()?, grant, store);

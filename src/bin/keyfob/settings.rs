@@ -43,6 +43,8 @@ impl Asked {
     }
 }
 
+const DEFAULT_GRANT: &str = "client_credentials";
+
 /// The members of an endpoint's description, which the library reads.
 const DESCRIPTION: &[&str] = &[
     "url",
@@ -146,11 +148,17 @@ impl Settings {
         })
     }
 
+    /// Whether what the grant sends can be sent again and again.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        let name = self.endpoint.grant_type().unwrap_or(DEFAULT_GRANT);
+        [DEFAULT_GRANT, "password", "bearer_session"].contains(&name)
+    }
+
     /// The grant, with its secrets.
     pub(crate) fn grant(&mut self) -> Result<Grant, Error> {
-        let name = self.endpoint.grant_type().unwrap_or("client_credentials").to_owned();
+        let name = self.endpoint.grant_type().unwrap_or(DEFAULT_GRANT).to_owned();
         let mut grant = match name.as_str() {
-            "client_credentials" => Grant::client_credentials(),
+            DEFAULT_GRANT => Grant::client_credentials(),
             "password" => {
                 let username = take_text(&mut self.members, "username")?;
                 let username = username.ok_or_else(|| missing(&name, "a user name", "--username"))?;
