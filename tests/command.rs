@@ -320,7 +320,10 @@ fn options_that_do_not_fit_are_an_error_and_nothing_is_sent() {
             "`grant`: this must be one of client_credentials, password, bearer_session, refresh_token or a URN",
         ),
         (&["--params", "xml"], "`params`: \"xml\" is none of form, json, query"),
-        (&["--auth", "basic"], "`auth`: \"basic\" is none of client_secret_basic, client_secret_post, tls_client_auth, none"),
+        (
+            &["--auth", "basic"],
+            "`auth`: \"basic\" is none of client_secret_basic, client_secret_post, tls_client_auth, none",
+        ),
         (&["--method", "get"], "`method`: \"get\" is none of POST, GET"),
         (&["--method", "DELETE"], "`method`: \"DELETE\" is none of POST, GET"),
         (&["--format", "hunter2"], "`format`: this must be one of token, header, curl, json"),

@@ -336,7 +336,7 @@ impl Transport for UreqTransport {
             let left = deadline.saturating_duration_since(Instant::now());
             let error = self.explain(error, request, &progress, proxy.as_deref(), left);
             match proxy {
-                Some(proxy) if !progress.is_sent() && error.kind() == ErrorKind::Unreachable => {
+                Some(proxy) if error.kind() == ErrorKind::Unreachable && error.hint().is_none() => {
                     error.with_hint(format!("it is asked by way of the proxy {proxy}"))
                 }
                 _ => error,

@@ -214,6 +214,73 @@ mod tests {
     use super::*;
     use alloc::string::{String, ToString};
 
+    /// A port that lets no connection in and refuses none: the queue of those that wait there is full.
+    #[cfg(target_os = "linux")]
+    fn swallowing(address: &str) -> (std::net::TcpListener, TcpStream, SocketAddr) {
+        use rustix::net::{AddressFamily, SocketType, bind, listen, socket};
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        let address: SocketAddr = (address.parse::<std::net::Ipv4Addr>().unwrap(), 0).into();
+        bind(&socket, &address).unwrap();
+        listen(&socket, 0).unwrap();
+        let listener = std::net::TcpListener::from(socket);
+        let address = listener.local_addr().unwrap();
+        let first = TcpStream::connect(address).unwrap();
+        (listener, first, address)
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn an_address_that_does_not_answer_gives_way_to_the_next_and_is_tried_again() {
+        let (dead, living) = (swallowing("127.0.0.2"), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+        let (dead, living, _guard) = (dead.2, living.local_addr().unwrap(), (dead.0, dead.1, living));
+        let refusing = {
+            let stream = TcpStream::connect(living).unwrap();
+            (stream.local_addr().unwrap(), stream)
+        };
+        let refusing_address = refusing.0;
+        const SECOND: Duration = Duration::from_secs(1);
+        // What is dialled, within which time, what comes of it, and when at the soonest.
+        for (addresses, time, expected, soonest) in [
+            (&[living][..], 8 * SECOND, Some(living), Duration::ZERO),
+            (&[dead, living], 8 * SECOND, Some(living), SECOND),
+            (&[refusing_address, living], 8 * SECOND, Some(living), Duration::ZERO),
+            (&[dead, dead, dead, living], 8 * SECOND, Some(living), 3 * SECOND),
+            (&[dead, refusing_address], 2 * SECOND, None, 2 * SECOND),
+            (&[dead], SECOND, None, SECOND),
+            (&[dead, dead], 3 * SECOND, None, 3 * SECOND),
+        ] {
+            let started = Instant::now();
+            let result = dial(addresses, started + time);
+            let took = started.elapsed();
+            match (result, expected) {
+                (Ok((_, address)), Some(expected)) => assert_eq!(address, expected),
+                (Err(None), None) => {}
+                (result, _) => panic!("{addresses:?}: {result:?}"),
+            }
+            assert!(took >= soonest && took < soonest + 900 * SECOND / 1000, "{addresses:?}: {took:?}");
+        }
+        match dial(&[refusing_address, refusing_address], Instant::now() + SECOND) {
+            Err(Some(error)) => assert_eq!(error.kind(), ErrorKind::ConnectionRefused),
+            result => panic!("{result:?}"),
+        }
+        assert!(matches!(dial(&[living], Instant::now()), Err(None)));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn an_address_that_is_only_slow_is_reached_in_a_later_round() {
+        let (listener, first, slow) = swallowing("127.0.0.2");
+        let (_other, _second, dead) = swallowing("127.0.0.3");
+        let opener = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(2500));
+            let accepted = listener.accept().unwrap();
+            (listener, accepted)
+        });
+        let (_, address) = dial(&[slow, dead], Instant::now() + Duration::from_secs(15)).unwrap();
+        assert_eq!(address, slow);
+        drop((opener.join().unwrap(), first));
+    }
+
     #[test]
     fn families_take_turns_from_the_systems_first() {
         for (addresses, expected) in [
