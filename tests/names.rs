@@ -53,7 +53,8 @@ fn run(place: &Place, hosts: &str, resolver: &str, options: &[&str]) -> (Outcome
     let mut command = Command::new("unshare");
     command.args(["-m", "sh", "-c", SCRIPT, "sh"]).arg(keyfob.get_program()).args(keyfob.get_args());
     command.current_dir(keyfob.get_current_dir().unwrap());
-    command.env("LC_ALL", "C");
+    // Of the environment nothing but where `unshare` and `mount` are: no proxy.
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
     let started = Instant::now();
     let output = command.output().unwrap();
     let took = started.elapsed();
