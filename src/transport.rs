@@ -3,6 +3,12 @@
 #[cfg(feature = "ureq")]
 mod ureq;
 #[cfg(feature = "tls")]
+mod pem;
+#[cfg(feature = "tls")]
+mod certificate;
+#[cfg(feature = "tls")]
+mod trust;
+#[cfg(feature = "tls")]
 mod tls;
 
 #[cfg(feature = "ureq")]
