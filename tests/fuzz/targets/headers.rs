@@ -39,7 +39,11 @@ fuzz_target!(|data: &[u8]| {
     // User information and a query may hold a secret.
     let place = location.split(['?', '#']).next().unwrap_or_default();
     let user = match place.split_once("//").filter(|(before, _)| before.is_empty() || before.ends_with(':')) {
-        Some((_, rest)) => rest.split('/').next().and_then(|authority| authority.rsplit_once('@')),
+        // A path is shown as it is, and may look like a URL itself.
+        Some((_, rest)) => {
+            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            authority.rsplit_once('@').filter(|_| !path.contains('@'))
+        }
         None => place.rsplit_once('@').filter(|_| !place.starts_with('/')),
     };
     for text in shown(&error, 700) {
@@ -75,13 +79,12 @@ fn number(input: &mut Input<'_>) -> u64 {
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-fn month_length(year: u64, month: usize) -> u64 {
-    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    [31, if is_leap { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][month]
+fn year_length(year: u64) -> u64 {
+    if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) { 366 } else { 365 }
 }
 
-fn year_length(year: u64) -> u64 {
-    (0..12).map(|month| month_length(year, month)).sum()
+fn month_length(year: u64, month: usize) -> u64 {
+    [31, year_length(year) - 337, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][month]
 }
 
 /// A moment as HTTP writes it, counted out year by year.

@@ -58,9 +58,9 @@ fuzz_target!(|data: &[u8]| {
     let client = client.client_id("id").client_secret(secret.as_str());
     match client.fetch(&grant.scope("https://t.example")) {
         Ok(token) => {
-            // Its type goes into a message.
+            // Up to 300 characters of its type go into a message, backslashes doubled.
             if let Err(error) = token.authorization() {
-                shown(&error, 500);
+                shown(&error, 900);
             }
             check_line(&format!("{:?}", token.lifetime()), 100);
         }

@@ -137,7 +137,8 @@ fuzz_target!(|data: &[u8]| {
     assert!(!token.expose().is_empty() && token.expose().bytes().all(|byte| matches!(byte, 0x21..=0x7E)));
     match token.authorization() {
         Ok(header) => assert!(header.expose().bytes().all(|byte| matches!(byte, 0x20..=0x7E))),
-        Err(error) => drop(shown(&error, 500)),
+        // Up to 300 characters of its type, escaped.
+        Err(error) => drop(shown(&error, 3500)),
     }
     let _ =
         (format!("{token:?}"), token.member("session.id"), tokens.last_failure().map(|error| shown(&error, 12 * 4096)));
