@@ -36,6 +36,11 @@ fuzz_target!(|body: &[u8]| {
         return;
     }
     let mended = tolerated(body);
+    if depth(&mended) > 1000 {
+        // serde_json's values nest on the stack; there is no such input in a run, for it is too long.
+        assert!(read(body, true).is_err());
+        return;
+    }
     let strict = object(body);
     let is_strict = strict.is_some();
     let members = strict.or_else(|| object(&mended));
