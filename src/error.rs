@@ -4,6 +4,7 @@ use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use core::fmt::{self, Write};
 use core::time::Duration;
 use zeroize::Zeroize;
@@ -358,40 +359,87 @@ fn cut(text: &mut String, secret: &str) {
     }
 }
 
-/// The length of `secret` at the start of `text`: as it is, or percent-encoded (in either case), form-encoded, escaped as
-/// in JSON or as in HTML, wholly or in part.
+/// The length of `secret` at the start of `text`, each of its characters as it is or [encoded].
 fn echo(text: &str, secret: &str) -> Option<usize> {
     if text.starts_with(secret) {
         return Some(secret.len());
     }
-    let mut rest = text.as_bytes();
-    for byte in secret.bytes() {
-        let encoded = |rest: &[u8]| -> Option<usize> {
-            match (rest, byte) {
-                ([b'%', high, low, ..], _) => {
-                    let digit = |digit: u8| char::from(digit).to_digit(16);
-                    (digit(*high)? << 4 | digit(*low)? == u32::from(byte)).then_some(3)
-                }
-                ([b'+', ..], b' ') => Some(1),
-                ([b'\\', escaped, ..], b'"' | b'\\' | b'/') if *escaped == byte => Some(2),
-                ([b'&', ..], _) => {
-                    let name = match byte {
-                        b'&' => "&amp;",
-                        b'"' => "&quot;",
-                        b'<' => "&lt;",
-                        b'>' => "&gt;",
-                        b'\'' => "&#39;",
-                        _ => return None,
-                    };
-                    rest.starts_with(name.as_bytes()).then_some(name.len())
-                }
-                _ => None,
-            }
-        };
-        let length = encoded(rest).or_else(|| (rest.first() == Some(&byte)).then_some(1))?;
-        rest = &rest[length..];
+    let first = secret.chars().next()?;
+    if !text.starts_with(first) && encoded(text, first).is_none() {
+        return None;
     }
-    Some(text.len() - rest.len()).filter(|length| text.is_char_boundary(*length))
+    // A percent sign may be one, or begin the encoding of one: both ways are gone, and the longest counts.
+    let mut ends = alloc::vec![0];
+    for c in secret.chars() {
+        let mut next = Vec::new();
+        for end in ends {
+            let rest = &text[end..];
+            let plain = rest.starts_with(c).then(|| c.len_utf8());
+            next.extend([plain, encoded(rest, c)].into_iter().flatten().map(|length| end + length));
+        }
+        next.sort_unstable();
+        next.dedup();
+        if next.is_empty() {
+            return None;
+        }
+        ends = next;
+    }
+    ends.pop()
+}
+
+/// The length of `c` at the start of `text`, percent-encoded (in either case), form-encoded, escaped as in JSON or as in
+/// HTML.
+fn encoded(text: &str, c: char) -> Option<usize> {
+    let number = |digits: Option<&str>, radix: u32| u32::from_str_radix(digits?, radix).ok();
+    let is_it = |length: usize, number: Option<u32>| (number == Some(u32::from(c))).then_some(length);
+    match text.as_bytes() {
+        [b'%', ..] => {
+            let mut at = 0;
+            for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                let digits = text.get(at..)?.strip_prefix('%')?.get(..2);
+                at = (number(digits, 16) == Some(u32::from(byte))).then_some(at + 3)?;
+            }
+            Some(at)
+        }
+        [b'+', ..] => is_it(1, Some(u32::from(' '))),
+        [b'\\', b'u', ..] => {
+            let mut at = 0;
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let digits = text.get(at..)?.strip_prefix("\\u")?.get(..4);
+                at = (number(digits, 16) == Some(u32::from(*unit))).then_some(at + 6)?;
+            }
+            Some(at)
+        }
+        [b'\\', escaped, ..] => {
+            let meant = match escaped {
+                b'b' => 8,
+                b't' => 9,
+                b'n' => 10,
+                b'f' => 12,
+                b'r' => 13,
+                b'"' | b'\\' | b'/' => u32::from(*escaped),
+                _ => return None,
+            };
+            is_it(2, Some(meant))
+        }
+        [b'&', rest @ ..] => {
+            // `&#x10FFFF;` is the longest; some write zeros in front.
+            let end = 1 + rest.iter().take(12).position(|byte| *byte == b';')?;
+            let meant = match &text[1..end] {
+                "amp" => Some(u32::from('&')),
+                "quot" => Some(u32::from('"')),
+                "apos" => Some(u32::from('\'')),
+                "lt" => Some(u32::from('<')),
+                "gt" => Some(u32::from('>')),
+                name => match name.strip_prefix("#x").or(name.strip_prefix("#X")) {
+                    Some(digits) => number(Some(digits), 16),
+                    None => number(name.strip_prefix('#'), 10),
+                },
+            };
+            is_it(end + 1, meant)
+        }
+        _ => None,
+    }
 }
 
 /// One line of a text that the server may have made as long as it likes.

@@ -363,7 +363,9 @@ fn redirect(status: u16, headers: &ResponseHeaders) -> Error {
                 None if place.contains('@') && !place.starts_with('/') => return error,
                 None => place.to_string(),
             };
-            if place.contains('\\') || place.len() > MAX_PLACE {
+            // What would have to be escaped is no URL, and could be many times as long.
+            let is_plain = place.bytes().all(|byte| matches!(byte, 0x21..=0x7E) && byte != b'\\');
+            if !is_plain || place.len() > MAX_PLACE {
                 return error;
             }
             error.with_server_hint(format!("it names {place}; if that is the token endpoint, use its URL"))

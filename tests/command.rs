@@ -2679,6 +2679,8 @@ fn html_is_no_form_whatever_it_is_called() {
 fn an_echo_in_any_coding_is_cut_out_and_our_own_words_are_not() {
     let place = Place::new();
     place.file("here/odd", "p@ss+w%rd &<\"x");
+    place.file("here/quoted", "päss'/&");
+    place.file("here/percent", "100%25 off now");
     place.file("here/short", "secret");
     place.file("here/longer", "secret-and-more");
     let id = ["--client-id", "c"];
@@ -2686,6 +2688,18 @@ fn an_echo_in_any_coding_is_cut_out_and_our_own_words_are_not() {
         (
             vec!["--client-secret-file", "odd"],
             r#"{"error":"x","error_description":"got p%40ss%2bw%25rd%20%26%3c%22x, p@ss+w%rd &amp;&lt;&quot;x"}"#,
+            "keyfob: the server refused (status 400): x (got ‹redacted›, ‹redacted›)\n",
+        ),
+        // As PHP, .NET and Python write it into HTML and into JSON inside of JSON.
+        (
+            vec!["--client-secret-file", "quoted"],
+            r#"{"error":"x","error_description":"p&#228;ss&#039;&#x2f;&#38;, p&#xE4;ss&apos;/&#x26;, p\\u00e4ss\\u0027\\/\\u0026"}"#,
+            "keyfob: the server refused (status 400): x (‹redacted›, ‹redacted›, ‹redacted›)\n",
+        ),
+        // In part: a percent sign as it is before one that is encoded.
+        (
+            vec!["--client-secret-file", "percent"],
+            r#"{"error":"x","error_description":"got 100%25%20off+now, 100%2525%20off%20now"}"#,
             "keyfob: the server refused (status 400): x (got ‹redacted›, ‹redacted›)\n",
         ),
         (

@@ -95,7 +95,11 @@ const PARSE_OPTIONS: &[(&str, Kind)] =
 
 impl Arguments {
     pub(crate) fn from_command_line() -> Result<Self, Error> {
-        let mut parser = Parser::from_env();
+        Self::read(Parser::from_env())
+    }
+
+    /// Reads the words behind the command's name.
+    pub(crate) fn read(mut parser: Parser) -> Result<Self, Error> {
         let verb = match parser.next().map_err(wrong)? {
             None | Some(Arg::Long("help") | Arg::Short('h')) => Verb::Help,
             Some(Arg::Long("version") | Arg::Short('V')) => Verb::Version,

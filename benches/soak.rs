@@ -1,0 +1,584 @@
+//! A soak: many threads and processes, tokens of a few seconds, and a server that is at fault with one request in three.
+//!
+//! `cargo bench --bench soak -- SECONDS` (600 unless told otherwise) prints a table and fails where a token was handed out
+//! that its server had not issued to that client, or that was over by the server's own books; where a client came before
+//! the `Retry-After` it was given; and where memory, threads or files grew between the second and the last sixth of the
+//! time. This process has 8 threads and a `SharedTokenCache` for each of 24 clients; 4 more processes of 2 threads each
+//! share 6 other clients by a `Store`. All of it is real HTTP, on loopback.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+#[cfg(target_os = "linux")]
+fn main() -> std::process::ExitCode {
+    soak::main()
+}
+
+/// What a process has in memory and open is told by `/proc`.
+#[cfg(not(target_os = "linux"))]
+fn main() {
+    println!("the soak runs on Linux");
+}
+
+#[cfg(target_os = "linux")]
+mod soak {
+    use keyfob::{
+        BootClock, Client, ClientAuthentication, Clock, Endpoint, ErrorKind, Grant, SharedTokenCache, Store,
+        UreqTransport,
+    };
+    use std::cell::Cell;
+    use std::collections::BTreeMap;
+    use std::fmt::Write as _;
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    use std::io::{ErrorKind as IoErrorKind, Read, Write};
+    use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::ops::Range;
+    use std::path::PathBuf;
+    use std::process::{Child, Command, ExitCode, Stdio};
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    use std::sync::{Arc, Mutex, mpsc};
+    use std::time::{Duration, Instant};
+
+    const THREADS: u64 = 8;
+    const CLIENTS: Range<u64> = 0..24;
+    const PROCESSES: u64 = 4;
+    const PROCESS_THREADS: u64 = 2;
+    const STORE_CLIENTS: Range<u64> = 24..30;
+    const LIVES_MS: Range<u64> = 2000..5000;
+    const TIMEOUT: Duration = Duration::from_secs(2);
+    /// So many connections are served at a time: none waits behind those that stall.
+    const SERVING: usize = 40;
+    const REFUSING: Duration = Duration::from_millis(300);
+
+    /// What may grow, from the second sixth of the time to the last, by the means of both: the allocator's leftovers, and
+    /// what happens to be open at the moment of a sample.
+    const MORE_KIB: f64 = 1024.0;
+    const MORE_THREADS: f64 = 1.0;
+    const MORE_FILES: f64 = 4.0;
+
+    pub(crate) fn main() -> ExitCode {
+        // cargo adds `--bench`.
+        let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let report = match words[..] {
+            ["share", address, salt, seconds, seed, directory] => {
+                let salt = salt.parse().expect("a number");
+                let load = Load {
+                    address: address.parse().expect("an address"),
+                    salt,
+                    seconds: seconds.parse().expect("a number"),
+                    seed: seed.parse().expect("a number"),
+                    clients: STORE_CLIENTS,
+                    threads: PROCESS_THREADS,
+                    store: Some(directory.into()),
+                };
+                let report = load.run();
+                println!("{}", report.table());
+                report
+            }
+            _ => whole(words.first().map_or(600, |seconds| seconds.parse().expect("a number of seconds"))),
+        };
+        for violation in &report.violations {
+            eprintln!("violation: {violation}");
+        }
+        if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    /// The server, this process's own threads, and the other processes.
+    fn whole(seconds: u64) -> Report {
+        let salt = BootClock.now().as_nanos() as u64;
+        let server = Server::start(salt);
+        let directory = std::env::temp_dir().join(format!("keyfob-soak-{}", std::process::id()));
+        let own = std::env::current_exe().expect("this program");
+        let children: Vec<Child> = (0..PROCESSES)
+            .map(|seed| {
+                let words =
+                    [server.address.to_string(), salt.to_string(), seconds.to_string(), (salt ^ seed).to_string()];
+                let mut command = Command::new(&own);
+                command.arg("share").args(words).arg(&directory).stdout(Stdio::piped());
+                command.spawn().expect("another process of this program")
+            })
+            .collect();
+        let load = Load {
+            address: server.address,
+            salt,
+            seconds,
+            seed: salt ^ 99,
+            clients: CLIENTS,
+            threads: THREADS,
+            store: None,
+        };
+        let mut report = load.run();
+        println!("{seconds} s, {THREADS} threads with {} clients, no store\n{}", CLIENTS.count(), report.table());
+        for (index, child) in children.into_iter().enumerate() {
+            let output = child.wait_with_output().expect("it ends");
+            println!(
+                "process {index} of {PROCESSES}, {PROCESS_THREADS} threads with {} clients by one store",
+                STORE_CLIENTS.count()
+            );
+            println!("{}", String::from_utf8_lossy(&output.stdout));
+            if !output.status.success() {
+                report.violations.push(format!("in process {index}, which ended with {}", output.status));
+            }
+        }
+        println!("the server\n{}", server.table());
+        report.violations.append(&mut server.books.violations.lock().expect("no thread panics with it"));
+        let _ = std::fs::remove_dir_all(directory);
+        report
+    }
+
+    /// The time by which the server keeps its books, the same in all processes. It is not read by keyfob's code.
+    fn monotonic() -> Duration {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    }
+
+    /// Nothing secret, but nobody writes it by accident.
+    fn mark(salt: u64, client: u64, serial: u64, ends: u64) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (salt, client, serial, ends).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Random enough, and one for each thread.
+    struct Random(u64);
+
+    impl Random {
+        fn next(&mut self) -> u64 {
+            self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let mut mixed = self.0;
+            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            mixed ^ (mixed >> 31)
+        }
+
+        fn within(&mut self, range: Range<u64>) -> u64 {
+            range.start + self.next() % (range.end - range.start)
+        }
+    }
+
+    // The server. A token says whose it is and when it ends, with a mark that only the server makes: those are its books.
+    // What it writes into an answer that is at fault has no such mark.
+
+    #[derive(Clone, Copy, PartialEq)]
+    enum Fault {
+        None,
+        Refused,
+        Late,
+        Stalled,
+        Reset,
+        Cut,
+        Status500,
+        Status503,
+        Malformed,
+        Html,
+        LengthTooShort,
+        LengthTooLong,
+        WrongType,
+    }
+
+    const FAULTS: [(Fault, &str); 13] = [
+        (Fault::None, "none"),
+        (Fault::Refused, "connections refused for 0.3 s"),
+        (Fault::Late, "0.2 to 1.2 s late"),
+        (Fault::Stalled, "no answer at all"),
+        (Fault::Reset, "reset"),
+        (Fault::Cut, "cut body"),
+        (Fault::Status500, "500"),
+        (Fault::Status503, "503 with Retry-After"),
+        (Fault::Malformed, "malformed JSON"),
+        (Fault::Html, "HTML"),
+        (Fault::LengthTooShort, "length too short"),
+        (Fault::LengthTooLong, "length too long"),
+        (Fault::WrongType, "a number for a token"),
+    ];
+
+    struct Books {
+        salt: u64,
+        serial: AtomicU64,
+        counts: [AtomicU64; FAULTS.len()],
+        /// For each client, nanoseconds before which it was asked not to come.
+        not_before: [AtomicU64; STORE_CLIENTS.end as usize],
+        violations: Mutex<Vec<String>>,
+        refusing: AtomicBool,
+    }
+
+    struct Server {
+        address: SocketAddr,
+        books: Arc<Books>,
+    }
+
+    impl Server {
+        fn start(salt: u64) -> Self {
+            let books = Arc::new(Books {
+                salt,
+                serial: AtomicU64::new(0),
+                counts: Default::default(),
+                not_before: Default::default(),
+                violations: Mutex::default(),
+                refusing: AtomicBool::new(false),
+            });
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a free port on loopback");
+            let address = listener.local_addr().expect("the port's number");
+            let (give, take) = mpsc::sync_channel::<(TcpStream, u64)>(SERVING);
+            let take = Arc::new(Mutex::new(take));
+            for _ in 0..SERVING {
+                let (take, books) = (take.clone(), books.clone());
+                std::thread::spawn(move || {
+                    loop {
+                        let next = take.lock().expect("no thread panics with it").recv();
+                        let Ok((stream, seed)) = next else { return };
+                        let _ = books.serve(stream, Random(seed));
+                    }
+                });
+            }
+            let doors = books.clone();
+            std::thread::spawn(move || doors.accept(listener, address, &give));
+            Self { address, books }
+        }
+
+        fn table(&self) -> String {
+            let counts: Vec<u64> = self.books.counts.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+            let all: u64 = counts.iter().sum();
+            let mut table = format!("| requests | {all} |\n|---|---:|\n");
+            for ((_, name), count) in FAULTS.iter().zip(&counts) {
+                let _ = writeln!(table, "| fault: {name} | {count} |");
+            }
+            table
+        }
+    }
+
+    impl Books {
+        /// Takes connections in; while it refuses them there is no listener.
+        fn accept(&self, listener: TcpListener, address: SocketAddr, give: &mpsc::SyncSender<(TcpStream, u64)>) {
+            let mut random = Random(self.salt);
+            let mut listener = Some(listener);
+            loop {
+                if self.refusing.swap(false, Ordering::SeqCst) {
+                    listener = None;
+                    std::thread::sleep(REFUSING);
+                }
+                let open = match &listener {
+                    Some(open) => open,
+                    // Somebody's connection may have that port for a moment.
+                    None => match TcpListener::bind(address) {
+                        Ok(open) => listener.insert(open),
+                        Err(_) => {
+                            std::thread::sleep(Duration::from_millis(20));
+                            continue;
+                        }
+                    },
+                };
+                let _ = open.set_nonblocking(true);
+                match open.accept() {
+                    Ok((stream, _)) => {
+                        let _ = stream.set_nonblocking(false);
+                        let _ = give.send((stream, random.next()));
+                    }
+                    Err(_) => std::thread::sleep(Duration::from_millis(1)),
+                }
+            }
+        }
+
+        fn serve(&self, mut stream: TcpStream, mut random: Random) -> std::io::Result<()> {
+            let fault = if random.within(0..3) == 0 { random.within(1..FAULTS.len() as u64) as usize } else { 0 };
+            self.counts[fault].fetch_add(1, Ordering::Relaxed);
+            let fault = FAULTS[fault].0;
+            stream.set_read_timeout(Some(2 * TIMEOUT))?;
+            if matches!(fault, Fault::Reset | Fault::Refused) {
+                self.refusing.fetch_or(fault == Fault::Refused, Ordering::SeqCst);
+                // Closed with something unread, a connection is reset.
+                while stream.peek(&mut [0])? == 0 {}
+                return Ok(());
+            }
+            let body = read_request(&mut stream)?;
+            let parameter = |name: &str| body.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+            let client = parameter("client_id").and_then(|id| id.parse::<u64>().ok()).unwrap_or(u64::MAX);
+            let own = format!("secret{client}");
+            if client >= STORE_CLIENTS.end || parameter("client_secret") != Some(&own) {
+                self.violation(format!("a request of nobody's: {body:?}"));
+                return Ok(());
+            }
+            let now = monotonic();
+            let not_before = Duration::from_nanos(self.not_before[client as usize].load(Ordering::SeqCst));
+            if now < not_before {
+                self.violation(format!("client {client} came {:?} before it was asked to", not_before - now));
+            }
+
+            let decoy = format!("decoy-of-{client}-that-nobody-may-have");
+            let life = random.within(LIVES_MS);
+            match fault {
+                Fault::Stalled => {
+                    let _ = stream.read(&mut [0])?;
+                    return Ok(());
+                }
+                Fault::Late => std::thread::sleep(Duration::from_millis(random.within(200..1200))),
+                _ => {}
+            }
+            let good = |token: &str| {
+                format!(r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":{}}}"#, life / 1000)
+            };
+            let (status, more, body, length) = match fault {
+                Fault::None | Fault::Late => (200, String::new(), good(&self.issue(client, life)), 0),
+                Fault::Status500 => (500, String::new(), good(&decoy), 0),
+                Fault::Status503 => {
+                    let seconds = random.within(1..3);
+                    let until = monotonic() + Duration::from_secs(seconds);
+                    self.not_before[client as usize].store(until.as_nanos() as u64, Ordering::SeqCst);
+                    (503, format!("Retry-After: {seconds}\r\n"), good(&decoy), 0)
+                }
+                Fault::Malformed => (200, String::new(), good(&decoy).replace("\",\"", "\" \""), 0),
+                Fault::Html => (200, String::new(), format!("<html><body>{}</body></html>", good(&decoy)), 0),
+                Fault::LengthTooShort => (200, String::new(), good(&decoy), -(random.within(1..60) as i64)),
+                Fault::LengthTooLong => (200, String::new(), good(&decoy), random.within(1..60) as i64),
+                Fault::WrongType => (200, String::new(), good("\u{0}").replace("\"\u{0}\"", "1234567890"), 0),
+                _ => (200, String::new(), good(&decoy), 0),
+            };
+            let length = body.len() as i64 + length;
+            let head = format!(
+                "HTTP/1.1 {status} x\r\nContent-Type: application/json\r\n{more}Content-Length: {length}\r\n\r\n"
+            );
+            let sent = if fault == Fault::Cut { random.within(0..body.len() as u64) as usize } else { body.len() };
+            stream.write_all(&[head.as_bytes(), &body.as_bytes()[..sent]].concat())
+        }
+
+        fn issue(&self, client: u64, life_ms: u64) -> String {
+            let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+            // Whole seconds are told, and no more are given.
+            let ends = (monotonic() + Duration::from_secs(life_ms / 1000)).as_nanos() as u64;
+            format!("{client}.{serial}.{ends}.{:x}", mark(self.salt, client, serial, ends))
+        }
+
+        fn violation(&self, text: String) {
+            self.violations.lock().expect("no thread panics with it").push(text);
+        }
+    }
+
+    /// Reads a request and returns its body.
+    fn read_request(stream: &mut TcpStream) -> std::io::Result<String> {
+        let (mut bytes, mut buffer) = (Vec::with_capacity(2048), [0; 2048]);
+        loop {
+            let text = String::from_utf8_lossy(&bytes);
+            if let Some((head, body)) = text.split_once("\r\n\r\n") {
+                let head = head.to_ascii_lowercase();
+                let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next());
+                if length.and_then(|length| length.trim().parse().ok()) == Some(body.len()) {
+                    return Ok(body.to_owned());
+                }
+            }
+            match stream.read(&mut buffer)? {
+                0 => return Err(IoErrorKind::UnexpectedEof.into()),
+                count => bytes.extend_from_slice(&buffer[..count]),
+            }
+        }
+    }
+
+    // The clients.
+
+    thread_local! {
+        /// When this thread's call last asked the time: by that moment's answer it decided.
+        static ASKED_AT: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    }
+
+    struct Noted;
+
+    impl Clock for Noted {
+        fn now(&self) -> Duration {
+            ASKED_AT.set(monotonic());
+            BootClock.now()
+        }
+    }
+
+    struct Load {
+        address: SocketAddr,
+        salt: u64,
+        seconds: u64,
+        seed: u64,
+        clients: Range<u64>,
+        threads: u64,
+        store: Option<PathBuf>,
+    }
+
+    #[derive(Default)]
+    struct Report {
+        calls: u64,
+        tokens: u64,
+        stored: u64,
+        errors: BTreeMap<&'static str, u64>,
+        /// The nearest to its end, by the server's books, that a token was handed out.
+        closest: Option<Duration>,
+        longest_call: Duration,
+        longest_without: Duration,
+        samples: Vec<[f64; 3]>,
+        violations: Vec<String>,
+    }
+
+    impl Load {
+        fn run(&self) -> Report {
+            let client = |id: u64| {
+                let endpoint = Endpoint::new(format!("http://{}/token", self.address)).expect("a URL");
+                let endpoint = endpoint.authentication(ClientAuthentication::ClientSecretPost);
+                let client = Client::with_parts(endpoint, UreqTransport::new().timeout(TIMEOUT), Noted);
+                let client = client.client_id(id.to_string()).client_secret(format!("secret{id}").as_str());
+                let tokens = SharedTokenCache::new(client, Grant::client_credentials());
+                match &self.store {
+                    Some(directory) => tokens.store(Store::at(directory).expect("a store")),
+                    None => tokens,
+                }
+            };
+            let caches: Vec<(u64, SharedTokenCache)> = self.clients.clone().map(|id| (id, client(id))).collect();
+            // When each client last had a token.
+            let had: Vec<Mutex<Option<Instant>>> = caches.iter().map(|_| Mutex::new(None)).collect();
+            let ends = Instant::now() + Duration::from_secs(self.seconds);
+            std::thread::scope(|scope| {
+                let (caches, had) = (&caches, &had);
+                let threads: Vec<_> = (0..self.threads)
+                    .map(|thread| {
+                        let random = Random(self.seed.wrapping_mul(1000) + thread);
+                        scope.spawn(move || self.ask(caches, had, random, ends))
+                    })
+                    .collect();
+                let mut report = Report::default();
+                while Instant::now() < ends {
+                    report.samples.push(sample());
+                    std::thread::sleep(Duration::from_millis(500));
+                }
+                threads.into_iter().for_each(|thread| report.add(thread.join().expect("no thread panics")));
+                report.compare();
+                report
+            })
+        }
+
+        fn ask(
+            &self,
+            caches: &[(u64, SharedTokenCache)],
+            had: &[Mutex<Option<Instant>>],
+            mut random: Random,
+            ends: Instant,
+        ) -> Report {
+            let mut report = Report::default();
+            while Instant::now() < ends {
+                let index = random.within(0..caches.len() as u64) as usize;
+                let (id, tokens) = &caches[index];
+                let begun = Instant::now();
+                let result = tokens.token();
+                report.longest_call = report.longest_call.max(begun.elapsed());
+                report.calls += 1;
+                match result {
+                    Ok(token) => {
+                        report.tokens += 1;
+                        report.stored += u64::from(token.is_stored());
+                        match self.left(*id, token.expose()) {
+                            Ok(left) => report.closest = Some(report.closest.map_or(left, |least| least.min(left))),
+                            Err(what) => report.violations.push(format!("client {id} was handed {what}")),
+                        }
+                        let now = Instant::now();
+                        let before = had[index].lock().expect("no thread panics with it").replace(now);
+                        let without = before.map_or(Duration::ZERO, |before| now.saturating_duration_since(before));
+                        report.longest_without = report.longest_without.max(without);
+                    }
+                    Err(error) => {
+                        *report.errors.entry(error.kind().as_str()).or_default() += 1;
+                        if matches!(error.kind(), ErrorKind::Internal | ErrorKind::Config | ErrorKind::Untrusted) {
+                            report.violations.push(format!("client {id}: {error:?}"));
+                        }
+                    }
+                }
+                std::thread::sleep(Duration::from_millis(random.within(1..5)));
+            }
+            report
+        }
+
+        /// What is left of a token by the server's books, at the moment it was decided to hand it out.
+        fn left(&self, id: u64, token: &str) -> Result<Duration, String> {
+            let parts: Vec<&str> = token.split('.').collect();
+            let [client, serial, ends, given] = parts[..] else { return Err(format!("{token:?}, no token")) };
+            let number = |text: &str| text.parse::<u64>().map_err(|_| format!("{token:?}, no token"));
+            let (client, serial, ends) = (number(client)?, number(serial)?, number(ends)?);
+            if given != format!("{:x}", mark(self.salt, client, serial, ends)) {
+                return Err(format!("{token:?}, which was never issued"));
+            }
+            if client != id {
+                return Err(format!("{token:?}, which is another's"));
+            }
+            let asked_at = ASKED_AT.get();
+            match Duration::from_nanos(ends).checked_sub(asked_at) {
+                Some(left) if !left.is_zero() => Ok(left),
+                _ => Err(format!("{token:?}, over for {:?}", asked_at - Duration::from_nanos(ends))),
+            }
+        }
+    }
+
+    /// Memory in KiB, threads and open files of this process.
+    fn sample() -> [f64; 3] {
+        let status = std::fs::read_to_string("/proc/self/status").expect("/proc is there");
+        let number = |name: &str| -> f64 {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("the kernel tells it");
+            line.split_whitespace().next().and_then(|word| word.parse().ok()).expect("a number")
+        };
+        let files = std::fs::read_dir("/proc/self/fd").expect("/proc is there").count();
+        [number("VmRSS:"), number("Threads:"), files as f64]
+    }
+
+    impl Report {
+        fn add(&mut self, other: Self) {
+            self.calls += other.calls;
+            self.tokens += other.tokens;
+            self.stored += other.stored;
+            for (kind, count) in other.errors {
+                *self.errors.entry(kind).or_default() += count;
+            }
+            self.closest = [self.closest, other.closest].into_iter().flatten().min();
+            self.longest_call = self.longest_call.max(other.longest_call);
+            self.longest_without = self.longest_without.max(other.longest_without);
+            self.violations.extend(other.violations);
+        }
+
+        /// The means of the second sixth of the time, and of the last.
+        fn sixths(&self) -> [[f64; 3]; 2] {
+            let sixth = (self.samples.len() / 6).max(1);
+            let mean = |samples: &[[f64; 3]]| {
+                [0, 1, 2]
+                    .map(|what| samples.iter().map(|sample| sample[what]).sum::<f64>() / samples.len().max(1) as f64)
+            };
+            let last = self.samples.len().saturating_sub(sixth);
+            [mean(&self.samples[sixth.min(last)..(2 * sixth).min(self.samples.len())]), mean(&self.samples[last..])]
+        }
+
+        fn compare(&mut self) {
+            let [second, last] = self.sixths();
+            for (what, most) in [MORE_KIB, MORE_THREADS, MORE_FILES].into_iter().enumerate() {
+                if last[what] > second[what] + most {
+                    let name = ["KiB of memory", "threads", "open files"][what];
+                    self.violations.push(format!("from {:.1} {name} to {:.1}", second[what], last[what]));
+                }
+            }
+            if self.tokens == 0 {
+                self.violations.push("not a single token".to_owned());
+            }
+        }
+
+        fn table(&self) -> String {
+            let [second, last] = self.sixths();
+            let mut table = format!(
+                "| calls | {} |\n|---|---:|\n| tokens handed out | {} |\n| of them by another process | {} |\n",
+                self.calls, self.tokens, self.stored
+            );
+            for (kind, count) in &self.errors {
+                let _ = writeln!(table, "| errors: {kind} | {count} |");
+            }
+            let closest = self.closest.unwrap_or_default();
+            let _ = writeln!(table, "| least left of a token handed out | {:.3} s |", closest.as_secs_f64());
+            let _ = writeln!(table, "| longest call | {:.1} s |", self.longest_call.as_secs_f64());
+            let _ = writeln!(
+                table,
+                "| longest that a client was without a token | {:.1} s |",
+                self.longest_without.as_secs_f64()
+            );
+            for (what, name) in ["memory, KiB", "threads", "open files"].into_iter().enumerate() {
+                let _ = writeln!(table, "| {name}, second and last sixth | {:.1}, {:.1} |", second[what], last[what]);
+            }
+            let _ = writeln!(table, "| violations | {} |", self.violations.len());
+            table
+        }
+    }
+}
