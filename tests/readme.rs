@@ -4,6 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
+#[cfg(feature = "tls")]
+#[path = "common/tls.rs"]
+#[allow(unreachable_pub, reason = "the helpers are modules of each test that uses them")]
+mod serving;
 
 use common::{ANSWER_C, Server, json};
 use std::fs::Permissions;
@@ -48,6 +52,10 @@ fn each_command_of_the_recipes_runs() {
     let text = blocks("sh").concat().replace("\\\n", " ");
     let mut count = 0;
     for line in text.lines().filter(|line| line.starts_with("keyfob ")) {
+        if line.contains("--client-cert-file") {
+            runs_by_certificate(line, &directory);
+            continue;
+        }
         // What the last command pipes into needs the network.
         let line = on_loopback(line.split(" | ").next().unwrap(), &server);
         let words: Vec<&str> = line.split_whitespace().skip(1).collect();
@@ -68,6 +76,29 @@ fn each_command_of_the_recipes_runs() {
     }
     assert_eq!((count, server.requests().len()), (15, 15));
 }
+
+/// Over https, with a server that wants a client certificate.
+#[cfg(feature = "tls")]
+fn runs_by_certificate(line: &str, directory: &Path) {
+    use common::{Seen, Stream};
+    let config = serving::config_for_clients_of(serving::CA, rustls::ALL_VERSIONS);
+    let wrapper =
+        move |stream| -> Option<Box<dyn Stream>> { Some(Box::new(serving::Polite(serving::accept(&config, stream)?))) };
+    let answer = |_: &Seen, stream: &mut dyn Stream| drop(stream.write_all(&json(200, ANSWER_C)));
+    let server = Server::start("https", Box::new(wrapper), Box::new(answer));
+    for (name, content) in [("ca.pem", serving::CA), ("cert.pem", serving::CLIENT.0), ("key.pem", serving::CLIENT.1)] {
+        std::fs::write(directory.join(name), content).unwrap();
+    }
+    let line = on_loopback(line, &server);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keyfob"));
+    command.args(line.split_whitespace().skip(1)).args(["--ca-file", "ca.pem", "--no-cache"]);
+    let output = command.env_clear().current_dir(directory).output().unwrap();
+    assert_eq!((&*output.stdout, &*output.stderr), (&b"c-token\n"[..], &b""[..]), "{line}");
+    assert_eq!(server.request().body_text(), "grant_type=client_credentials&client_id=my-client");
+}
+
+#[cfg(not(feature = "tls"))]
+fn runs_by_certificate(_: &str, _: &Path) {}
 
 /// It goes on until it is told to end.
 fn keeps_its_file(command: &mut Command, file: &Path) {

@@ -81,7 +81,9 @@ impl Connection for Tls {
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
         self.stream.sock.set_timeout(timeout);
-        self.stream.write_all(&self.buffers.output()[..amount]).map_err(|error| match error.kind() {
+        let sent = self.stream.write_all(&self.buffers.output()[..amount]);
+        wipe_stack();
+        sent.map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => self.last_words().unwrap_or(error).into(),
             _ => error.into(),
         })
@@ -89,7 +91,9 @@ impl Connection for Tls {
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
         self.stream.sock.set_timeout(timeout);
-        let count = self.stream.read(self.buffers.input_append_buf())?;
+        let count = self.stream.read(self.buffers.input_append_buf());
+        wipe_stack();
+        let count = count?;
         self.buffers.input_appended(count);
         Ok(count > 0)
     }
@@ -102,6 +106,15 @@ impl Connection for Tls {
     fn is_tls(&self) -> bool {
         true
     }
+}
+
+/// Writes over what the calls before it left on the stack. ring copies the last, incomplete block of a record there: up to
+/// 15 bytes, which may be the end of a secret.
+#[inline(never)]
+fn wipe_stack() {
+    let mut stack = [0_u8; 16 * 1024];
+    // Or it would be left out.
+    core::hint::black_box(&mut stack);
 }
 
 impl fmt::Debug for Tls {
