@@ -6,7 +6,6 @@
 mod common;
 #[cfg(feature = "tls")]
 #[path = "common/tls.rs"]
-#[allow(unreachable_pub, reason = "the helpers are modules of each test that uses them")]
 mod serving;
 
 use common::{ANSWER_C, Server, json};
@@ -87,7 +86,9 @@ fn runs_by_certificate(line: &str, directory: &Path) {
     let answer = |_: &Seen, stream: &mut dyn Stream| drop(stream.write_all(&json(200, ANSWER_C)));
     let server = Server::start("https", Box::new(wrapper), Box::new(answer));
     for (name, content) in [("ca.pem", serving::CA), ("cert.pem", serving::CLIENT.0), ("key.pem", serving::CLIENT.1)] {
-        std::fs::write(directory.join(name), content).unwrap();
+        let path = directory.join(name);
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
     }
     let line = on_loopback(line, &server);
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyfob"));

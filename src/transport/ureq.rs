@@ -344,6 +344,14 @@ impl Transport for UreqTransport {
         })
     }
 
+    #[cfg(feature = "tls")]
+    fn identity(&self, add: &mut dyn FnMut(&str)) -> Result<(), Error> {
+        if let Some(identity) = &self.identity {
+            add(&identity.chain.expose()?);
+        }
+        Ok(())
+    }
+
     fn timeout(&self) -> Duration {
         self.timeout
     }

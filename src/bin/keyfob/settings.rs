@@ -253,7 +253,8 @@ impl Settings {
             endpoint = endpoint.secret_header(&name, secret_from(&file)?);
         }
         let certificate = take_text(&mut self.members, "client_cert_file")?;
-        let certificate = certificate.map(|file| secret_from(&file)).transpose()?;
+        // It is no secret: everybody may read it.
+        let certificate = certificate.map(|file| SecretSource::file(locate(&file)));
         let transport = match (certificate, take_secret(&mut self.members, "client_key")?) {
             (Some(certificate), Some(key)) => show(self.connection.transport()?, certificate, key)?,
             (None, None) if self.needs_certificate => {
