@@ -355,6 +355,8 @@ fn redirect(status: u16, headers: &ResponseHeaders) -> Error {
             let place = location.split(['?', '#']).next().unwrap_or_default();
             // A URL without a scheme (`//host/path`) has an authority too.
             let place = match place.split_once("//").filter(|(before, _)| before.is_empty() || before.ends_with(':')) {
+                // That is no scheme, but may be user information.
+                Some((before, _)) if before.contains('@') => return error,
                 Some((scheme, rest)) => {
                     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
                     format!("{scheme}//{}{path}", authority.rsplit('@').next().unwrap_or_default())

@@ -180,6 +180,7 @@ fn a_redirect_is_never_followed_and_its_target_is_named_without_secrets() {
         (Some("/login?return=s3ntinel".to_owned()), named("/login".to_owned())),
         (Some("https://as.example/a@b/hunter2".to_owned()), named("https://as.example/a@b/‹redacted›".to_owned())),
         (Some(format!("//user:pa55@{other}/token?x=s3ntinel")), named(format!("//{other}/token"))),
+        (Some("user:pa55@x://other.example/token".to_owned()), None),
         // What is no URL is not shown: escaped it could be ten times as long.
         (Some("/\u{AD}\u{AD}".to_owned()), None),
         (Some("/a b".to_owned()), None),

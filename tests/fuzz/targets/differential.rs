@@ -46,7 +46,7 @@ fuzz_target!(|body: &[u8]| {
     let members = strict.or_else(|| object(&mended));
     let got = read(body, is_strict);
     let Some(members) = members else {
-        assert!(matches!(got, Err(_)), "serde_json refuses it, keyfob reads {got:?}");
+        assert!(got.is_err(), "serde_json refuses it, keyfob reads {got:?}");
         return;
     };
     match (expected(&members, is_strict, depth(&mended)), got) {

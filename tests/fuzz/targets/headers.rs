@@ -39,6 +39,7 @@ fuzz_target!(|data: &[u8]| {
     // User information and a query may hold a secret.
     let place = location.split(['?', '#']).next().unwrap_or_default();
     let user = match place.split_once("//").filter(|(before, _)| before.is_empty() || before.ends_with(':')) {
+        Some((before, _)) if before.contains('@') => before.rsplit_once('@'),
         // A path is shown as it is, and may look like a URL itself.
         Some((_, rest)) => {
             let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
