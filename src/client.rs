@@ -143,6 +143,12 @@ impl Client {
         }
     }
 
+    /// What sends the requests.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn transport(&self) -> &dyn Transport {
+        &*self.transport
+    }
+
     /// How long a whole fetch may take.
     #[cfg(all(feature = "std", unix))]
     pub(crate) fn patience(&self) -> Duration {

@@ -11,6 +11,9 @@ pub enum ClientAuthentication {
     ClientSecretBasic,
     /// `client_secret_post`: id and secret among the parameters.
     ClientSecretPost,
+    /// `tls_client_auth`: id among the parameters, and a certificate that the transport shows the server (RFC 8705
+    /// section 2.1), as `UreqTransport::client_certificate_pem` has it do. There is no client secret.
+    TlsClientAuth,
     /// `none`: a public client, which sends its id alone.
     None,
 }

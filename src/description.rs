@@ -106,6 +106,7 @@ impl Endpoint {
                 const CHOICES: &[(&str, ClientAuthentication)] = &[
                     ("client_secret_basic", ClientAuthentication::ClientSecretBasic),
                     ("client_secret_post", ClientAuthentication::ClientSecretPost),
+                    ("tls_client_auth", ClientAuthentication::TlsClientAuth),
                     ("none", ClientAuthentication::None),
                 ];
                 self = self.authentication(choice(name, value, CHOICES)?);

@@ -68,9 +68,33 @@ impl Slot {
         Ok(None)
     }
 
+    pub(crate) fn draft_name(&self) -> String {
+        format!(".{}.new", self.name)
+    }
+
+    /// Puts a draft that was left into its place: whoever wrote it was killed before, or was not let. Returns the lock on
+    /// it. None where there is none, or it is not whole, or the file was written since.
+    pub(crate) fn finish(&self, old: &Lock) -> io::Result<Option<Lock>> {
+        let draft = Self { directory: self.directory.clone(), name: self.draft_name() };
+        let Ok(Some(lock)) = draft.try_lock(false) else { return Ok(None) };
+        let (left, own) = (fs::fstat(&lock.0)?, fs::fstat(&old.0)?);
+        let is_like = (left.st_uid, left.st_mode) == (own.st_uid, own.st_mode);
+        let is_newer = (left.st_mtime, left.st_mtime_nsec) >= (own.st_mtime, own.st_mtime_nsec);
+        let content = lock.content()?;
+        // The room that was taken up goes last, and what a power cut left unwritten reads as zeros.
+        let is_whole = !content.contains(&0) && content.last().is_some_and(|last| *last != b' ');
+        if !(is_like && is_newer && is_whole) {
+            return Ok(None);
+        }
+        lock.0.sync_all()?;
+        fs::renameat(&self.directory, &draft.name, &self.directory, &self.name)?;
+        let _ = fs::fsync(&self.directory);
+        Ok(Some(lock))
+    }
+
     /// A new file that is to take this one's place, with its mode and owner, or for this user alone.
     pub(crate) fn draft(&self, like: Option<&Lock>) -> io::Result<Draft> {
-        let name = format!(".{}.new", self.name);
+        let name = self.draft_name();
         // What a process left that was killed.
         let _ = fs::unlinkat(&self.directory, &name, AtFlags::empty());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

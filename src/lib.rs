@@ -17,6 +17,8 @@ mod error;
 mod http_date;
 mod secret;
 mod url;
+#[cfg(all(feature = "std", unix))]
+mod file;
 
 // The way of the data: what is asked, who asks, where; the request; the answer; the token.
 mod grant;
@@ -30,8 +32,6 @@ mod form;
 mod response;
 mod clock;
 mod token;
-#[cfg(all(feature = "std", unix))]
-mod file;
 #[cfg(all(feature = "std", unix))]
 mod refresh_file;
 mod client;

@@ -5,6 +5,7 @@ use crate::file::{Draft, Lock, Slot, Unfinished, Waits};
 use crate::grant::Grant;
 use crate::secret::{Secret, io_reason};
 use alloc::format;
+use alloc::string::String;
 use alloc::sync::Arc;
 use core::time::Duration;
 use rustix::fs::{Mode, OFlags};
@@ -69,8 +70,35 @@ impl RefreshTurn {
             }
         };
         let mut turn = Self { path, slot, lock, draft: None };
+        turn.recover()?;
         turn.prepare().map_err(|error| fail(&error).with_source(error))?;
         Ok(Some(turn))
+    }
+
+    /// Finishes what a process began that was killed: the token in the file is used up, and the new one lies beside it.
+    fn recover(&mut self) -> Result<(), Error> {
+        match self.slot.finish(&self.lock) {
+            Ok(Some(lock)) => self.lock = lock,
+            Ok(None) => {}
+            Err(error) => {
+                let path = self.path.display();
+                return Err(Error::config(format!(
+                    "refresh token file {path}: a newer token cannot be put into it: {}",
+                    io_reason(&error)
+                ))
+                .with_hint(self.beside(&self.slot.draft_name()))
+                .with_source(error));
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells where the new token is.
+    fn beside(&self, name: &str) -> String {
+        format!(
+            "it is in {}: move it to its place, for the old one is used up",
+            self.path.with_file_name(name).display()
+        )
     }
 
     fn prepare(&mut self) -> io::Result<()> {
@@ -83,7 +111,11 @@ impl RefreshTurn {
     /// Puts the new refresh token into the file, so that it survives a power cut.
     pub(crate) fn save(&mut self, token: &Secret) -> Result<(), Error> {
         let before = self.lock.content().unwrap_or_default();
-        let line_end: &[u8] = if before.ends_with(b"\n") { b"\n" } else { b"" };
+        let line_end: &[u8] = match before[..] {
+            [.., b'\r', b'\n'] => b"\r\n",
+            [.., b'\n'] => b"\n",
+            _ => b"",
+        };
         // Many servers hand out the same one again.
         if before.strip_suffix(line_end) == Some(token.expose().as_bytes()) {
             return Ok(());
@@ -94,7 +126,14 @@ impl RefreshTurn {
                 turn.prepare()?;
             }
             match turn.draft.take() {
-                Some(draft) => draft.commit(&contents, true),
+                // More room than it needs: as long as that is there, the draft is not whole.
+                Some(mut draft) => {
+                    let length = contents.iter().map(|content| content.len()).sum::<usize>();
+                    if length >= ROOM {
+                        draft.reserve(length + 1)?;
+                    }
+                    draft.commit(&contents, true)
+                }
                 None => Err(io::Error::from(io::ErrorKind::Other).into()),
             }
         };
@@ -108,10 +147,7 @@ impl RefreshTurn {
                 let message =
                     format!("refresh token file {path}: the new token cannot be put into it: {}", io_reason(&error));
                 Err(match left_in {
-                    Some(name) => Error::config(message).with_hint(format!(
-                        "it is in {}: move it to its place, for the old one is used up",
-                        self.path.with_file_name(name).display()
-                    )),
+                    Some(name) => Error::config(message).with_hint(self.beside(&name)),
                     None => Error::config(message).with_hint("the old one may be used up: sign in again"),
                 }
                 .with_source(error))

@@ -371,12 +371,22 @@ fn authentication(endpoint: &Endpoint, credentials: &ClientCredentials) -> Resul
                 .with_hint("leave one of them out"))
         }
         ClientAuthentication::None => Ok(authentication),
+        ClientAuthentication::TlsClientAuth if has_secret => {
+            Err(Error::config("there is a client secret, but the client authentication is `tls_client_auth`")
+                .with_hint("leave one of them out"))
+        }
+        ClientAuthentication::TlsClientAuth if has_id => Ok(authentication),
+        ClientAuthentication::TlsClientAuth => Err(missing_id()),
         _ if !has_secret => Err(Error::config("the client secret is missing").with_hint(
             "name the file that holds it (--client-secret-file), or authenticate by `none` if the client has none",
         )),
-        _ if !has_id => Err(Error::config("the client id is missing").with_hint("give it as client_id (--client-id)")),
+        _ if !has_id => Err(missing_id()),
         _ => Ok(authentication),
     }
+}
+
+fn missing_id() -> Error {
+    Error::config("the client id is missing").with_hint("give it as client_id (--client-id)")
 }
 
 /// HTTP Basic with form-encoded id and secret (RFC 6749 section 2.3.1), or as they are.

@@ -105,7 +105,8 @@ impl SecretSource {
         Self(Source::Provider(Box::new(provider)))
     }
 
-    /// Reads a file, less one line end at its end. It must be UTF-8, not empty and at most 64 KiB long.
+    /// Reads a file, less one line end at its end. It must be UTF-8, not empty and at most 64 KiB long. A pipe is read to
+    /// its end, which must come within 30 s; a device is refused.
     #[cfg(feature = "std")]
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self(Source::File(path.into()))
@@ -222,7 +223,7 @@ impl fmt::Debug for Exposed<'_> {
 fn read_file(path: &std::path::Path) -> Result<Secret, Error> {
     let fail = |why: &str| Error::config(std::format!("secret file {}: {why}", path.display()));
     let open = || {
-        let file = std::fs::File::open(path)?;
+        let file = open_file(path)?;
         let metadata = file.metadata()?;
         Ok((file, metadata))
     };
@@ -230,12 +231,70 @@ fn read_file(path: &std::path::Path) -> Result<Secret, Error> {
     if metadata.is_dir() {
         return Err(fail("it is a directory"));
     }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        let kind = metadata.file_type();
+        if kind.is_char_device() || kind.is_block_device() {
+            return Err(fail("it is a device"));
+        }
+        if kind.is_fifo() {
+            return read_text(Patient(file), MAX_SECRET).map_err(|why| fail(&why));
+        }
+    }
     if metadata.len() > MAX_SECRET as u64 {
         return Err(fail("it is longer than 64 KiB, so it cannot be a secret"));
     }
     // A pipe does not tell its length; a file does, and the buffer then has its final size.
     let size = if metadata.is_file() { metadata.len() as usize } else { MAX_SECRET };
     read_text(file, size).map_err(|why| fail(&why))
+}
+
+#[cfg(all(feature = "std", not(unix)))]
+fn open_file(path: &std::path::Path) -> std::io::Result<std::fs::File> {
+    std::fs::File::open(path)
+}
+
+/// Opens it without waiting for somebody at the other end of a pipe.
+#[cfg(all(feature = "std", unix))]
+fn open_file(path: &std::path::Path) -> std::io::Result<std::fs::File> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
+}
+
+/// A pipe whose other end takes its time, but not for ever.
+#[cfg(all(feature = "std", unix))]
+struct Patient(std::fs::File);
+
+#[cfg(all(feature = "std", unix))]
+impl Patient {
+    const NAP: core::time::Duration = core::time::Duration::from_millis(5);
+    const NAPS: u32 = 6000;
+}
+
+#[cfg(all(feature = "std", unix))]
+impl std::io::Read for Patient {
+    /// Waits for the first writer too: a pipe that nobody has opened yet reads like one that has ended.
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        use rustix::event::{PollFd, PollFlags, poll};
+        for _ in 0..Self::NAPS {
+            match self.0.read(buffer) {
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Ok(0) => {
+                    // It has ended only if there was somebody.
+                    let mut descriptors = [PollFd::new(&self.0, PollFlags::IN)];
+                    let nothing = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+                    if poll(&mut descriptors, Some(&nothing)).is_ok_and(|count| count > 0) {
+                        return Ok(0);
+                    }
+                }
+                result => return result,
+            }
+            std::thread::sleep(Self::NAP);
+        }
+        Err(std::io::ErrorKind::TimedOut.into())
+    }
 }
 
 /// Reads a secret of at most `size` bytes, less one line end at its end, without ever growing a buffer.

@@ -310,7 +310,7 @@ fn credentials(client: &Client, grant: &Grant, mark: &mut Seal) -> Result<(), Er
             mark.add(&source.expose()?);
         }
     }
-    Ok(())
+    client.transport().identity(&mut |text| mark.add(text))
 }
 
 fn boot_id() -> Result<String, Error> {

@@ -3,6 +3,12 @@
 #[cfg(feature = "ureq")]
 mod ureq;
 #[cfg(feature = "tls")]
+mod pem;
+#[cfg(feature = "tls")]
+mod certificate;
+#[cfg(feature = "tls")]
+mod trust;
+#[cfg(feature = "tls")]
 mod tls;
 
 #[cfg(feature = "ureq")]
@@ -54,6 +60,17 @@ pub trait Transport: Send + Sync {
     ///
     /// Whatever keeps a complete answer from arriving. A status is never an error.
     fn send(&self, request: &Request) -> Result<Response, Error>;
+
+    /// Hands to `add` what tells who asks besides the request: a client certificate. A store keeps the tokens of different
+    /// ones apart. Unless an implementation says otherwise there is nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](crate::ErrorKind::Config) where it cannot be read.
+    fn identity(&self, add: &mut dyn FnMut(&str)) -> Result<(), Error> {
+        let _ = add;
+        Ok(())
+    }
 
     /// How long a whole fetch may take. Who waits for another process's fetch waits no longer than this, and a request
     /// tells how much of it is gone ([`Request::waited`]). Unless an implementation says otherwise it is 30 s.

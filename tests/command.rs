@@ -7,6 +7,9 @@
 mod common;
 #[path = "common/command.rs"]
 mod running;
+#[cfg(feature = "tls")]
+#[path = "common/tls.rs"]
+mod serving;
 
 use common::{Seen, Server, answer, json};
 use running::{Place, Refusing, SENTINEL, read_once};
@@ -15,11 +18,12 @@ use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -317,7 +321,10 @@ fn options_that_do_not_fit_are_an_error_and_nothing_is_sent() {
             "`grant`: this must be one of client_credentials, password, bearer_session, refresh_token or a URN",
         ),
         (&["--params", "xml"], "`params`: \"xml\" is none of form, json, query"),
-        (&["--auth", "basic"], "`auth`: \"basic\" is none of client_secret_basic, client_secret_post, none"),
+        (
+            &["--auth", "basic"],
+            "`auth`: \"basic\" is none of client_secret_basic, client_secret_post, tls_client_auth, none",
+        ),
         (&["--method", "get"], "`method`: \"get\" is none of POST, GET"),
         (&["--method", "DELETE"], "`method`: \"DELETE\" is none of POST, GET"),
         (&["--format", "hunter2"], "`format`: this must be one of token, header, curl, json"),
@@ -417,11 +424,163 @@ fn options_that_do_not_fit_are_an_error_and_nothing_is_sent() {
 
 #[test]
 #[cfg(feature = "tls")]
+fn the_systems_roots_are_those_of_its_bundle() {
+    let place = Place::new();
+    let server = https_server(serving::config(serving::VALID, rustls::ALL_VERSIONS));
+    let no_certificate = "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n";
+    let cut = "-----BEGIN CERTIFICATE-----\naGVs\n";
+    let ca = String::from_utf8_lossy(serving::CA);
+    // In the system's bundle, what cannot be read is passed over.
+    place.file("here/bundle.pem", format!("# all\n{no_certificate}{cut}{ca}{cut}"));
+    place.file("here/p.json", format!(r#"{{"url": "{}", "system_roots": true}}"#, server.url("/t")));
+    place.file("here/c.json", format!(r#"{{"url": "{}", "ca_file": "none"}}"#, server.url("/t")));
+    let url = server.url("/t");
+    for words in [&["--url", &url, "--system-roots"][..], &["./p.json"], &["./c.json", "--system-roots"]] {
+        let run = place.keyfob([&["token", "--no-cache"], words].concat());
+        run.variable("SSL_CERT_FILE", "bundle.pem").outcome().prints("tok-1");
+    }
+    // Without the option they are not.
+    let outcome = place.token(&url, &[]).variable("SSL_CERT_FILE", "bundle.pem").outcome();
+    assert_eq!(outcome.code, Some(7), "{outcome:?}");
+    assert_eq!(place.token(&url, &["--system-roots"]).outcome().code, Some(7), "this system does not trust the tests");
+
+    place.file("here/empty.pem", "");
+    place.file("here/none.pem", format!("{no_certificate}{cut}"));
+    for (name, why) in [
+        ("missing.pem", "there is no such file"),
+        (".", "it is a directory"),
+        ("empty.pem", "there is no certificate in it that can be read"),
+        ("none.pem", "there is no certificate in it that can be read"),
+        ("/dev/zero", "there is no certificate in it that can be read"),
+    ] {
+        let outcome = place.token(&url, &["--system-roots"]).variable("SSL_CERT_FILE", name).outcome();
+        outcome.fails(2, &format!("keyfob: trusted roots: SSL_CERT_FILE, {name}: {why}"));
+    }
+    let both = place.token(&url, &["--system-roots", "--ca-file", "bundle.pem"]).outcome();
+    both.fails(2, "keyfob: `ca_file` and `system_roots` are both given\nhint: leave one of them out");
+    assert_eq!(server.requests().len(), 3);
+}
+
+#[cfg(feature = "tls")]
+fn https_server(config: Arc<rustls::ServerConfig>) -> Server {
+    let wrapper = move |stream: TcpStream| -> Option<Box<dyn common::Stream>> {
+        Some(Box::new(serving::Polite(serving::accept(&config, stream)?)))
+    };
+    let answer = json(200, r#"{"access_token":"tok-1","token_type":"Bearer","expires_in":3600}"#);
+    let handler = move |_: &common::Seen, stream: &mut dyn common::Stream| drop(stream.write_all(&answer));
+    Server::start("https", Box::new(wrapper), Box::new(handler))
+}
+
+#[test]
+#[cfg(feature = "tls")]
+fn a_client_is_known_by_its_certificate() {
+    let place = Place::new();
+    place.file("here/ca.pem", serving::CA);
+    place.file("here/cert.pem", serving::CLIENT.0);
+    place.file("here/key.pem", serving::CLIENT.1);
+    place.file("here/expired.pem", serving::CLIENT_EXPIRED.0);
+    place.file("here/expired.key.pem", serving::CLIENT_EXPIRED.1);
+    place.file("here/both.pem", [serving::CLIENT.1, serving::CLIENT.0].concat());
+    place.file("credentials/key-of-the-unit", serving::CLIENT.1);
+    place.file("here/encrypted.pem", serving::CLIENT_ENCRYPTED);
+    let server = https_server(serving::config_for_clients_of(serving::CA, rustls::ALL_VERSIONS));
+    let url = server.url("/t");
+    place.file(
+        "here/p.json",
+        format!(
+            r#"{{"url": "{url}", "auth": "tls_client_auth", "client_id": "id", "ca_file": "ca.pem",
+                "client_cert_file": "cert.pem", "client_key_file": "key.pem"}}"#
+        ),
+    );
+    let key = String::from_utf8_lossy(serving::CLIENT.1);
+    let by_options = |certificate: &'static str, key: &'static str| {
+        let options = ["--ca-file", "ca.pem", "--auth", "tls_client_auth", "--client-id", "id"];
+        place.token(&url, &[&options[..], &["--client-cert-file", certificate, "--client-key-file", key]].concat())
+    };
+    let in_variable = ["--no-cache", "./p.json", "--client-key-env", "KEY"];
+    let mut count = 0;
+    for run in [
+        by_options("cert.pem", "key.pem"),
+        by_options("both.pem", "both.pem"),
+        by_options("cert.pem", "-").input(serving::CLIENT.1),
+        by_options("cert.pem", "key-of-the-unit").variable("CREDENTIALS_DIRECTORY", place.path("credentials")),
+        place.keyfob(["token", "--no-cache", "./p.json"]),
+        place.keyfob([&["token"], &in_variable[..]].concat()).variable("KEY", &*key),
+    ] {
+        run.outcome().prints("tok-1");
+        count += 1;
+    }
+    let requests = server.requests();
+    assert_eq!(requests.len(), count);
+    for request in requests {
+        assert_eq!(request.header("authorization"), None);
+        assert_eq!(request.body_text(), "grant_type=client_credentials&client_id=id");
+    }
+
+    // A refusal is code 7, what cannot work is code 2.
+    let outcome = by_options("expired.pem", "expired.key.pem").outcome();
+    outcome.fails(
+        7,
+        &format!(
+            "keyfob: {}: it refuses the client certificate: CertificateExpired\n\
+             hint: get a new one; or the server's clock, or that of who issued it, is wrong",
+            server.address()
+        ),
+    );
+    let options = ["--ca-file", "ca.pem", "--client-id", "id"];
+    for (more, why) in [
+        (
+            &["--auth", "tls_client_auth"][..],
+            "`tls_client_auth` needs a client certificate\n\
+             hint: name it, and its key (--client-cert-file, --client-key-file)",
+        ),
+        (&["--client-cert-file", "cert.pem"], "the client certificate has no key\nhint: name it (--client-key-file)"),
+        (&["--client-key-file", "key.pem"], "the client key has no certificate\nhint: name it (--client-cert-file)"),
+        (
+            &["--client-cert-file", "cert.pem", "--client-key-file", "expired.key.pem"],
+            "client key: it does not belong to the client certificate\n\
+             hint: the client's certificate stands first in its file, then those that issued it",
+        ),
+        (
+            &["--client-cert-file", "cert.pem", "--client-key-file", "encrypted.pem"],
+            "client key: it is encrypted, and nobody is there to ask for its password\n\
+             hint: decrypt it into a file that others cannot read: \
+             (umask 077; openssl pkey -in encrypted.pem -out key.pem)",
+        ),
+        (
+            &["--client-cert-file", "cert.pem", "--client-key-file", "missing.pem"],
+            "secret file missing.pem: there is no such file",
+        ),
+        (
+            &["--client-cert-file", "-", "--client-key-file", "-"],
+            "`client_cert_file` and `client_key_file` both read standard input, which holds one secret",
+        ),
+        (
+            &["--client-key", "hunter2"],
+            "usage: there is no option --client-key\n\
+             hint: everyone can read argument lists: put it into a file and use --client-key-file",
+        ),
+    ] {
+        place.token(&url, &[&options[..], more].concat()).outcome().fails(2, &format!("keyfob: {why}"));
+    }
+    place.file("here/q.json", format!(r#"{{"url": "{url}", "client_key": "hunter2"}}"#));
+    place.keyfob(["token", "--no-cache", "./q.json"]).outcome().fails(
+        2,
+        "keyfob: profile: `client_key` is not a member of it\n\
+         hint: a profile holds no secret, but where it is: `client_key_file`",
+    );
+    assert_eq!(server.requests().len(), count);
+}
+
+#[test]
+#[cfg(feature = "tls")]
 fn trusted_roots_must_be_pem() {
     let place = Place::new();
     let server = token_server();
     let no_certificate =
         "trusted roots: there is no certificate in it\nhint: it must be PEM: -----BEGIN CERTIFICATE-----";
+    let outcome = place.token(&server.url("/t"), &["--ca-file", "/dev/zero"]).outcome();
+    outcome.fails(2, &format!("keyfob: --ca-file /dev/zero: {no_certificate}"));
     for (content, why) in [("hunter2", no_certificate), ("", no_certificate)] {
         place.file("here/ca.pem", content);
         let outcome = place.token(&server.url("/t"), &["--ca-file", "ca.pem"]).outcome();
@@ -448,6 +607,8 @@ fn a_secret_that_cannot_be_read_is_named_by_its_place() {
         (client(&["--client-secret-file", "none"]), "secret file none: there is no such file"),
         (client(&["--client-secret-file", "./no/ne"]), "secret file ./no/ne: there is no such file"),
         (client(&["--client-secret-file", "."]), "secret file .: it is a directory"),
+        (client(&["--client-secret-file", "/dev/null"]), "secret file /dev/null: it is a device"),
+        (client(&["--client-secret-file", "/dev/zero"]), "secret file /dev/zero: it is a device"),
         (client(&["--client-secret-file", "empty"]), "secret file empty: it is empty"),
         (client(&["--client-secret-file", "line-end"]), "secret file line-end: it is empty"),
         (client(&["--client-secret-file", "not-text"]), "secret file not-text: it is not UTF-8 text"),
@@ -486,6 +647,43 @@ fn a_secret_that_cannot_be_read_is_named_by_its_place() {
         .outcome()
         .fails(2, "keyfob: standard input: it is longer than 64 KiB, or grew while it was read");
     assert_eq!(server.requests(), []);
+}
+
+#[test]
+fn a_secret_file_that_everybody_can_read_is_pointed_out() {
+    let place = Place::new();
+    let server = token_server();
+    let options = ["--client-id", "c", "--client-secret-file", "secret"];
+    for (mode, stderr) in [
+        (0o600, ""),
+        (0o640, ""),
+        (0o644, "hint: secret file secret: everybody can read it (chmod o-r)\n"),
+        (0o444, "hint: secret file secret: everybody can read it (chmod o-r)\n"),
+    ] {
+        std::fs::set_permissions(place.path("here/secret"), std::fs::Permissions::from_mode(mode)).unwrap();
+        place.token(&server.url("/t"), &options).outcome().is(0, "tok-1\n", stderr);
+    }
+}
+
+/// As a shell makes one of `<(command)`: the writer may come late and take its time.
+#[test]
+fn a_secret_may_come_out_of_a_pipe() {
+    let place = Place::new();
+    let server = token_server();
+    let path = place.path("here/pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let writer = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(50));
+        let mut pipe = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+        for part in ["hun", "ter2\n"] {
+            std::thread::sleep(Duration::from_millis(50));
+            pipe.write_all(part.as_bytes()).unwrap();
+        }
+    });
+    let options = ["--client-id", "c", "--client-secret-file", "pipe", "--auth", "client_secret_post"];
+    place.token(&server.url("/t"), &options).outcome().prints("tok-1");
+    writer.join().unwrap();
+    assert_eq!(server.request().body_text(), "grant_type=client_credentials&client_id=c&client_secret=hunter2");
 }
 
 /// Eight bytes of a secret that is too large.
@@ -925,6 +1123,26 @@ fn an_answer_that_was_cut_off_may_be_asked_for_again_only_where_that_is_harmless
     let json = error_json("outcome_unknown", &message, None, None, None, false);
     let options = [&refresh[..], &["--timeout", "1", "--format", "json"]].concat();
     place.token(&server.url("/t"), &options).outcome().fails(4, &json);
+}
+
+/// That the one before is used up, which the cache knows, is no reason to refuse the one that came for it.
+#[test]
+fn a_rotated_refresh_token_is_spent_by_the_next_process() {
+    let place = Place::new();
+    let server = Server::with(|seen, stream| {
+        let body = seen.body_text();
+        let (_, number) = body.split_once("refresh_token=r").unwrap();
+        let next = number.parse::<u32>().unwrap() + 1;
+        let body = format!(r#"{{"access_token":"a{next}","expires_in":3600,"refresh_token":"r{next}"}}"#);
+        let _ = stream.write_all(&json(200, &body));
+    });
+    place.file("here/refresh", "r1");
+    let url = server.url("/t");
+    for (more, token) in [(&[][..], "a2"), (&["--fresh"], "a3"), (&[], "a3"), (&["--fresh"], "a4")] {
+        let options = ["token", "--url", &url, "--grant", "refresh_token", "--refresh-token-file", "refresh"];
+        place.keyfob([&options, more].concat()).outcome().prints(token);
+        assert_eq!(std::fs::read_to_string(place.path("here/refresh")).unwrap(), token.replace('a', "r"));
+    }
 }
 
 /// A server that answers whatever it is sent with these bytes: not after a request, for there may be none.
@@ -1918,6 +2136,12 @@ fn help_mentions_every_option() {
         "--field",
         "--basic-raw",
         "--ca-file",
+        "--system-roots",
+        "--client-cert-file",
+        "--client-key-file",
+        "--client-key-env",
+        "--proxy",
+        "--no-proxy",
         "--allow-http",
         "--timeout",
         "--lifetime",
@@ -2099,6 +2323,103 @@ fn a_proxy_is_sent_its_password_and_shows_it_to_nobody() {
     assert_eq!(proxy.asked(), ["CONNECT as.invalid:80 HTTP/1.1"]);
     let head = proxy.asked.lock().unwrap()[0].to_ascii_lowercase();
     assert!(head.contains("proxy-authorization: basic bwu6ahvudgvymg=="), "{head}");
+}
+
+#[test]
+fn a_proxy_that_is_named_counts_whatever_the_environment_says() {
+    let place = Place::new();
+    let server = token_server();
+    let proxy = Proxy::leading_to(Some(server.address()), CONNECTED);
+    let other = Proxy::new(CONNECTED);
+    let url = proxy.url();
+    place.file("here/p.json", format!(r#"{{"url": "http://as.invalid/t", "allow_http": true, "proxy": "{url}"}}"#));
+    place.file("here/n.json", r#"{"url": "http://as.invalid/t", "allow_http": true, "no_proxy": true}"#);
+    let mut count = 0;
+    for (words, is_used) in [
+        (&["--url", "http://as.invalid/t", "--allow-http", "--proxy", &url][..], true),
+        (&["./p.json"], true),
+        (&["./n.json", "--proxy", &url], true),
+        (&["./p.json", "--no-proxy"], false),
+        (&["./n.json"], false),
+        (&["--url", "http://as.invalid/t", "--allow-http", "--no-proxy"], false),
+    ] {
+        let timeout = if is_used { "20" } else { "1" };
+        let run = place.keyfob([&["token"], words, &["--no-cache", "--timeout", timeout]].concat());
+        // The exceptions are those of the environment's proxies.
+        let run = run.variable("http_proxy", other.url()).variable("no_proxy", if is_used { "*" } else { "" });
+        let outcome = run.outcome();
+        if is_used {
+            outcome.prints("tok-1");
+            count += 1;
+        } else {
+            assert_eq!(outcome.code, Some(4), "{words:?}");
+        }
+        assert_eq!(proxy.asked().len(), count, "{words:?}");
+    }
+    assert!(proxy.asked().iter().all(|asked| asked == "CONNECT as.invalid:80 HTTP/1.1"));
+    assert_eq!(other.asked(), [""; 0]);
+}
+
+#[test]
+fn a_proxy_that_is_named_and_cannot_be_used_is_an_error_and_nothing_is_sent() {
+    let place = Place::new();
+    let proxy = Proxy::new(CONNECTED);
+    let address = proxy.server.address();
+    let no_url = "proxy: this is no proxy's URL\nhint: it looks like http://proxy.example:3128";
+    let socks = "proxy: SOCKS proxies are not supported, and going around it would be wrong\n\
+                 hint: name an http proxy, or list the host in no_proxy";
+    let password = "`proxy`: it holds a user name or a password, and everyone can read argument lists\n\
+                    hint: give it by the environment: https_proxy, http_proxy or all_proxy";
+    for (value, why) in [
+        (String::new(), no_url),
+        ("ftp://proxy.example".into(), no_url),
+        (format!("socks5://{address}"), socks),
+        (format!("http://me:hunter2@{address}"), password),
+        (format!("http://hunter2@{address}"), password),
+        (format!("me:hunter2@{address}"), password),
+    ] {
+        let outcome = place.token("http://as.invalid/t", &["--allow-http", "--proxy", &value]).outcome();
+        outcome.fails(2, &format!("keyfob: {why}"));
+        place.file(
+            "here/p.json",
+            format!(r#"{{"url": "http://as.invalid/t", "allow_http": true, "proxy": "{value}"}}"#),
+        );
+        place.keyfob(["token", "./p.json", "--no-cache"]).outcome().fails(2, &format!("keyfob: {why}"));
+    }
+    let both = ["--allow-http", "--proxy", &proxy.url(), "--no-proxy"];
+    place
+        .token("http://as.invalid/t", &both)
+        .outcome()
+        .fails(2, "keyfob: `proxy` and `no_proxy` are both given\nhint: leave one of them out");
+    // Plain http is allowed to this machine because it does not leave it.
+    let server = token_server();
+    place.token(&server.url("/t"), &["--proxy", &proxy.url()]).outcome().fails(
+        2,
+        "keyfob: plain http to this machine by way of a proxy would show it the credentials\n\
+         hint: leave the proxy out (--no-proxy), or use https",
+    );
+    assert_eq!((proxy.asked(), server.requests()), (vec![], vec![]));
+}
+
+#[test]
+fn a_proxy_that_trickles_ends_within_the_timeout() {
+    let proxy = Server::with(|_, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nx: ");
+        while stream.write_all(b"y").is_ok() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    let place = Place::new();
+    let started = Instant::now();
+    let options = ["--allow-http", "--proxy", &proxy.url(""), "--timeout", "1"];
+    place.token("http://as.invalid/t", &options).outcome().fails(
+        4,
+        &format!(
+            "keyfob: no connection to as.invalid within 1 s\nhint: it is asked by way of the proxy {}",
+            proxy.address()
+        ),
+    );
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
 }
 
 #[test]

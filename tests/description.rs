@@ -50,7 +50,7 @@ fn mistakes_are_named_with_their_place() {
         (r#"{"url": "https://as.example", "params": true}"#, "`params`: this must be a string"),
         (
             r#"{"url": "https://as.example", "auth": "basic"}"#,
-            "`auth`: \"basic\" is none of client_secret_basic, client_secret_post, none",
+            "`auth`: \"basic\" is none of client_secret_basic, client_secret_post, tls_client_auth, none",
         ),
         (r#"{"url": "https://as.example", "method": "PUT"}"#, "`method`: \"PUT\" is none of POST, GET"),
         (

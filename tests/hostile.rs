@@ -1,5 +1,6 @@
 //! A hostile server, one bad habit at a time, over http and https: the real command says what is wrong with its
-//! documented exit code and exact words, in time and in little memory, and hands out no token that it should not.
+//! documented exit code and exact words, in time and in little memory, and hands out no token that it should not. And
+//! whatever the server does, a token that was valid before is still handed out.
 
 // The peak of a process's memory is read from /proc.
 #![cfg(all(feature = "cli", target_os = "linux"))]
@@ -12,17 +13,26 @@ mod running;
 #[cfg(feature = "tls")]
 #[path = "common/tls.rs"]
 mod serving;
+#[path = "common/time.rs"]
+mod time;
 #[path = "common/watched.rs"]
 mod watching;
 
 use common::{Seen, Server, Stream, answer, json};
-use running::{Place, SENTINEL};
+use running::{Outcome, Place, Run, SENTINEL};
 use std::fmt::Write;
 use std::net::TcpStream;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use time::Holder;
 use watching::{Watched, watch};
 
+/// The answer before the server turns hostile.
+const EARLIER: &str = r#"{"access_token":"earl1er","token_type":"Bearer","expires_in":3600}"#;
+/// As long after it, it is due for renewal, whatever this client's share is.
+const LATER: Duration = Duration::from_secs(3400);
 const TOKEN: &str = r#"{"access_token":"t0ken","token_type":"Bearer","expires_in":3600}"#;
 
 /// The command's whole memory, with the pages of its program on disk that it touches: those of a build for debugging
@@ -102,7 +112,8 @@ fn stay(stream: &mut dyn Stream) {
     while stream.read(&mut [0; 4096]).is_ok_and(|count| count > 0) {}
 }
 
-fn serve(scheme: &'static str, act: Act) -> Server {
+/// A server that behaves well until `is_hostile` is set.
+fn serve(scheme: &'static str, act: Act, is_hostile: Arc<AtomicBool>) -> Server {
     let (mut accepted, mut greeted, mut asked, mut beneath) = (None, None, None, None);
     match act {
         Act::Accepted(act) => accepted = Some(act),
@@ -120,9 +131,11 @@ fn serve(scheme: &'static str, act: Act) -> Server {
         // What the client still sends would reset the connection, and it might not read what it was sent.
         stay(stream);
     };
+    let hostile = is_hostile.clone();
     let wrapper = move |mut stream: TcpStream| -> Option<Box<dyn Stream>> {
+        let is_hostile = hostile.load(Ordering::SeqCst);
         let closer = stream.try_clone().expect("a connection of ours");
-        if let Some(act) = &accepted {
+        if let Some(act) = accepted.as_ref().filter(|_| is_hostile) {
             act(&mut stream);
             end(&mut stream, &closer);
             return None;
@@ -133,7 +146,7 @@ fn serve(scheme: &'static str, act: Act) -> Server {
             if scheme == "https" { Box::new(serving::accept(&config, stream)?) } else { Box::new(stream) };
         #[cfg(not(feature = "tls"))]
         let mut stream: Box<dyn Stream> = Box::new(stream);
-        if let Some(act) = &greeted {
+        if let Some(act) = greeted.as_ref().filter(|_| is_hostile) {
             act(&mut *stream);
             end(&mut *stream, &closer);
             return None;
@@ -141,6 +154,10 @@ fn serve(scheme: &'static str, act: Act) -> Server {
         Some(stream)
     };
     let handler = move |seen: &Seen, stream: &mut dyn Stream| {
+        if !is_hostile.load(Ordering::SeqCst) {
+            let _ = stream.write_all(&json(200, EARLIER));
+            return;
+        }
         if let Some(act) = &asked {
             act(seen, stream);
         }
@@ -162,6 +179,8 @@ struct Row {
     expected: [Option<Expected>; 2],
     /// Whether a request reaches the server.
     asks: bool,
+    /// The answer takes the place of the earlier one, though this call can do nothing with it.
+    replaces: bool,
 }
 
 #[derive(Clone)]
@@ -184,7 +203,8 @@ impl<S: AsRef<str>> From<(i32, S)> for Expected {
 fn row(what: &'static str, act: impl Fn() -> Act + Send + Sync + 'static, expected: impl Into<Expected>) -> Row {
     let expected = Some(expected.into());
     let asks = matches!(act(), Act::Asked(_) | Act::Beneath(_));
-    Row { what, act: Box::new(act), options: &[], waits: false, expected: [expected.clone(), expected], asks }
+    let expected = [expected.clone(), expected];
+    Row { what, act: Box::new(act), options: &[], waits: false, expected, asks, replaces: false }
 }
 
 impl Row {
@@ -196,6 +216,11 @@ impl Row {
 
     fn with(mut self, options: &'static [&'static str]) -> Self {
         self.options = options;
+        self
+    }
+
+    fn replaces(mut self) -> Self {
+        self.replaces = true;
         self
     }
 
@@ -226,28 +251,21 @@ fn no_token(why: &str) -> (i32, String) {
     (5, format!("keyfob: the answer is no token response: {why}\n{hint}"))
 }
 
-/// Runs the rows, each over http and https, and tells of all that went wrong.
+/// Runs the rows, each over http and https, and tells of all that went wrong: without a cache, and with one that holds a
+/// valid token.
 #[track_caller]
 fn check(rows: Vec<Row>) {
-    check_with(NO_CACHE, rows);
-}
-
-/// The same with these options in place of `--no-cache`.
-///
-/// With `--cache-dir` and a directory that an earlier call has filled, a row shows whether what was valid before is
-/// still handed out, however badly the server behaves.
-#[track_caller]
-fn check_with(cache: &[&str], rows: Vec<Row>) {
     let place = Place::new();
     #[cfg(feature = "tls")]
     place.file("here/ca.pem", serving::CA);
     let schemes: &[&'static str] = if cfg!(feature = "tls") { &["http", "https"] } else { &["http"] };
     let good = row("good", || says(json(200, TOKEN)), GOOD);
     let usual_peak = |scheme: &'static str| {
-        let (watched, faults) = run(&place, NO_CACHE, &good, scheme, u64::MAX).expect("a row for both");
+        let (watched, faults) = run(&place, &good, scheme, u64::MAX).expect("a row for both");
         assert_eq!(faults, "");
-        (scheme, watched.peak)
+        (scheme, watched.peak.unwrap_or(u64::MAX))
     };
+    let later = later();
     let schemes: Vec<(&'static str, u64)> = schemes.iter().map(|scheme| usual_peak(scheme)).collect();
     let (waiting, quick): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(|row| row.waits);
     let (report, largest) = (Mutex::new(String::new()), Mutex::new((0, String::new())));
@@ -258,15 +276,17 @@ fn check_with(cache: &[&str], rows: Vec<Row>) {
         let work = || {
             loop {
                 let Some((row, (scheme, usual_peak))) = jobs.lock().unwrap().next() else { break };
-                let Some((watched, faults)) = run(&place, cache, row, scheme, usual_peak) else { continue };
+                let Some((watched, mut faults)) = run(&place, row, scheme, usual_peak) else { continue };
+                faults.push_str(&run_with_an_earlier_token(&place, row, scheme, later.as_ref()));
                 let what = format!("{scheme}, {}", row.what);
-                println!("{what}: {:.2} s, {} KiB", watched.took.as_secs_f32(), watched.peak);
+                let peak = watched.peak.unwrap_or_default();
+                println!("{what}: {:.2} s, {peak} KiB", watched.took.as_secs_f32());
                 if !faults.is_empty() {
                     writeln!(report.lock().unwrap(), "{what}:{faults}").unwrap();
                 }
                 let mut largest = largest.lock().unwrap();
-                if watched.peak > largest.0 {
-                    *largest = (watched.peak, what);
+                if peak > largest.0 {
+                    *largest = (peak, what);
                 }
             }
         };
@@ -277,15 +297,105 @@ fn check_with(cache: &[&str], rows: Vec<Row>) {
     assert!(report.is_empty(), "\n{report}");
 }
 
-/// Runs a row, and tells what went wrong.
-fn run(place: &Place, cache: &[&str], row: &Row, scheme: &'static str, usual_peak: u64) -> Option<(Watched, String)> {
-    let expected = row.expected[usize::from(scheme == "https")].as_ref()?;
-    let server = serve(scheme, (row.act)());
+/// The command's words for this row, but for the cache.
+fn words(row: &Row, scheme: &str, server: &Server) -> Vec<String> {
     let timeout = if row.waits { SHORT_TIMEOUT } else { LONG_TIMEOUT };
     let (url, seconds) = (server.url("/token"), timeout.as_secs().to_string());
     let fixed = ["token", "--url", &url, "--timeout", &seconds, "--client-id", "id", "--client-secret-file", "secret"];
     let trust: &[&str] = if scheme == "https" { &["--ca-file", "ca.pem"] } else { &[] };
-    let watched = watch(place.keyfob([&fixed, trust, cache, row.options].concat()));
+    [&fixed, trust].concat().into_iter().map(str::to_owned).collect()
+}
+
+/// Another place on the boot clock, where the earlier token is due for renewal. It takes root; elsewhere there is none,
+/// which a line says, and with `CI=true` that is a failure.
+fn later() -> Option<Holder> {
+    match Holder::start(LATER) {
+        Ok(later) => Some(later),
+        Err(reason) => {
+            assert!(!std::env::var("CI").is_ok_and(|ci| ci == "true"), "no time namespace: {reason}");
+            println!("no token is seen to become due for renewal, because there is no time namespace: {reason}");
+            None
+        }
+    }
+}
+
+/// Lets the command have a token from the server as long as that behaves well, and tells what is wrong if the command
+/// loses it by what the server does then: when the user wants another (`--fresh`), and when it is due for renewal.
+fn run_with_an_earlier_token(place: &Place, row: &Row, scheme: &'static str, later: Option<&Holder>) -> String {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let Some(expected) = row.expected[usize::from(scheme == "https")].as_ref().filter(|_| !row.replaces) else {
+        return String::new();
+    };
+    let is_hostile = Arc::new(AtomicBool::new(false));
+    let server = serve(scheme, (row.act)(), is_hostile.clone());
+    let earlier = Outcome { code: Some(0), stdout: "earl1er\n".to_owned(), stderr: String::new() };
+    let stderr = expected.stderr.replace("{host}", &server.address().to_string());
+    let hostile = Outcome { code: Some(expected.code), stdout: expected.stdout.clone(), stderr };
+    let is_good = expected.code == 0;
+    // Renewed by a good answer, kept if it is a bad one.
+    let kept = if is_good { &hostile } else { &earlier };
+    let mut faults = String::new();
+    let mut check = |what: &str, run: Run, namespace: Option<&str>, accepted: &[&Outcome], requests: Option<bool>| {
+        let before = server.requests().len();
+        let outcome = match namespace {
+            Some(namespace) => outcome_in(namespace, run),
+            None => run.outcome(),
+        };
+        if !accepted.contains(&&outcome) {
+            let text = format!("{outcome:?}").chars().take(600).collect::<String>();
+            write!(faults, "\n  {what}: {text}").unwrap();
+        }
+        let asked = server.requests().len() - before;
+        if requests.is_some_and(|asks| asked != usize::from(asks)) {
+            write!(faults, "\n  {what}: {asked} requests").unwrap();
+        }
+    };
+    let directory = || place.path(&format!("cache/{}", NUMBER.fetch_add(1, Ordering::Relaxed)));
+    let run = |cache: &str, more: &[&str]| {
+        let own = ["--cache-dir", cache];
+        let more = own.iter().chain(more).map(|word| (*word).to_owned());
+        place.keyfob(words(row, scheme, &server).into_iter().chain(more))
+    };
+
+    let cache = directory();
+    check("at first", run(&cache, &[]), None, &[&earlier], Some(true));
+    is_hostile.store(true, Ordering::SeqCst);
+    let fresh = [&["--fresh"], row.options].concat();
+    check("--fresh", run(&cache, &fresh), None, &[&hostile], Some(row.asks));
+    // A good answer may be one that is not for keeping.
+    check("after --fresh", run(&cache, &[]), None, &[kept, &earlier], (!is_good).then_some(false));
+
+    let Some(Holder { namespace, .. }) = later else { return faults };
+    is_hostile.store(false, Ordering::SeqCst);
+    let cache = directory();
+    check("again at first", run(&cache, &[]), None, &[&earlier], Some(true));
+    is_hostile.store(true, Ordering::SeqCst);
+    check("due for renewal", run(&cache, &[]), Some(namespace), &[kept], Some(row.asks));
+    let after = (!is_good).then_some(false);
+    check("after the renewal", run(&cache, &[]), Some(namespace), &[kept, &earlier], after);
+    faults
+}
+
+/// Runs the command in a time namespace.
+fn outcome_in(namespace: &str, run: Run) -> Outcome {
+    let keyfob = run.command();
+    let mut command = std::process::Command::new("nsenter");
+    command.arg(format!("--time={namespace}")).arg("--").arg(keyfob.get_program()).args(keyfob.get_args());
+    command.current_dir(keyfob.get_current_dir().expect("a place")).env_clear();
+    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    let output = command.stdin(Stdio::null()).output().expect("nsenter starts");
+    let text = |bytes| String::from_utf8(bytes).expect("its output is UTF-8");
+    Outcome { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// Runs a row, and tells what went wrong.
+fn run(place: &Place, row: &Row, scheme: &'static str, usual_peak: u64) -> Option<(Watched, String)> {
+    let expected = row.expected[usize::from(scheme == "https")].as_ref()?;
+    let server = serve(scheme, (row.act)(), Arc::new(AtomicBool::new(true)));
+    let timeout = if row.waits { SHORT_TIMEOUT } else { LONG_TIMEOUT };
+    let words = words(row, scheme, &server);
+    let words = words.iter().map(String::as_str);
+    let watched = watch(place.keyfob(words.chain(NO_CACHE.iter().chain(row.options).copied())));
 
     let mut faults = String::new();
     let outcome = &watched.outcome;
@@ -307,8 +417,8 @@ fn run(place: &Place, cache: &[&str], row: &Row, scheme: &'static str, usual_pea
         write!(faults, "\n  took {:?}", watched.took).unwrap();
     }
     let most = usual_peak.saturating_add(MORE_MEMORY_KIB);
-    if watched.peak > MEMORY_KIB.unwrap_or(most).min(most) {
-        write!(faults, "\n  took {} KiB, {usual_peak} with a good server", watched.peak).unwrap();
+    if let Some(peak) = watched.peak.filter(|peak| *peak > MEMORY_KIB.unwrap_or(most).min(most)) {
+        write!(faults, "\n  took {peak} KiB, {usual_peak} with a good server").unwrap();
     }
     let requests = server.requests().len();
     if requests != usize::from(row.asks) {
@@ -849,7 +959,7 @@ fn answers_of_a_megabyte() {
     );
     let (token_type, token) = (of_type(&long), of_token(&long));
     check(vec![
-        row("a type", move || says(token_type.clone()), (5, message)).with(&["--format", "header"]),
+        row("a type", move || says(token_type.clone()), (5, message)).with(&["--format", "header"]).replaces(),
         row("a token", move || says(token.clone()), (0, long)),
     ]);
 }

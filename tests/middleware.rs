@@ -55,7 +55,13 @@ impl User {
 fn settings(is_status_an_error: bool) -> ConfigBuilder<AgentScope> {
     let accept = AutoHeaderValue::Provided(Arc::new("text/x-test".to_owned()));
     let patient = Some(Duration::from_secs(20));
-    Config::builder().http_status_as_error(is_status_an_error).proxy(None).accept(accept).timeout_recv_response(patient)
+    Config::builder()
+        .http_status_as_error(is_status_an_error)
+        .proxy(None)
+        .accept(accept)
+        .timeout_recv_response(patient)
+        // The server closes each connection: one that is kept may be closed just when it is needed.
+        .max_idle_connections(0)
 }
 
 /// An API that refuses some tokens, with these header lines.

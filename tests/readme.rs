@@ -4,9 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
+#[cfg(feature = "tls")]
+#[path = "common/tls.rs"]
+mod serving;
 
 use common::{ANSWER_C, Server, json};
+use std::fs::Permissions;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -24,7 +29,9 @@ fn directory(name: &str, server: &Server) -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::create_dir_all(&directory).unwrap();
     for file in ["secret", "session-token", "access-token", "password"] {
-        std::fs::write(directory.join(file), format!("{file}-value\n")).unwrap();
+        let path = directory.join(file);
+        std::fs::write(&path, format!("{file}-value\n")).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
     }
     let profile = blocks("json").into_iter().find(|block| block.contains("environments")).unwrap();
     std::fs::write(directory.join("a.json"), on_loopback(profile, server)).unwrap();
@@ -44,6 +51,10 @@ fn each_command_of_the_recipes_runs() {
     let text = blocks("sh").concat().replace("\\\n", " ");
     let mut count = 0;
     for line in text.lines().filter(|line| line.starts_with("keyfob ")) {
+        if line.contains("--client-cert-file") {
+            runs_by_certificate(line, &directory);
+            continue;
+        }
         // What the last command pipes into needs the network.
         let line = on_loopback(line.split(" | ").next().unwrap(), &server);
         let words: Vec<&str> = line.split_whitespace().skip(1).collect();
@@ -64,6 +75,31 @@ fn each_command_of_the_recipes_runs() {
     }
     assert_eq!((count, server.requests().len()), (15, 15));
 }
+
+/// Over https, with a server that wants a client certificate.
+#[cfg(feature = "tls")]
+fn runs_by_certificate(line: &str, directory: &Path) {
+    use common::{Seen, Stream};
+    let config = serving::config_for_clients_of(serving::CA, rustls::ALL_VERSIONS);
+    let wrapper =
+        move |stream| -> Option<Box<dyn Stream>> { Some(Box::new(serving::Polite(serving::accept(&config, stream)?))) };
+    let answer = |_: &Seen, stream: &mut dyn Stream| drop(stream.write_all(&json(200, ANSWER_C)));
+    let server = Server::start("https", Box::new(wrapper), Box::new(answer));
+    for (name, content) in [("ca.pem", serving::CA), ("cert.pem", serving::CLIENT.0), ("key.pem", serving::CLIENT.1)] {
+        let path = directory.join(name);
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    }
+    let line = on_loopback(line, &server);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keyfob"));
+    command.args(line.split_whitespace().skip(1)).args(["--ca-file", "ca.pem", "--no-cache"]);
+    let output = command.env_clear().current_dir(directory).output().unwrap();
+    assert_eq!((&*output.stdout, &*output.stderr), (&b"c-token\n"[..], &b""[..]), "{line}");
+    assert_eq!(server.request().body_text(), "grant_type=client_credentials&client_id=my-client");
+}
+
+#[cfg(not(feature = "tls"))]
+fn runs_by_certificate(_: &str, _: &Path) {}
 
 /// It goes on until it is told to end.
 fn keeps_its_file(command: &mut Command, file: &Path) {

@@ -7,7 +7,7 @@
 use core::time::Duration;
 use keyfob::{
     Client, Endpoint, Error, ErrorKind, Grant, Request, Response, Secret, SecretSource, SharedTokenCache, Store,
-    TokenCache,
+    TokenCache, Transport,
 };
 use std::fs::{DirBuilder, read_dir};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -251,6 +251,29 @@ fn what_makes_another_request_has_another_file() {
     for secret in ["s3cret", "tenant%3Da", "X-Tenant%3Da%22"] {
         let plain = content.matches(secret).count();
         assert_eq!(plain, usize::from(secret.starts_with("X-Tenant")), "{secret}");
+    }
+}
+
+/// A client certificate is none of the request's parts, and still tells who asks.
+#[test]
+fn who_shows_another_certificate_has_another_file() {
+    struct Showing(&'static str);
+    impl Transport for Showing {
+        fn send(&self, _: &Request) -> Result<Response, Error> {
+            Ok(Response::new(200, format!(r#"{{"access_token":"for-{}","expires_in":3600}}"#, self.0)))
+        }
+
+        fn identity(&self, add: &mut dyn FnMut(&str)) -> Result<(), Error> {
+            add(self.0);
+            Ok(())
+        }
+    }
+    let directory = Directory::new();
+    for (certificate, is_stored) in [("a", false), ("b", false), ("a", true), ("b", true)] {
+        let client = Client::with_parts(Endpoint::new(URL).unwrap(), Showing(certificate), || s(1000));
+        let mut tokens = TokenCache::new(client, Grant::client_credentials()).store(directory.store());
+        let token = tokens.token().unwrap();
+        assert_eq!((token.expose(), token.is_stored()), (format!("for-{certificate}").as_str(), is_stored));
     }
 }
 

@@ -7,11 +7,12 @@ mod common;
 mod serving;
 
 use common::{Seen, Server, Stream, answer, json, read_request};
-use keyfob::{AccessToken, BootClock, Client, Endpoint, Error, ErrorKind, Grant, UreqTransport};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use keyfob::{
+    AccessToken, BootClock, Client, ClientAuthentication, Endpoint, Error, ErrorKind, Grant, SecretSource,
+    UreqTransport,
+};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use serving::{CA, EXPIRED, NOT_YET_VALID, OTHER_NAME, Pair, Polite, VALID, accept, config};
+use serving::*;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -88,23 +89,90 @@ fn several_roots_and_text_between_them_are_accepted() {
 
 #[test]
 fn a_certificate_that_cannot_be_trusted_is_refused_before_anything_is_sent() {
-    for (pair, transport, why) in [
-        (VALID, transport(), "its certificate is not from an issuer that is trusted here"),
+    const UNKNOWN: &str = "its certificate is not from an issuer that is trusted here";
+    const ALONE: &str = "the server sent it alone: it must send the intermediate certificates as well; or if the server \
+                         has its own authority, name that one's certificate (--ca-file)";
+    const OWN_AUTHORITY: &str = "if the server has its own authority, name its certificate (--ca-file); or trust what \
+                                 this system does (--system-roots)";
+    const NAME: &str = "use a name that the certificate has, and check that nobody sits in between";
+    const CA_FALSE: &str = "it needs one that is marked CA:FALSE (openssl req -x509 -addext basicConstraints=CA:FALSE)";
+    let trusting_also = |root: &[u8]| transport().roots_pem(&[CA, root].concat()).unwrap();
+    let behind = leaked([BEHIND.0, INTERMEDIATE].concat(), BEHIND.1);
+    let long = format!("its certificate is for another name: {}…, n2.example, n3.example and 37 more", "a.".repeat(32));
+    for (what, pair, transport, why, hint) in [
+        ("nobody's roots", VALID, transport(), UNKNOWN, ALONE),
         // Roots of one's own replace the others and each other.
+        ("others' roots", VALID, transport().roots_pem(OTHER_NAME.0).unwrap(), UNKNOWN, ALONE),
+        ("no intermediate", BEHIND, trusting(), UNKNOWN, ALONE),
+        ("an unknown chain", behind, transport(), UNKNOWN, OWN_AUTHORITY),
         (
-            VALID,
-            transport().roots_pem(OTHER_NAME.0).unwrap(),
-            "its certificate is not from an issuer that is trusted here",
+            "self-signed",
+            SELF_SIGNED,
+            trusting(),
+            "its certificate is signed by itself, and not trusted here",
+            "if it is the right one, name it (--ca-file)",
         ),
-        (OTHER_NAME, trusting(), "its certificate is for another name"),
+        (
+            "self-signed as an authority",
+            SELF_SIGNED_CA,
+            trusting(),
+            "its certificate is signed by itself, and marked as an authority's",
+            CA_FALSE,
+        ),
+        (
+            "the same, and trusted",
+            SELF_SIGNED_CA,
+            trusting_also(SELF_SIGNED_CA.0),
+            "its certificate is signed by itself, and marked as an authority's",
+            CA_FALSE,
+        ),
+        ("another name", OTHER_NAME, trusting(), "its certificate is for another name: other.example", NAME),
+        (
+            "another address",
+            OTHER_ADDRESS,
+            trusting(),
+            "its certificate is for another name: 192.0.2.7, 2001:db8::7",
+            NAME,
+        ),
+        ("many names", MANY_NAMES, trusting(), long.as_str(), NAME),
+        (
+            "no name",
+            NO_NAME,
+            trusting(),
+            "its certificate names no host at all",
+            "it needs the host as a subject alternative name: a common name is not enough",
+        ),
+        (
+            "for clients",
+            FOR_CLIENTS,
+            trusting(),
+            "its certificate is not for servers",
+            "the server needs one with the extended key usage serverAuth",
+        ),
     ] {
         let server = serve_token(pair);
         let message = format!("{}: {why}", server.address());
         let error = assert_error(fetch(&server.url("/token"), transport), ErrorKind::Untrusted, &message);
+        assert_eq!(error.hint(), Some(hint), "{what}");
         assert!(!error.is_retryable());
         let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<rustls::Error>());
         assert!(matches!(source, Some(rustls::Error::InvalidCertificate(_))), "{source:?}");
         assert_eq!(server.requests(), []);
+    }
+}
+
+/// A pair of this chain and key, for the rest of the process.
+fn leaked(chain: Vec<u8>, key: &'static [u8]) -> Pair {
+    (chain.leak(), key)
+}
+
+#[test]
+fn a_chain_with_its_intermediate_and_a_self_signed_certificate_that_is_named_are_trusted() {
+    let chain = leaked([BEHIND.0, INTERMEDIATE].concat(), BEHIND.1);
+    for (pair, root) in [(chain, CA), (BEHIND, INTERMEDIATE), (SELF_SIGNED, SELF_SIGNED.0)] {
+        let server = serve_token(pair);
+        let transport = transport().roots_pem(root).unwrap();
+        assert_eq!(fetch(&server.url("/token"), transport).unwrap().expose(), "t0ken");
     }
 }
 
@@ -209,39 +277,277 @@ fn a_connection_that_ends_within_the_handshake_is_unreachable() {
 
 #[test]
 fn an_alert_within_the_handshake_is_named() {
-    for (alert, name) in [(40, "HandshakeFailure"), (116, "CertificateRequired"), (70, "ProtocolVersion")] {
+    const OLD: &str = "this client speaks TLS 1.2 and 1.3: the server must be brought up to date";
+    const OTHER: &str = "it may want a client certificate, or another version or cipher of TLS";
+    const OWN: &str = "it may want another client certificate, or another version or cipher of TLS";
+    const ASK: &str = "ask whoever runs the server which certificates it takes";
+    const RENEW: &str = "get a new one; or the server's clock, or that of who issued it, is wrong";
+    const ISSUER: &str =
+        "its issuer is not known there: the file must have the intermediate certificates as well, behind its own";
+    for (alert, name, hint, refuses_certificate, own_hint) in [
+        (40, "HandshakeFailure", OTHER, false, OWN),
+        (42, "BadCertificate", OTHER, true, ASK),
+        (43, "UnsupportedCertificate", OTHER, true, ASK),
+        (44, "CertificateRevoked", OTHER, true, "get a new one from whoever issued it"),
+        (45, "CertificateExpired", OTHER, true, RENEW),
+        (46, "CertificateUnknown", OTHER, true, ASK),
+        (48, "UnknownCA", OTHER, true, ISSUER),
+        (49, "AccessDenied", OTHER, true, ASK),
+        (51, "DecryptError", OTHER, true, ASK),
+        (70, "ProtocolVersion", OLD, false, OLD),
+        (71, "InsufficientSecurity", OTHER, false, OWN),
+        (80, "InternalError", "the server has failed: its log may say why", false, ""),
+        (112, "UnrecognisedName", "it knows no such host: check the name in the URL", false, ""),
+        (116, "CertificateRequired", "", true, "the one that is given is of no kind that the server takes"),
+        (200, "AlertDescription(0xc8)", OTHER, false, OWN),
+    ] {
+        for shows_itself in [false, true] {
+            let server = wrapped(move |stream| {
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = stream.write_all(&[21, 3, 3, 0, 2, 2, alert]);
+            });
+            let what = match (alert, shows_itself) {
+                (116, false) => "it wants a client certificate".to_owned(),
+                (_, true) if refuses_certificate => format!("it refuses the client certificate: {name}"),
+                _ => format!("it refused the TLS connection: {name}"),
+            };
+            let message = format!("{}: {what}", server.address());
+            let transport = if shows_itself { as_client(CLIENT.0, CLIENT.1) } else { trusting() };
+            let error = assert_error(fetch(&server.url("/token"), transport), ErrorKind::Untrusted, &message);
+            let hint = match (alert, shows_itself) {
+                (116, false) => "name one, and its key (--client-cert-file, --client-key-file)",
+                (_, true) if !own_hint.is_empty() => own_hint,
+                _ => hint,
+            };
+            assert_eq!(error.hint(), Some(hint), "{message}");
+            assert!(!error.is_retryable());
+        }
+    }
+}
+
+/// RFC 5246 section 7.4.1.3, with this version and cipher, and nothing else.
+fn server_hello(version: u8, cipher: [u8; 2]) -> Vec<u8> {
+    let head = [22, 3, version, 0, 42, 2, 0, 0, 38, 3, version];
+    [&head[..], &[7; 32], &[0], &cipher, &[0]].concat()
+}
+
+#[test]
+fn what_is_wrong_with_the_protocol_is_told() {
+    const BROKEN: &str = "its TLS is broken: it does not keep to the protocol";
+    const OLD: &str = "this client speaks TLS 1.2 and 1.3: the server must be brought up to date";
+    const CHECK: &str = "check the port and the server";
+    for (what, bytes, why, hint) in [
+        ("TLS 1.1", server_hello(2, [0xC0, 0x13]), "it speaks no version of TLS that is safe", OLD),
+        ("TLS 1.0", server_hello(1, [0xC0, 0x13]), "it speaks no version of TLS that is safe", OLD),
+        ("SSL 3", server_hello(0, [0xC0, 0x13]), "it speaks no version of TLS that is safe", OLD),
+        // It answers with a cipher that was not offered, as no server should: they refuse by an alert.
+        ("another cipher", server_hello(3, [0, 0x2F]), BROKEN, CHECK),
+        ("an answer out of order", vec![22, 3, 3, 0, 4, 14, 0, 0, 0], BROKEN, CHECK),
+    ] {
         let server = wrapped(move |stream| {
             let _ = stream.read(&mut [0; 4096]);
-            let _ = stream.write_all(&[21, 3, 3, 0, 2, 2, alert]);
+            let _ = stream.write_all(&bytes);
         });
-        let message = format!("{}: it refused the TLS connection: {name}", server.address());
-        let error = assert_error(fetch(&server.url("/token"), trusting()), ErrorKind::Untrusted, &message);
+        let message = format!("{}: {why}", server.address());
+        let error = fetch(&server.url("/token"), trusting()).expect_err(what);
+        assert_eq!((error.kind(), error.to_string()), (ErrorKind::Untrusted, message), "{what}");
+        assert_eq!(error.hint(), Some(hint), "{what}");
         assert!(!error.is_retryable());
     }
 }
 
 #[test]
-fn a_server_that_wants_a_client_certificate_is_told_as_such() {
+fn a_record_that_was_changed_on_the_way_is_told() {
+    let config = config(VALID, &[&rustls::version::TLS13]);
+    let server = wrapped(move |stream| {
+        let mut connection = ServerConnection::new(config.clone()).unwrap();
+        let _ = connection.read_tls(stream);
+        let _ = connection.process_new_packets();
+        let mut bytes = Vec::new();
+        while connection.wants_write() {
+            connection.write_tls(&mut bytes).unwrap();
+        }
+        *bytes.last_mut().unwrap() ^= 1;
+        let _ = stream.write_all(&bytes);
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let message = format!("{}: its TLS is broken: a record of it cannot be decrypted", server.address());
+    let error = assert_error(fetch(&server.url("/token"), trusting()), ErrorKind::Untrusted, &message);
+    assert_eq!(error.hint(), Some("something on the way changes what is sent, or the server is faulty"));
+}
+
+fn text(pem: &'static [u8]) -> &'static str {
+    std::str::from_utf8(pem).unwrap()
+}
+
+fn as_client(chain: &'static [u8], key: &'static [u8]) -> UreqTransport {
+    trusting().client_certificate_pem(text(chain), text(key))
+}
+
+/// What is asked by a client that authenticates by its certificate.
+fn fetch_by_certificate(url: &str, transport: UreqTransport) -> Result<AccessToken, Error> {
+    let endpoint = Endpoint::new(url).unwrap().authentication(ClientAuthentication::TlsClientAuth);
+    Client::with_parts(endpoint, transport, BootClock).client_id("id").fetch(&Grant::client_credentials())
+}
+
+#[test]
+fn a_client_is_known_by_its_certificate() {
+    let in_one_file: &'static [u8] = [CLIENT.1, CLIENT.0].concat().leak();
+    let with_text: &'static [u8] = [&b"# the meter's\n"[..], CLIENT.0, b"\n# and its issuer\n", CA].concat().leak();
     for version in rustls::ALL_VERSIONS {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(CA).unwrap()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[*version])
-            .unwrap()
-            .with_client_cert_verifier(verifier.build().unwrap())
-            .with_single_cert(
-                vec![CertificateDer::from_pem_slice(VALID.0).unwrap()],
-                PrivateKeyDer::from_pem_slice(VALID.1).unwrap(),
-            )
-            .unwrap();
-        let server = serve(Arc::new(config), json(200, TOKEN), true);
-        let message = format!("{}: it refused the TLS connection: CertificateRequired", server.address());
-        let error = assert_error(fetch(&server.url("/token"), trusting()), ErrorKind::Untrusted, &message);
-        assert!(!error.is_retryable());
-        assert_eq!(error.hint(), Some("it may want a client certificate, or another version or cipher of TLS"));
-        assert_eq!(server.requests(), []);
+        let server = serve(config_for_clients_of(CA, &[*version]), json(200, TOKEN), true);
+        let mut count = 0;
+        for (chain, key) in
+            [CLIENT, CLIENT_RSA, (CLIENT.0, CLIENT_SEC1), (with_text, CLIENT.1), (in_one_file, in_one_file)]
+        {
+            let token = fetch_by_certificate(&server.url("/token"), as_client(chain, key)).unwrap();
+            assert_eq!(token.expose(), "t0ken");
+            count += 1;
+        }
+        let requests = server.requests();
+        assert_eq!(requests.len(), count);
+        for request in requests {
+            assert_eq!(request.header("authorization"), None);
+            assert_eq!(request.body_text(), "grant_type=client_credentials&client_id=id");
+        }
+        // Beside a secret, for a server that wants both.
+        assert_eq!(fetch(&server.url("/token"), as_client(CLIENT.0, CLIENT.1)).unwrap().expose(), "t0ken");
+        assert_eq!(server.requests()[count].header("authorization"), Some("Basic aWQ6aHVudGVyMg=="));
+    }
+    // One that asks for no certificate is not shown any, and does not mind.
+    let server = serve_token(VALID);
+    assert!(fetch_by_certificate(&server.url("/token"), as_client(CLIENT.0, CLIENT.1)).is_ok());
+}
+
+#[test]
+fn a_client_certificate_that_is_refused_is_told_as_such() {
+    for version in rustls::ALL_VERSIONS {
+        for (issuers, transport, why, hint) in [
+            (
+                CA,
+                trusting(),
+                "it wants a client certificate",
+                "name one, and its key (--client-cert-file, --client-key-file)",
+            ),
+            (
+                CA,
+                as_client(CLIENT_EXPIRED.0, CLIENT_EXPIRED.1),
+                "it refuses the client certificate: CertificateExpired",
+                "get a new one; or the server's clock, or that of who issued it, is wrong",
+            ),
+            (
+                INTERMEDIATE,
+                as_client(CLIENT.0, CLIENT.1),
+                "it refuses the client certificate: UnknownCA",
+                "its issuer is not known there: the file must have the intermediate certificates as well, behind its own",
+            ),
+            (
+                CA,
+                as_client(VALID.0, VALID.1),
+                "it refuses the client certificate: UnsupportedCertificate",
+                "ask whoever runs the server which certificates it takes",
+            ),
+        ] {
+            let server = serve(config_for_clients_of(issuers, &[*version]), json(200, TOKEN), true);
+            let message = format!("{}: {why}", server.address());
+            let result = fetch_by_certificate(&server.url("/token"), transport);
+            let error = assert_error(result, ErrorKind::Untrusted, &message);
+            assert!(!error.is_retryable());
+            assert_eq!(error.hint(), Some(hint));
+            assert_eq!(server.requests(), []);
+        }
+    }
+}
+
+#[test]
+fn a_client_certificate_or_key_that_cannot_be_used_is_told_before_anything_is_sent() {
+    const NOT_PEM: &[u8] = b"-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n";
+    const NO_CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n";
+    const BROKEN_KEY: &[u8] = b"-----BEGIN PRIVATE KEY-----\n!!!!\n-----END PRIVATE KEY-----\n";
+    const NO_KEY: &[u8] = b"-----BEGIN PRIVATE KEY-----\naGVsbG8=\n-----END PRIVATE KEY-----\n";
+    const ENCRYPTED: &str = "client key: it is encrypted, and nobody is there to ask for its password";
+    const OTHERS: &str = "client key: it does not belong to the client certificate";
+    const NOT_READ: &str = "client key: it cannot be read, or is of a kind that is not supported";
+    let cut = &CLIENT.1[..CLIENT.1.len() / 2];
+    let second: &'static [u8] = [CLIENT.0, NO_CERTIFICATE].concat().leak();
+    let upside_down: &'static [u8] = [CA, CLIENT.0].concat().leak();
+    let server = serve(config_for_clients_of(CA, rustls::ALL_VERSIONS), json(200, TOKEN), true);
+    for (what, chain, key, message) in [
+        ("no certificate", CLIENT.1, CLIENT.1, "client certificate: there is no certificate in it"),
+        ("a broken certificate", NOT_PEM, CLIENT.1, "client certificate: this is not PEM"),
+        ("no certificate inside", NO_CERTIFICATE, CLIENT.1, "client certificate: certificate 1 cannot be read"),
+        ("no second certificate inside", second, CLIENT.1, "client certificate: certificate 2 cannot be read"),
+        ("no key", CLIENT.0, CLIENT.0, "client key: there is no private key in it"),
+        ("a broken key", CLIENT.0, BROKEN_KEY, "client key: this is not PEM"),
+        ("a cut key", CLIENT.0, cut, "client key: this is not PEM"),
+        ("no key inside", CLIENT.0, NO_KEY, NOT_READ),
+        ("an encrypted key", CLIENT.0, CLIENT_ENCRYPTED, ENCRYPTED),
+        ("an encrypted key of the old form", CLIENT.0, CLIENT_LEGACY_ENCRYPTED, ENCRYPTED),
+        ("another's key", CLIENT.0, VALID.1, OTHERS),
+        ("another's key of another kind", CLIENT.0, CLIENT_RSA.1, OTHERS),
+        ("the issuer first", upside_down, CLIENT.1, OTHERS),
+    ] {
+        let error = fetch_by_certificate(&server.url("/token"), as_client(chain, key)).expect_err(what);
+        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Config, message), "{what}");
+        let expected = match message {
+            "client certificate: there is no certificate in it" => Some("it must be PEM: -----BEGIN CERTIFICATE-----"),
+            "client key: there is no private key in it" => Some("it must be PEM: -----BEGIN PRIVATE KEY-----"),
+            ENCRYPTED => Some(
+                "decrypt it into a file that others cannot read: (umask 077; openssl pkey -in encrypted.pem -out key.pem)",
+            ),
+            OTHERS => Some("the client's certificate stands first in its file, then those that issued it"),
+            NOT_READ => Some("it must be RSA (2048 bits or more), ECDSA on P-256 or P-384, or Ed25519"),
+            _ => None,
+        };
+        assert_eq!(error.hint(), expected, "{what}");
+        assert!(std::error::Error::source(&error).is_none(), "it might be about the key");
+        assert!(!format!("{error:?}").contains("MIGHAgEA"), "the key itself is not shown");
+    }
+    let missing = trusting().client_certificate_pem(SecretSource::file("/nonexistent/a"), text(CLIENT.1));
+    let message = "secret file /nonexistent/a: there is no such file";
+    assert_error(fetch_by_certificate(&server.url("/token"), missing), ErrorKind::Config, message);
+    let plain = server.url("/token").replace("https:", "http:");
+    let message = "url: a client certificate is shown over https alone";
+    assert_error(fetch_by_certificate(&plain, as_client(CLIENT.0, CLIENT.1)), ErrorKind::Config, message);
+    assert_eq!(server.requests(), []);
+}
+
+#[test]
+fn a_client_certificate_of_version_1_is_shown() {
+    // This server does not read such a one, but it was not ours to refuse it.
+    let server = serve(config_for_clients_of(CLIENT_V1, rustls::ALL_VERSIONS), json(200, TOKEN), true);
+    let result = fetch_by_certificate(&server.url("/token"), as_client(CLIENT_V1, CLIENT.1));
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::Untrusted);
+}
+
+#[test]
+fn a_client_certificate_is_read_for_each_fetch() {
+    let server = serve(config_for_clients_of(CA, rustls::ALL_VERSIONS), json(200, TOKEN), true);
+    let pair = Arc::new(std::sync::Mutex::new(CLIENT_EXPIRED));
+    let (first, second) = (pair.clone(), pair.clone());
+    let transport = trusting().client_certificate_pem(
+        SecretSource::provider(move || Ok(text(first.lock().unwrap().0).into())),
+        SecretSource::provider(move || Ok(text(second.lock().unwrap().1).into())),
+    );
+    let endpoint = Endpoint::new(server.url("/token")).unwrap().authentication(ClientAuthentication::TlsClientAuth);
+    let client = Client::with_parts(endpoint, transport, BootClock).client_id("id");
+    assert_eq!(client.fetch(&Grant::client_credentials()).unwrap_err().kind(), ErrorKind::Untrusted);
+    *pair.lock().unwrap() = CLIENT;
+    assert_eq!(client.fetch(&Grant::client_credentials()).unwrap().expose(), "t0ken");
+}
+
+#[test]
+fn tls_client_auth_has_an_id_and_no_secret() {
+    let endpoint = || Endpoint::from_json(r#"{"url": "https://as.example/token", "auth": "tls_client_auth"}"#).unwrap();
+    let client = || Client::with_parts(endpoint(), as_client(CLIENT.0, CLIENT.1), BootClock);
+    for (client, message) in [
+        (client(), "the client id is missing"),
+        (
+            client().client_id("id").client_secret("hunter2"),
+            "there is a client secret, but the client authentication is `tls_client_auth`",
+        ),
+    ] {
+        assert_error(client.fetch(&Grant::client_credentials()), ErrorKind::Config, message);
     }
 }
 
@@ -318,6 +624,71 @@ fn json_without_a_length_shows_its_own_end_with_a_goodbye_and_without() {
     }
 }
 
+/// A proxy that passes on to this server what it is asked to, and keeps all that it sees, both ways.
+fn relay(server: &Server) -> (Server, Arc<std::sync::Mutex<Vec<u8>>>) {
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let (kept, address) = (seen.clone(), server.address());
+    let wrapper = move |mut client: TcpStream| -> Option<Box<dyn Stream>> {
+        let connect = read_request(&mut client)?;
+        let head = format!("{} {} {:?}\n", connect.method, connect.target, connect.headers);
+        kept.lock().unwrap().extend_from_slice(head.as_bytes());
+        client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").ok()?;
+        let server = TcpStream::connect(address).ok()?;
+        let copy = |mut from: TcpStream, mut to: TcpStream| {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = from.read(&mut buffer) {
+                kept.lock().unwrap().extend_from_slice(&buffer[..count]);
+                if to.write_all(&buffer[..count]).is_err() {
+                    break;
+                }
+            }
+            let _ = to.shutdown(std::net::Shutdown::Write);
+        };
+        std::thread::scope(|scope| {
+            let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            scope.spawn(move || copy(from, to));
+            copy(server, client);
+        });
+        None
+    };
+    (Server::start("http", Box::new(wrapper), Box::new(|_: &Seen, _: &mut dyn Stream| {})), seen)
+}
+
+#[test]
+fn a_proxy_sees_where_an_https_request_goes_and_nothing_of_it() {
+    for version in rustls::ALL_VERSIONS {
+        for user_info in ["", "me:pr0xy@"] {
+            let server = serve(config_for_clients_of(CA, &[*version]), json(200, TOKEN), true);
+            let (proxy, seen) = relay(&server);
+            let transport = as_client(CLIENT.0, CLIENT.1);
+            let transport = transport.proxy(&format!("http://{user_info}{}", proxy.address())).unwrap();
+            let endpoint = Endpoint::new("https://localhost/t0kens?x=y").unwrap().header("X-Key", "k3y");
+            let client = Client::with_parts(endpoint, transport, BootClock).client_id("my-id").client_secret("hunter2");
+            assert_eq!(client.fetch(&Grant::client_credentials()).unwrap().expose(), "t0ken");
+            let request = server.request();
+            assert_eq!(request.header("authorization"), Some("Basic bXktaWQ6aHVudGVyMg=="));
+
+            let seen = seen.lock().unwrap();
+            let head_end = seen.iter().position(|byte| *byte == b'\n').unwrap();
+            let authorization = match user_info {
+                "" => "",
+                _ => r#", ("proxy-authorization", "Basic bWU6cHIweHk=")"#,
+            };
+            assert_eq!(
+                String::from_utf8_lossy(&seen[..head_end]),
+                format!(
+                    "CONNECT localhost:443 [(\"host\", \"localhost:443\"), (\"proxy-connection\", \"Keep-Alive\")\
+                     {authorization}]"
+                )
+            );
+            assert!(seen.len() > 1000, "the request went by it");
+            for secret in ["hunter2", "bXktaWQ6aHVudGVyMg", "k3y", "t0ken", "t0kens", "my-id"] {
+                assert!(!seen.windows(secret.len()).any(|window| window == secret.as_bytes()), "{secret}");
+            }
+        }
+    }
+}
+
 #[test]
 fn through_a_proxy_it_is_the_server_that_must_be_trusted() {
     for (pair, is_trusted) in [(VALID, true), (OTHER_NAME, false)] {
@@ -337,7 +708,11 @@ fn through_a_proxy_it_is_the_server_that_must_be_trusted() {
         if is_trusted {
             assert_eq!(result.unwrap().expose(), "t0ken");
         } else {
-            assert_error(result, ErrorKind::Untrusted, "localhost: its certificate is for another name");
+            let message = "localhost: its certificate is for another name: other.example";
+            let error = assert_error(result, ErrorKind::Untrusted, message);
+            // What helps is not hidden by the proxy.
+            let hint = "use a name that the certificate has, and check that nobody sits in between";
+            assert_eq!(error.hint(), Some(hint));
         }
         let connect = proxy.request();
         assert_eq!((connect.method.as_str(), connect.target.as_str()), ("CONNECT", "localhost:443"));
@@ -345,29 +720,59 @@ fn through_a_proxy_it_is_the_server_that_must_be_trusted() {
     }
 }
 
-#[test]
-fn a_proxy_may_speak_tls_itself() {
-    for (pair, is_trusted) in [(VALID, true), (OTHER_NAME, false)] {
-        let config = config(pair, rustls::ALL_VERSIONS);
-        let wrapper = move |stream: TcpStream| -> Option<Box<dyn Stream>> {
-            Some(Box::new(StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), stream)))
-        };
-        let tunnel = |_: &Seen, stream: &mut dyn Stream| {
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+/// A proxy that is spoken to by TLS, and plays the server behind it: by TLS again, if it has a configuration for that.
+fn tls_proxy(proxys: Arc<ServerConfig>, servers: Option<Arc<ServerConfig>>) -> Server {
+    let wrapper = move |stream: TcpStream| -> Option<Box<dyn Stream>> {
+        Some(Box::new(StreamOwned::new(ServerConnection::new(proxys.clone()).unwrap(), stream)))
+    };
+    let tunnel = move |_: &Seen, stream: &mut dyn Stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+        let answer = |stream: &mut dyn Stream| {
             if read_request(stream).is_some() {
                 let _ = stream.write_all(&json(200, TOKEN));
             }
         };
-        let proxy = Server::start("https", Box::new(wrapper), Box::new(tunnel));
+        match &servers {
+            Some(config) => answer(&mut StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), stream)),
+            None => answer(stream),
+        }
+    };
+    Server::start("https", Box::new(wrapper), Box::new(tunnel))
+}
+
+#[test]
+fn a_proxy_may_speak_tls_itself() {
+    for (pair, is_trusted) in [(VALID, true), (OTHER_NAME, false)] {
+        let proxy = tls_proxy(config(pair, rustls::ALL_VERSIONS), None);
         let transport = trusting().proxy(&proxy.url("")).unwrap();
-        let result = fetch("http://localhost/token", transport);
+        let endpoint = Endpoint::new("http://as.invalid/token").unwrap().allow_http(true);
+        let client = Client::with_parts(endpoint, transport, BootClock).client_id("id").client_secret("hunter2");
+        let result = client.fetch(&Grant::client_credentials());
         if is_trusted {
             assert_eq!(result.unwrap().expose(), "t0ken");
-            assert_eq!(proxy.request().target, "localhost:80");
+            assert_eq!(proxy.request().target, "as.invalid:80");
         } else {
-            assert_eq!(result.unwrap_err().kind(), ErrorKind::Untrusted);
+            let message = format!("the proxy {}: its certificate is for another name: other.example", proxy.address());
+            assert_error(result, ErrorKind::Untrusted, &message);
             assert_eq!(proxy.requests(), []);
         }
+    }
+}
+
+#[test]
+fn a_proxy_that_speaks_tls_is_not_shown_the_client_certificate() {
+    let servers = config_for_clients_of(CA, rustls::ALL_VERSIONS);
+    let proxy = tls_proxy(config(VALID, rustls::ALL_VERSIONS), Some(servers.clone()));
+    let through = |proxy: &Server| as_client(CLIENT.0, CLIENT.1).proxy(&proxy.url("")).unwrap();
+    assert_eq!(fetch_by_certificate("https://localhost/token", through(&proxy)).unwrap().expose(), "t0ken");
+
+    // One that wants one gets none.
+    for version in rustls::ALL_VERSIONS {
+        let proxy = tls_proxy(config_for_clients_of(CA, &[*version]), Some(servers.clone()));
+        let message = format!("the proxy {}: it wants a client certificate", proxy.address());
+        let result = fetch_by_certificate("https://localhost/token", through(&proxy));
+        assert_error(result, ErrorKind::Untrusted, &message);
+        assert_eq!(proxy.requests(), []);
     }
 }
 

@@ -175,7 +175,8 @@ fn sealed(slot: &Slot, key: &Key) -> Option<Zeroizing<Vec<u8>>> {
 /// Whether what the file holds is still of use to somebody.
 pub(super) fn lives_on(slot: &Slot, key: &Key, now: Duration) -> bool {
     sealed(slot, key).is_some_and(|mut bytes| {
-        Fields::read(&mut bytes).and_then(|fields| fields.time("until")).is_some_and(|until| until > now)
+        // Without an end it is for ever: what may be used up is never sent again.
+        Fields::read(&mut bytes).is_some_and(|fields| fields.time("until").is_none_or(|until| until > now))
     })
 }
 

@@ -1,66 +1,171 @@
 //! What TLS failures mean for the user.
 
-use crate::error::{Error, ErrorKind};
+use super::trust::Shown;
+use crate::error::{Error, ErrorKind, shorten};
 use alloc::format;
-use alloc::string::String;
-use rustls::CertificateError;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use rustls::pki_types::UnixTime;
+use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 
-/// Names what is wrong, and who can mend it.
-pub(super) fn explain(error: &rustls::Error, host: &str) -> Error {
-    let untrusted = |why: String, hint: &str| {
-        Error::new(ErrorKind::Untrusted, format!("{host}: {why}")).with_hint(hint).with_source(error.clone())
-    };
-    match error {
-        rustls::Error::InvalidCertificate(certificate) => match certificate {
-            CertificateError::NotValidYetContext { time, not_before } => untrusted(
-                format!(
-                    "its certificate is not yet valid: it starts {}, and this device's clock says {}",
-                    date(*not_before),
-                    date(*time)
-                ),
-                "set the device's clock; it is the usual culprit",
-            )
-            .retryable(true),
-            CertificateError::ExpiredContext { time, not_after } => untrusted(
-                format!(
-                    "its certificate has expired: it ended {}, and this device's clock says {}",
-                    date(*not_after),
-                    date(*time)
-                ),
-                "if the device's clock is right, the server needs a new certificate",
-            ),
-            CertificateError::NotValidYet => {
-                untrusted("its certificate is not yet valid".into(), "set the device's clock; it is the usual culprit")
-                    .retryable(true)
-            }
-            CertificateError::Expired => untrusted(
-                "its certificate has expired".into(),
-                "if the device's clock is right, the server needs a new certificate",
-            ),
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => untrusted(
-                "its certificate is for another name".into(),
-                "use the name that the certificate has, and check that nobody sits in between",
-            ),
-            CertificateError::UnknownIssuer => untrusted(
-                "its certificate is not from an issuer that is trusted here".into(),
-                "if the server has its own authority, name its certificate (--ca-file); else the server may leave out \
-                 the intermediate certificates",
-            ),
-            other => untrusted(format!("its certificate is refused: {other}"), "the server needs another certificate"),
-        },
-        rustls::Error::InvalidMessage(_) => {
-            untrusted("it does not speak TLS there".into(), "check the port, and whether the URL should say http://")
+const TOO_OLD: &str = "this client speaks TLS 1.2 and 1.3: the server must be brought up to date";
+const ANOTHER: &str = "the server needs another certificate";
+
+/// Names what is wrong, and who can mend it. `who` is the server or the proxy that was spoken to; `shows_itself` tells
+/// whether the client has a certificate for it.
+pub(super) fn explain(error: rustls::Error, who: &str, shown: Option<Shown>, shows_itself: bool) -> Error {
+    let mut is_retryable = false;
+    let (why, hint): (String, String) = match &error {
+        rustls::Error::InvalidCertificate(certificate) => {
+            // The only one that mends itself, on a device whose clock is set later.
+            is_retryable =
+                matches!(certificate, CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. });
+            refused_certificate(certificate, shown)
         }
-        rustls::Error::AlertReceived(alert) => untrusted(
-            format!("it refused the TLS connection: {alert:?}"),
-            "it may want a client certificate, or another version or cipher of TLS",
+        rustls::Error::InvalidMessage(_) => {
+            ("it does not speak TLS there".into(), "check the port, and whether the URL should say http://".into())
+        }
+        rustls::Error::AlertReceived(alert) => refusal(*alert, shows_itself),
+        rustls::Error::PeerIncompatible(PeerIncompatible::ServerDoesNotSupportTls12Or13) => {
+            ("it speaks no version of TLS that is safe".into(), TOO_OLD.into())
+        }
+        rustls::Error::PeerIncompatible(_) => {
+            ("it has no cipher of TLS in common with this client".into(), TOO_OLD.into())
+        }
+        rustls::Error::DecryptError | rustls::Error::PeerSentOversizedRecord => (
+            "its TLS is broken: a record of it cannot be decrypted".into(),
+            "something on the way changes what is sent, or the server is faulty".into(),
         ),
-        rustls::Error::PeerIncompatible(_) => untrusted(
-            "it has no version or cipher of TLS in common with this client".into(),
-            "the server is too old: this client speaks TLS 1.2 and 1.3",
+        rustls::Error::PeerMisbehaved(_)
+        | rustls::Error::InappropriateMessage { .. }
+        | rustls::Error::InappropriateHandshakeMessage { .. } => {
+            ("its TLS is broken: it does not keep to the protocol".into(), "check the port and the server".into())
+        }
+        _ => ("TLS failed".into(), "check the port and the server".into()),
+    };
+    Error::new(ErrorKind::Untrusted, format!("{who}: {why}")).with_hint(hint).retryable(is_retryable).with_source(error)
+}
+
+fn refused_certificate(error: &CertificateError, shown: Option<Shown>) -> (String, String) {
+    const CLOCK: &str = "set the device's clock; it is the usual culprit";
+    const RENEW: &str = "if the device's clock is right, the server needs a new certificate";
+    let (why, hint) = match error {
+        CertificateError::NotValidYetContext { time, not_before } => {
+            let (start, now) = (date(*not_before), date(*time));
+            let why =
+                format!("its certificate is not yet valid: it starts {start}, and this device's clock says {now}");
+            return (why, CLOCK.into());
+        }
+        CertificateError::ExpiredContext { time, not_after } => {
+            let (end, now) = (date(*not_after), date(*time));
+            let why = format!("its certificate has expired: it ended {end}, and this device's clock says {now}");
+            return (why, RENEW.into());
+        }
+        CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => (
+            "its certificate names no host at all",
+            "it needs the host as a subject alternative name: a common name is not enough",
         ),
-        _ => untrusted("TLS failed".into(), "check the port and the server"),
+        CertificateError::NotValidForNameContext { presented, .. } => {
+            return (
+                format!("its certificate is for another name: {}", names(presented)),
+                "use a name that the certificate has, and check that nobody sits in between".into(),
+            );
+        }
+        CertificateError::UnknownIssuer => match shown {
+            Some(Shown::SelfSigned) => (
+                "its certificate is signed by itself, and not trusted here",
+                "if it is the right one, name it (--ca-file)",
+            ),
+            Some(Shown::Alone) => (
+                "its certificate is not from an issuer that is trusted here",
+                "the server sent it alone: it must send the intermediate certificates as well; or if the server has its \
+                 own authority, name that one's certificate (--ca-file)",
+            ),
+            _ => (
+                "its certificate is not from an issuer that is trusted here",
+                "if the server has its own authority, name its certificate (--ca-file); or trust what this system does \
+                 (--system-roots)",
+            ),
+        },
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            ("its certificate is not for servers", "the server needs one with the extended key usage serverAuth")
+        }
+        CertificateError::Revoked => ("its certificate was revoked", ANOTHER),
+        CertificateError::BadEncoding => ("its certificate cannot be read", ANOTHER),
+        CertificateError::BadSignature => ("its certificate has a wrong signature", ANOTHER),
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            ("its certificate is signed in a way that is not supported", ANOTHER)
+        }
+        // What `openssl req -x509` makes. rustls hands the name of this error over as a text alone.
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => (
+            if shown == Some(Shown::SelfSigned) {
+                "its certificate is signed by itself, and marked as an authority's"
+            } else {
+                "its certificate is an authority's, and not a server's"
+            },
+            "it needs one that is marked CA:FALSE (openssl req -x509 -addext basicConstraints=CA:FALSE)",
+        ),
+        CertificateError::Other(other) => {
+            return (format!("its certificate is refused: {}", shorten(&other.to_string())), ANOTHER.into());
+        }
+        other => return (format!("its certificate is refused: {}", shorten(&other.to_string())), ANOTHER.into()),
+    };
+    (why.into(), hint.into())
+}
+
+/// The alert by which a server refuses (RFC 8446 section 6.2).
+fn refusal(alert: AlertDescription, shows_itself: bool) -> (String, String) {
+    use AlertDescription as Alert;
+    const NO_CERTIFICATE: &str = "name one, and its key (--client-cert-file, --client-key-file)";
+    let refuses_certificate = |hint: &str| (format!("it refuses the client certificate: {alert:?}"), hint.into());
+    let refuses = |hint: &str| (format!("it refused the TLS connection: {alert:?}"), hint.into());
+    match alert {
+        Alert::CertificateRequired if shows_itself => {
+            refuses_certificate("the one that is given is of no kind that the server takes")
+        }
+        Alert::CertificateRequired => ("it wants a client certificate".into(), NO_CERTIFICATE.into()),
+        Alert::CertificateExpired if shows_itself => {
+            refuses_certificate("get a new one; or the server's clock, or that of who issued it, is wrong")
+        }
+        Alert::CertificateRevoked if shows_itself => refuses_certificate("get a new one from whoever issued it"),
+        Alert::UnknownCA if shows_itself => refuses_certificate(
+            "its issuer is not known there: the file must have the intermediate certificates as well, behind its own",
+        ),
+        Alert::BadCertificate
+        | Alert::UnsupportedCertificate
+        | Alert::CertificateUnknown
+        | Alert::AccessDenied
+        | Alert::DecryptError
+            if shows_itself =>
+        {
+            refuses_certificate("ask whoever runs the server which certificates it takes")
+        }
+        Alert::ProtocolVersion => refuses(TOO_OLD),
+        Alert::UnrecognisedName => refuses("it knows no such host: check the name in the URL"),
+        Alert::InternalError => refuses("the server has failed: its log may say why"),
+        _ if shows_itself => refuses("it may want another client certificate, or another version or cipher of TLS"),
+        _ => refuses("it may want a client certificate, or another version or cipher of TLS"),
+    }
+}
+
+/// The first names that a certificate is for, in few words however many and long they are.
+fn names(presented: &[String]) -> String {
+    const MOST: usize = 3;
+    const LONGEST: usize = 64;
+    // As rustls has them: `DnsName("as.example")`, `IpAddress(192.0.2.7)`.
+    let plain = |name: &String| {
+        let name = name.split_once('(').map_or(name.as_str(), |(_, name)| name.trim_end_matches(')'));
+        let name = name.trim_matches('"');
+        match name.char_indices().nth(LONGEST) {
+            Some((end, _)) => format!("{}\u{2026}", &name[..end]),
+            None => name.to_string(),
+        }
+    };
+    let first: Vec<String> = presented.iter().take(MOST).map(plain).collect();
+    match presented.len() - first.len() {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
     }
 }
 

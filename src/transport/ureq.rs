@@ -1,15 +1,24 @@
-//! The transport on ureq: the only file that names it.
+//! The transport on ureq. Nothing else names it, but for the middleware.
 //!
 //! What ureq does by default and we do not: follow redirects, turn a status into an error, keep connections and zero
 //! 256 KiB of buffers, read proxies from the environment without telling which it cannot use, start a thread for the
-//! look-up of an address literal, show URLs with their query in errors.
+//! look-up of an address literal, show URLs with their query in errors, wait for a dead address most of the time.
 
+mod connect;
+mod proxy;
+#[cfg(feature = "tls")]
+mod tls;
+
+use self::connect::{Dialler, Names};
+#[cfg(feature = "tls")]
+use super::trust;
 use super::{Response, Transport};
 use crate::clock::{BootClock, Clock};
 use crate::endpoint::Method;
 use crate::error::{Error, ErrorKind};
 use crate::request::Request;
-use alloc::borrow::ToOwned;
+#[cfg(feature = "tls")]
+use crate::secret::SecretSource;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -18,16 +27,16 @@ use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use core::time::Duration;
 use std::io::{self, Read};
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::sync::OnceLock;
-use std::sync::mpsc;
 use std::time::Instant;
+#[cfg(feature = "tls")]
+use ureq::ProxyProtocol;
 use ureq::http::{self, HeaderName, HeaderValue, Uri};
-use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, DefaultConnector, NextTimeout, Transport as Connection,
+    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, Transport as Connection,
 };
-use ureq::{Agent, Proxy, ProxyProtocol};
+use ureq::{Agent, Proxy};
 use zeroize::Zeroizing;
 
 /// Sends requests by ureq: HTTP/1.1, a new connection each time, nothing kept in between.
@@ -53,7 +62,9 @@ pub struct UreqTransport {
     user_agent: Option<String>,
     proxy: ProxyChoice,
     #[cfg(feature = "tls")]
-    roots: ureq::tls::RootCerts,
+    roots: trust::Roots,
+    #[cfg(feature = "tls")]
+    identity: Option<trust::Identity>,
 }
 
 enum ProxyChoice {
@@ -73,8 +84,6 @@ const MAX_FIRST_BUFFER: usize = 16 * 1024;
 const INPUT_BUFFER: usize = 16 * 1024;
 /// Holds the whole head of a usual request. A longer line gets a buffer for it: ureq cannot split one.
 const OUTPUT_BUFFER: usize = 4 * 1024;
-/// getaddrinfo and its plugins, with much room.
-const RESOLVER_STACK: usize = 256 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// For the question whether a port speaks TLS, which is asked only after a request has failed.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -95,7 +104,9 @@ impl UreqTransport {
             user_agent: None,
             proxy: ProxyChoice::Environment,
             #[cfg(feature = "tls")]
-            roots: ureq::tls::RootCerts::WebPki,
+            roots: trust::Roots::Mozilla,
+            #[cfg(feature = "tls")]
+            identity: None,
         }
     }
 
@@ -121,7 +132,7 @@ impl UreqTransport {
     ///
     /// [`Config`](ErrorKind::Config) for a URL that is none, and for SOCKS, which is not supported.
     pub fn proxy(mut self, url: &str) -> Result<Self, Error> {
-        self.proxy = ProxyChoice::Proxy(parse_proxy(url, "proxy")?);
+        self.proxy = ProxyChoice::Proxy(proxy::parse(url, "proxy")?);
         Ok(self)
     }
 
@@ -139,28 +150,61 @@ impl UreqTransport {
     /// [`Config`](ErrorKind::Config) where there is no certificate in it, or one that cannot be read.
     #[cfg(feature = "tls")]
     pub fn roots_pem(mut self, pem: &[u8]) -> Result<Self, Error> {
-        use ureq::tls::PemItem;
-        let mut certificates = Vec::new();
-        for item in ureq::tls::parse_pem(pem) {
-            match item {
-                Ok(PemItem::Certificate(certificate)) => {
-                    let der = rustls::pki_types::CertificateDer::from(certificate.der());
-                    if rustls::RootCertStore::empty().add(der).is_err() {
-                        let number = certificates.len() + 1;
-                        return Err(Error::config(format!("trusted roots: certificate {number} cannot be read")));
-                    }
-                    certificates.push(certificate);
-                }
-                Ok(_) => {}
-                Err(_) => return Err(Error::config("trusted roots: this is not PEM")),
-            }
-        }
-        if certificates.is_empty() {
-            return Err(Error::config("trusted roots: there is no certificate in it")
-                .with_hint("it must be PEM: -----BEGIN CERTIFICATE-----"));
-        }
-        self.roots = ureq::tls::RootCerts::new_with_certs(&certificates);
+        self.roots = trust::Roots::from_pem(pem)?;
         Ok(self)
+    }
+
+    /// Trusts what this system trusts, in place of Mozilla's roots. Its store is read now: the PEM file that
+    /// `SSL_CERT_FILE` names, else the first that is there of
+    ///
+    /// - `/etc/ssl/certs/ca-certificates.crt`
+    /// - `/etc/pki/tls/certs/ca-bundle.crt`
+    /// - `/etc/ssl/ca-bundle.pem`
+    /// - `/etc/pki/tls/cacert.pem`
+    /// - `/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem`
+    /// - `/etc/ssl/cert.pem`
+    ///
+    /// Certificates in it that cannot be read are passed over. Windows has no such file: name one by `SSL_CERT_FILE`.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](ErrorKind::Config) where there is no such file, it cannot be read, or there is no certificate in it
+    /// that can be.
+    #[cfg(feature = "tls")]
+    pub fn system_roots(mut self) -> Result<Self, Error> {
+        self.roots = trust::Roots::of_the_system()?;
+        Ok(self)
+    }
+
+    /// Shows the server this certificate if it asks for one: for `tls_client_auth` (RFC 8705 section 2), or beside any
+    /// other authentication where a server wants both. A proxy is not shown it.
+    ///
+    /// Both are PEM. `chain` has the client's certificate first and then those that issued it, as far as the server
+    /// needs them; `key` is the certificate's private key, not encrypted: RSA, ECDSA on P-256 or P-384, or Ed25519, in
+    /// PKCS #8, PKCS #1 or SEC 1. They may stand in one file, which is named twice then.
+    ///
+    /// Both are read for each fetch, so a new certificate needs no restart. What is read of the key is wiped at once, but
+    /// ring, which signs with it, holds its numbers as long as the fetch takes, and frees them unwiped; for a key in
+    /// SEC 1 rustls makes one more copy. An allocator that wipes takes care of both, as in the command.
+    ///
+    /// What is wrong with them is told by the fetch, as [`Config`](ErrorKind::Config) and before anything is sent: a
+    /// source that cannot be read, no certificate, no key, a key that is encrypted, of another kind or of another
+    /// certificate, and a URL that is plain http.
+    ///
+    /// ```no_run
+    /// use keyfob::{BootClock, Client, ClientAuthentication, Endpoint, SecretSource, UreqTransport};
+    ///
+    /// let endpoint = Endpoint::new("https://as.example/token")?.authentication(ClientAuthentication::TlsClientAuth);
+    /// let key = SecretSource::file("/run/credentials/meter.service/key.pem");
+    /// let transport = UreqTransport::new().client_certificate_pem(SecretSource::file("/etc/meter/cert.pem"), key);
+    /// let client = Client::with_parts(endpoint, transport, BootClock).client_id("meter");
+    /// # Ok::<(), keyfob::Error>(())
+    /// ```
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn client_certificate_pem(mut self, chain: impl Into<SecretSource>, key: impl Into<SecretSource>) -> Self {
+        self.identity = Some(trust::Identity { chain: chain.into(), key: key.into() });
+        self
     }
 
     fn config(
@@ -171,11 +215,18 @@ impl UreqTransport {
         timeout: Duration,
     ) -> Result<ureq::config::Config, Error> {
         let proxy = match &self.proxy {
-            ProxyChoice::Environment => proxy_from_environment(uri, is_loopback)?,
+            ProxyChoice::Environment => proxy::from_environment(uri, is_loopback)?,
             ProxyChoice::Direct => None,
+            // To this machine plain http is allowed because it does not leave it; by way of a proxy it would.
+            ProxyChoice::Proxy(_) if is_loopback && uri.scheme() == Some(&http::uri::Scheme::HTTP) => {
+                return Err(Error::config(
+                    "plain http to this machine by way of a proxy would show it the credentials",
+                )
+                .with_hint("leave the proxy out (--no-proxy), or use https"));
+            }
             ProxyChoice::Proxy(proxy) => Some(proxy.clone()),
         };
-        let config = Agent::config_builder()
+        Ok(Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .timeout_global(Some(timeout))
@@ -186,10 +237,30 @@ impl UreqTransport {
             // The request has its own.
             .user_agent("")
             .accept("")
-            .accept_encoding("");
-        #[cfg(feature = "tls")]
-        let config = config.tls_config(ureq::tls::TlsConfig::builder().root_certs(self.roots.clone()).build());
-        Ok(config.build())
+            .accept_encoding("")
+            .build())
+    }
+
+    #[cfg(feature = "tls")]
+    fn tls_connector(
+        &self,
+        uri: &Uri,
+        proxy: Option<&Proxy>,
+        deadline: Instant,
+        progress: &Progress,
+    ) -> Result<tls::TlsConnector, Error> {
+        let is_https = uri.scheme() == Some(&http::uri::Scheme::HTTPS);
+        if self.identity.is_some() && !is_https {
+            return Err(Error::config("url: a client certificate is shown over https alone"));
+        }
+        let config = |identity| trust::client_config(&self.roots, identity, progress.shown.clone());
+        let is_proxy_https = proxy.is_some_and(|proxy| proxy.protocol() == ProxyProtocol::Https);
+        Ok(tls::TlsConnector {
+            target: uri.clone(),
+            deadline,
+            config: is_https.then(|| config(self.identity.as_ref())).transpose()?,
+            proxys_config: is_proxy_https.then(|| config(None)).transpose()?,
+        })
     }
 
     /// The request as ureq takes it. URL and header values are handed over in memory that wipes itself.
@@ -242,15 +313,19 @@ impl Transport for UreqTransport {
         }
         let longest_line = request.headers().map(|(name, value)| name.len() + value.len()).max().unwrap_or(0);
         let output_buffer = OUTPUT_BUFFER.max(longest_line.max(request.url().len()) + 64);
-        let started = Instant::now();
-        let progress = Arc::new(Progress::default());
         let timeout = self.timeout.saturating_sub(request.waited());
+        let deadline = Instant::now() + timeout;
+        let progress = Arc::new(Progress::default());
         let config = self.config(&uri, request.is_to_loopback(), output_buffer, timeout)?;
         let proxy = config.proxy().map(|proxy| format!("{}:{}", proxy.host(), proxy.port()));
         // An agent for this request alone: nothing of it is kept, and its progress is its own.
+        let dialler = Dialler { deadline, target: uri.clone(), progress: progress.clone() };
+        let connector = ().chain(ConnectProxyConnector::default()).chain(dialler);
+        #[cfg(feature = "tls")]
+        let connector = connector.chain(self.tls_connector(&uri, config.proxy(), deadline, &progress)?);
         let agent = Agent::with_parts(
             config,
-            DefaultConnector::new().chain(Watch { target: uri.clone(), progress: progress.clone() }),
+            connector.chain(Watch { target: uri.clone(), progress: progress.clone() }),
             Names { progress: progress.clone() },
         );
         let answer = match request.body() {
@@ -258,14 +333,23 @@ impl Transport for UreqTransport {
             None => agent.run(self.message(request, uri, ())?),
         };
         answer.and_then(|answer| read(answer, &progress)).map_err(|error| {
-            let error = self.explain(error, request, &progress, timeout.saturating_sub(started.elapsed()));
+            let left = deadline.saturating_duration_since(Instant::now());
+            let error = self.explain(error, request, &progress, proxy.as_deref(), left);
             match proxy {
-                Some(proxy) if !progress.is_sent() => {
+                Some(proxy) if error.kind() == ErrorKind::Unreachable && error.hint().is_none() => {
                     error.with_hint(format!("it is asked by way of the proxy {proxy}"))
                 }
                 _ => error,
             }
         })
+    }
+
+    #[cfg(feature = "tls")]
+    fn identity(&self, add: &mut dyn FnMut(&str)) -> Result<(), Error> {
+        if let Some(identity) = &self.identity {
+            add(&identity.chain.expose()?);
+        }
+        Ok(())
     }
 
     fn timeout(&self) -> Duration {
@@ -281,15 +365,20 @@ struct Progress {
     sent_at: OnceLock<Duration>,
     /// The answer began with a TLS alert.
     answered_by_tls: AtomicBool,
-    /// The address that the connection went to first, and how many bytes came back.
+    /// The server's address, unless there is a proxy in between, and how many bytes came back.
     address: OnceLock<SocketAddr>,
     received: AtomicUsize,
+    /// What was shown by a server, or a proxy, that is not trusted.
+    #[cfg(feature = "tls")]
+    shown: Arc<OnceLock<trust::Shown>>,
     /// The input buffer was full, and ureq could still make nothing of it.
     overflowed: AtomicBool,
 }
 
 const RESOLVING: u8 = 1;
 const CONNECTING: u8 = 2;
+/// The proxy has connected.
+const TUNNELLED: u8 = 3;
 
 impl Progress {
     fn is_sent(&self) -> bool {
@@ -352,8 +441,17 @@ fn read(answer: http::Response<ureq::Body>, progress: &Progress) -> Result<Respo
 impl UreqTransport {
     /// Sorts a failure by who must act. Of ureq's own messages none is shown: some hold the URL. Within the time
     /// that is `left`, the server may be asked whether it speaks TLS.
-    fn explain(&self, error: ureq::Error, request: &Request, progress: &Progress, left: Duration) -> Error {
+    fn explain(
+        &self,
+        error: ureq::Error,
+        request: &Request,
+        progress: &Progress,
+        proxy: Option<&str>,
+        left: Duration,
+    ) -> Error {
         let host = request.authority();
+        // With a proxy that is the only one whose name is looked up here.
+        let looked_up = || proxy.map_or(host.to_string(), |proxy| format!("the proxy {proxy}"));
         let seconds = self.timeout.as_secs_f32();
         match error {
             ureq::Error::BodyExceedsLimit(_) => Error::new(ErrorKind::Unusable, "the answer is larger than 1 MiB"),
@@ -361,7 +459,8 @@ impl UreqTransport {
                 Error::new(ErrorKind::OutcomeUnknown, format!("no complete answer from {host} within {seconds} s"))
             }
             ureq::Error::Timeout(_) if progress.stage.load(Ordering::Relaxed) == RESOLVING => {
-                Error::new(ErrorKind::Unreachable, format!("the name of {host} was not found within {seconds} s"))
+                let name = looked_up();
+                Error::new(ErrorKind::Unreachable, format!("the name of {name} was not found within {seconds} s"))
                     .with_hint("the name servers do not answer: check the network")
             }
             ureq::Error::Timeout(_) => {
@@ -374,17 +473,23 @@ impl UreqTransport {
                 Error::new(ErrorKind::Unusable, format!("the answer of {host} is not HTTP"))
             }
             // The end of the connection within the line that tells a chunk's size.
-            ureq::Error::BodyStalled => explain_io(io::ErrorKind::UnexpectedEof.into(), host, progress),
+            ureq::Error::BodyStalled => explain_io(io::ErrorKind::UnexpectedEof.into(), host, &looked_up(), progress),
             ureq::Error::Io(_) if request.url().starts_with("http:") && progress.was_cut_off_speechless(left) => {
                 speaks_tls(host)
             }
-            ureq::Error::Io(error) => explain_io(error, host, progress),
             #[cfg(feature = "tls")]
-            ureq::Error::Rustls(error) => super::tls::explain(&error, host),
+            ureq::Error::Io(ref io) if tls::error_in(io).is_some_and(|error| is_tls_to_blame(error, progress)) => {
+                let is_proxys = proxy.is_some() && progress.stage.load(Ordering::Relaxed) < TUNNELLED;
+                let who = if is_proxys { looked_up() } else { host.to_string() };
+                let shows_itself = self.identity.is_some() && !is_proxys;
+                let error = tls::error_in(io).cloned().unwrap_or(rustls::Error::HandshakeNotComplete);
+                super::tls::explain(error, &who, progress.shown.get().copied(), shows_itself)
+            }
+            ureq::Error::Io(error) => explain_io(error, host, &looked_up(), progress),
             ureq::Error::Tls(_) => {
                 Error::new(ErrorKind::Untrusted, format!("{host}: no certificate can be made out for such a name"))
             }
-            ureq::Error::HostNotFound => not_found(host),
+            ureq::Error::HostNotFound => not_found(&looked_up()),
             ureq::Error::ConnectProxyFailed(reason) => {
                 // ureq tells the status twice: `407/407`.
                 let reason = reason.split('/').next().unwrap_or_default();
@@ -431,20 +536,22 @@ fn answers_tls(address: SocketAddr, time: Duration) -> bool {
     ask().unwrap_or(false)
 }
 
-fn explain_io(error: io::Error, host: &str, progress: &Progress) -> Error {
+/// Once the request is out, a server that refuses the connection says so by an alert. Anything else has broken the
+/// answer: a token may have been issued, and what was sent for it used up.
+#[cfg(feature = "tls")]
+fn is_tls_to_blame(error: &rustls::Error, progress: &Progress) -> bool {
+    !progress.is_sent() || matches!(error, rustls::Error::AlertReceived(_))
+}
+
+fn explain_io(error: io::Error, host: &str, looked_up: &str, progress: &Progress) -> Error {
     #[cfg(feature = "tls")]
-    if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        // Once the request is out, a server that refuses the connection says so by an alert. Anything else has broken
-        // the answer: a token may have been issued, and what was sent for it used up.
-        if !progress.is_sent() || matches!(error, rustls::Error::AlertReceived(_)) {
-            return super::tls::explain(error, host);
-        }
+    if let Some(error) = tls::error_in(&error) {
         return lost(host, "TLS failed").with_source(error.clone());
     }
     let reason = error.kind().to_string();
     let result = match progress.stage.load(Ordering::Relaxed) {
         _ if progress.is_sent() => lost(host, &reason),
-        stage if stage < CONNECTING => not_found(host),
+        stage if stage < CONNECTING => not_found(looked_up),
         _ => Error::new(ErrorKind::Unreachable, format!("no connection to {host}: {reason}")),
     };
     result.with_source(error)
@@ -458,56 +565,6 @@ fn lost(host: &str, reason: &str) -> Error {
 fn not_found(host: &str) -> Error {
     Error::new(ErrorKind::Unreachable, format!("the name of {host} was not found"))
         .with_hint("check the host's name in the URL, and the network")
-}
-
-/// Name look-up with a time limit, and without a thread where there is nothing to look up.
-#[derive(Debug)]
-struct Names {
-    progress: Arc<Progress>,
-}
-
-impl Resolver for Names {
-    fn resolve(
-        &self,
-        uri: &Uri,
-        _: &ureq::config::Config,
-        timeout: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let host = uri.host().ok_or(ureq::Error::HostNotFound)?;
-        let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
-        let mut addresses = self.empty();
-        match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
-            Ok(address) => addresses.push(SocketAddr::new(address, port)),
-            Err(_) => {
-                self.progress.stage.store(RESOLVING, Ordering::Relaxed);
-                // What ureq's list has room for.
-                for address in look_up(host, port, timeout)?.into_iter().take(16) {
-                    addresses.push(address);
-                }
-            }
-        }
-        self.progress.stage.store(CONNECTING, Ordering::Relaxed);
-        if let Some(address) = addresses.first() {
-            let _ = self.progress.address.set(*address);
-        }
-        if addresses.is_empty() { Err(ureq::Error::HostNotFound) } else { Ok(addresses) }
-    }
-}
-
-/// getaddrinfo cannot be told a time limit, so it runs in a thread of its own that may outlive the request.
-fn look_up(host: &str, port: u16, timeout: NextTimeout) -> Result<Vec<SocketAddr>, ureq::Error> {
-    let (sender, receiver) = mpsc::sync_channel(1);
-    let host = host.to_owned();
-    std::thread::Builder::new().name("keyfob-names".into()).stack_size(RESOLVER_STACK).spawn(move || {
-        let found = (host.as_str(), port).to_socket_addrs().map(|addresses| addresses.collect());
-        // Nobody listens any more once the time is over.
-        let _ = sender.send(found);
-    })?;
-    match receiver.recv_timeout(*timeout.after) {
-        Ok(found) => Ok(found?),
-        Err(mpsc::RecvTimeoutError::Timeout) => Err(ureq::Error::Timeout(timeout.reason)),
-        Err(mpsc::RecvTimeoutError::Disconnected) => Err(ureq::Error::HostNotFound),
-    }
 }
 
 /// The last link of ureq's chain of connectors: notes when the request goes out over the finished connection.
@@ -570,91 +627,5 @@ impl<In: Connection> Connection for Watched<In> {
 
     fn is_tls(&self) -> bool {
         self.connection.is_tls()
-    }
-}
-
-/// The proxy that the environment names for this URL, by curl's conventions.
-fn proxy_from_environment(uri: &Uri, is_loopback: bool) -> Result<Option<Proxy>, Error> {
-    // Plain http is allowed to this machine because it does not leave it; by way of a proxy it would.
-    if is_loopback {
-        return Ok(None);
-    }
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    // Not HTTP_PROXY: in a CGI program that is the request's `Proxy` header.
-    let own: [&str; 2] =
-        if uri.scheme_str() == Some("https") { ["https_proxy", "HTTPS_PROXY"] } else { ["http_proxy"; 2] };
-    let found = own.into_iter().chain(["all_proxy", "ALL_PROXY"]).find_map(|name| Some((name, variable(name)?)));
-    let Some((name, value)) = found else { return Ok(None) };
-    let exceptions = variable("no_proxy").or_else(|| variable("NO_PROXY")).unwrap_or_default();
-    if needs_no_proxy(&exceptions, uri.host().unwrap_or_default()) {
-        return Ok(None);
-    }
-    parse_proxy(&value, name).map(Some)
-}
-
-/// Whether `no_proxy` names the host: itself, a domain that it is in, or `*`.
-fn needs_no_proxy(exceptions: &str, host: &str) -> bool {
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
-    exceptions.split(',').map(|entry| entry.trim().to_ascii_lowercase()).any(|entry| {
-        let domain = entry.trim_start_matches('*').trim_start_matches('.');
-        entry == "*"
-            || (!domain.is_empty()
-                && (host == domain || host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'))))
-    })
-}
-
-fn parse_proxy(url: &str, origin: &str) -> Result<Proxy, Error> {
-    // The value may hold a password, so it is not shown.
-    let proxy = Proxy::new(url).map_err(|_| {
-        Error::config(format!("{origin}: this is no proxy's URL")).with_hint("it looks like http://proxy.example:3128")
-    })?;
-    match proxy.protocol() {
-        ProxyProtocol::Http => Ok(proxy),
-        ProxyProtocol::Https if cfg!(feature = "tls") => Ok(proxy),
-        ProxyProtocol::Https => Err(Error::config(format!("{origin}: an https proxy needs the feature `tls`"))),
-        _ => {
-            Err(Error::config(format!("{origin}: SOCKS proxies are not supported, and going around it would be wrong"))
-                .with_hint("name an http proxy, or list the host in no_proxy"))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_proxy_names_hosts_and_domains() {
-        for (exceptions, host, expected) in [
-            ("", "as.example", false),
-            ("*", "as.example", true),
-            ("as.example", "as.example", true),
-            ("AS.example", "as.EXAMPLE", true),
-            ("example", "as.example", true),
-            (".example", "as.example", true),
-            ("*.example", "as.example", true),
-            ("s.example", "as.example", false),
-            ("other, 127.0.0.1", "127.0.0.1", true),
-            ("::1", "[::1]", true),
-            (",,", "as.example", false),
-        ] {
-            assert_eq!(needs_no_proxy(exceptions, host), expected, "{exceptions} {host}");
-        }
-    }
-
-    #[test]
-    fn a_proxy_that_cannot_be_used_is_an_error() {
-        for (url, message) in [
-            (
-                "socks5://p.example:1080",
-                "all_proxy: SOCKS proxies are not supported, and going around it would be wrong",
-            ),
-            ("ftp://p.example", "all_proxy: this is no proxy's URL"),
-            ("http://user:hunter2@", "all_proxy: this is no proxy's URL"),
-        ] {
-            let error = parse_proxy(url, "all_proxy").map(|_| ()).unwrap_err();
-            assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Config, message));
-        }
-        assert!(parse_proxy("http://user:hunter2@p.example:3128", "all_proxy").is_ok());
     }
 }

@@ -3,10 +3,10 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 use std::ffi::{OsStr, OsString};
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -45,7 +45,10 @@ impl Place {
     pub fn file(&self, name: &str, text: impl AsRef<[u8]>) {
         let path = self.root.join(name);
         std::fs::create_dir_all(path.parent().expect("a file stands in a directory")).expect("a directory");
-        std::fs::write(path, text).expect("a temporary file");
+        // For this user alone, as a secret should be.
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+        let file = file.as_mut().expect("a temporary file");
+        file.write_all(text.as_ref()).expect("a temporary file");
     }
 
     pub fn keyfob<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Run {

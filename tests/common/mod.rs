@@ -58,8 +58,16 @@ impl Server {
         Self::start("http", Box::new(|stream| Some(Box::new(stream))), Box::new(handler))
     }
 
+    /// On a port that the test has taken.
+    pub fn on(listener: TcpListener, handler: impl Fn(&Seen, &mut dyn Stream) + Send + Sync + 'static) -> Self {
+        Self::listen(listener, "http", Box::new(|stream| Some(Box::new(stream))), Box::new(handler))
+    }
+
     pub fn start(scheme: &'static str, wrapper: Box<Wrapper>, handler: Box<Handler>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port on loopback");
+        Self::listen(TcpListener::bind("127.0.0.1:0").expect("a free port on loopback"), scheme, wrapper, handler)
+    }
+
+    fn listen(listener: TcpListener, scheme: &'static str, wrapper: Box<Wrapper>, handler: Box<Handler>) -> Self {
         let address = listener.local_addr().expect("the port's number");
         let (requests, stopped) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
         let (seen, stop) = (requests.clone(), stopped.clone());

@@ -4,18 +4,43 @@
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 
-pub const CA: &[u8] = include_bytes!("../data/tls/ca.pem");
-pub const VALID: Pair = (include_bytes!("../data/tls/valid.pem"), include_bytes!("../data/tls/valid.key.pem"));
-pub const EXPIRED: Pair = (include_bytes!("../data/tls/expired.pem"), include_bytes!("../data/tls/expired.key.pem"));
-pub const NOT_YET_VALID: Pair =
-    (include_bytes!("../data/tls/not-yet-valid.pem"), include_bytes!("../data/tls/not-yet-valid.key.pem"));
-pub const OTHER_NAME: Pair =
-    (include_bytes!("../data/tls/other-name.pem"), include_bytes!("../data/tls/other-name.key.pem"));
+macro_rules! file {
+    ($name:literal) => {
+        include_bytes!(concat!("../data/tls/", $name, ".pem")) as &[u8]
+    };
+}
+macro_rules! pair {
+    ($name:literal) => {
+        (file!($name), include_bytes!(concat!("../data/tls/", $name, ".key.pem")) as &[u8])
+    };
+}
+
+pub const CA: &[u8] = file!("ca");
+pub const INTERMEDIATE: &[u8] = file!("intermediate");
+pub const VALID: Pair = pair!("valid");
+pub const EXPIRED: Pair = pair!("expired");
+pub const NOT_YET_VALID: Pair = pair!("not-yet-valid");
+pub const OTHER_NAME: Pair = pair!("other-name");
+pub const OTHER_ADDRESS: Pair = pair!("other-address");
+pub const MANY_NAMES: Pair = pair!("many-names");
+pub const NO_NAME: Pair = pair!("no-name");
+pub const FOR_CLIENTS: Pair = pair!("for-clients");
+pub const BEHIND: Pair = pair!("behind");
+pub const SELF_SIGNED: Pair = pair!("self-signed");
+pub const SELF_SIGNED_CA: Pair = pair!("self-signed-ca");
+pub const CLIENT: Pair = pair!("client");
+pub const CLIENT_SEC1: &[u8] = file!("client.sec1");
+pub const CLIENT_ENCRYPTED: &[u8] = file!("client.encrypted");
+pub const CLIENT_LEGACY_ENCRYPTED: &[u8] = file!("client.legacy-encrypted");
+pub const CLIENT_RSA: Pair = pair!("client-rsa");
+pub const CLIENT_EXPIRED: Pair = pair!("client-expired");
+pub const CLIENT_V1: &[u8] = file!("client-v1");
 
 /// A certificate and its key, as PEM.
 pub type Pair = (&'static [u8], &'static [u8]);
@@ -43,11 +68,37 @@ impl Write for Polite {
 }
 
 pub fn config(pair: Pair, versions: &[&'static rustls::SupportedProtocolVersion]) -> Arc<ServerConfig> {
-    let chain = vec![CertificateDer::from_pem_slice(pair.0).expect("a certificate")];
+    config_of(pair, versions, None)
+}
+
+/// The same, for clients with a certificate that these issued.
+pub fn config_for_clients_of(
+    issuers: &[u8],
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> Arc<ServerConfig> {
+    config_of(VALID, versions, Some(issuers))
+}
+
+fn config_of(
+    pair: Pair,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    issuers: Option<&[u8]>,
+) -> Arc<ServerConfig> {
+    let read = |pem| CertificateDer::pem_slice_iter(pem).map(|certificate| certificate.expect("a certificate"));
     let key = PrivateKeyDer::from_pem_slice(pair.1).expect("a key");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(versions).expect("versions");
-    Arc::new(builder.with_no_client_auth().with_single_cert(chain, key).expect("the key fits"))
+    let builder =
+        ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(versions).expect("versions");
+    let builder = match issuers {
+        None => builder.with_no_client_auth(),
+        Some(issuers) => {
+            let mut roots = rustls::RootCertStore::empty();
+            read(issuers).for_each(|root| roots.add(root).expect("a root"));
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            builder.with_client_cert_verifier(verifier.expect("a verifier"))
+        }
+    };
+    Arc::new(builder.with_single_cert(read(pair.0).collect(), key).expect("the key fits"))
 }
 
 /// Shakes hands; none if that failed.

@@ -7,7 +7,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 /// A command that has not come to its end by then never will.
@@ -16,8 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(40);
 pub struct Watched {
     pub outcome: Outcome,
     pub took: Duration,
-    /// The most memory that it ever had, in KiB: its share of the programs on disk included.
-    pub peak: u64,
+    /// The most memory that it ever had, in KiB: its share of the programs on disk included. None where that cannot be
+    /// seen: the command closes its process to others, and only root may look into it then.
+    pub peak: Option<u64>,
 }
 
 /// Runs it to its end.
@@ -34,43 +36,71 @@ pub fn watch(run: Run) -> Watched {
     // Its ends of the outputs are closed here, so that they end with it.
     drop(command);
     let peak = peak_as_it_speaks(&mut child, started);
-    let took = started.elapsed();
-    let stderr = std::thread::spawn(|| stderr.text());
-    let stdout = stdout.text();
-    let status = child.wait().expect("the command ends");
-    let stderr = stderr.join().expect("standard error is read");
+    let spoke = started.elapsed();
+    let (stdout, stderr) = (std::thread::spawn(|| stdout.text()), std::thread::spawn(|| stderr.text()));
+    let status = wait(&mut child, started);
+    let took = if peak.is_some() { spoke } else { started.elapsed() };
+    let (stdout, stderr) = (stdout.join().expect("standard output is read"), stderr.join().expect("and the other"));
     Watched { outcome: Outcome { code: status.code(), stdout, stderr }, took, peak }
 }
 
-fn peak_as_it_speaks(child: &mut Child, started: Instant) -> u64 {
+/// One that does not end is killed, and the outcome shows it.
+fn wait(child: &mut Child, started: Instant) -> ExitStatus {
+    loop {
+        if let Some(status) = child.try_wait().expect("it is our child") {
+            return status;
+        }
+        if started.elapsed() > PATIENCE {
+            let _ = child.kill();
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn peak_as_it_speaks(child: &mut Child, started: Instant) -> Option<u64> {
     let process = format!("/proc/{}", child.id());
     let process = Path::new(&process);
     let mut was_waiting = false;
     while started.elapsed() < PATIENCE && child.try_wait().expect("it is our child").is_none() {
         let status = std::fs::read_to_string(process.join("status")).unwrap_or_default();
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
+        let has_connection = match has_connection(process) {
+            Ok(has_connection) => has_connection,
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                tell_that_nothing_is_seen();
+                return None;
+            }
+            // It has just ended.
+            Err(_) => break,
+        };
         // Twice in a row, so that no short wait is taken for this one.
-        let is_waiting = field("State:").starts_with('S') && !has_connection(process);
+        let is_waiting = field("State:").starts_with('S') && !has_connection;
         if is_waiting && was_waiting {
-            return field("VmHWM:").trim_end_matches(" kB").parse().expect("the peak is a number");
+            return Some(field("VmHWM:").trim_end_matches(" kB").parse().expect("the peak is a number"));
         }
         was_waiting = is_waiting;
         std::thread::sleep(Duration::from_millis(2));
     }
     // Ended without a word, or not at all: its peak is not known, and the outcome will show it.
     let _ = child.kill();
-    u64::MAX
+    Some(u64::MAX)
+}
+
+fn tell_that_nothing_is_seen() {
+    static ONCE: Once = Once::new();
+    let is_ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
+    assert!(!is_ci, "only root can see how much memory the command takes");
+    ONCE.call_once(|| println!("how much memory the command takes is not measured: only root can see it"));
 }
 
 /// Whether it holds a socket besides its outputs.
-fn has_connection(process: &Path) -> bool {
+fn has_connection(process: &Path) -> std::io::Result<bool> {
     let target = |path: &Path| std::fs::read_link(path).unwrap_or_default();
     let outputs = [1, 2].map(|number| target(&process.join(format!("fd/{number}"))));
-    let files = std::fs::read_dir(process.join("fd")).expect("the files of a process of ours");
-    files
+    Ok(std::fs::read_dir(process.join("fd"))?
         .flatten()
         .map(|file| target(&file.path()))
-        .any(|target| target.to_string_lossy().starts_with("socket:") && !outputs.contains(&target))
+        .any(|target| target.to_string_lossy().starts_with("socket:") && !outputs.contains(&target)))
 }
 
 /// The reading end of a stream that holds as much as it can, and then the command's output.

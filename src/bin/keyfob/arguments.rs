@@ -67,6 +67,12 @@ const OPTIONS: &[(&str, Kind)] = &[
     ("field", Kind::Text),
     ("basic-raw", Kind::Flag),
     ("ca-file", Kind::Text),
+    ("system-roots", Kind::Flag),
+    ("client-cert-file", Kind::Text),
+    ("client-key-file", Kind::Text),
+    ("client-key-env", Kind::Text),
+    ("proxy", Kind::Text),
+    ("no-proxy", Kind::Flag),
     ("allow-http", Kind::Flag),
     ("timeout", Kind::Seconds),
     ("lifetime", Kind::Seconds),
@@ -223,7 +229,7 @@ fn text(option: &str, value: OsString) -> Result<Value, Error> {
 }
 
 fn unknown(option: &str) -> Error {
-    let secrets = ["client-secret", "password", "session-token", "refresh-token", "access-token"];
+    let secrets = ["client-secret", "password", "session-token", "refresh-token", "access-token", "client-key"];
     let error = usage(format!("there is no option --{option}"));
     match secrets.iter().find(|secret| **secret == option) {
         Some(secret) => {

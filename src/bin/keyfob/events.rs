@@ -13,10 +13,24 @@ use std::time::Duration;
 
 /// Waits until a moment of the boot clock. What `thread::sleep` waits does not count the time in suspend.
 pub(crate) fn sleep_until(at: Duration) {
-    if let Ok(timer) = Timer::new() {
-        while BootClock.now() < at {
-            timer.wait(&[], Some(at));
+    let timer = Timer::new().ok();
+    while BootClock.now() < at {
+        match &timer {
+            Some(timer) => timer.wait(&[], Some(at)),
+            // No descriptor is left: that may be over by then.
+            None => std::thread::sleep(Duration::from_secs(1)),
         }
+    }
+}
+
+/// From now on the first SIGINT, SIGTERM or SIGHUP is not obeyed, the second is: for a request that is better finished,
+/// which it is within --timeout.
+pub(crate) fn finish_first() {
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        let is_second = Arc::new(AtomicBool::new(false));
+        // In this order: the first signal finds the flag down, and raises it. Without handlers it is as it was.
+        let _ = signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, is_second.clone());
+        let _ = signal_hook::flag::register(signal, is_second);
     }
 }
 

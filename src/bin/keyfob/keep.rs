@@ -21,21 +21,30 @@ fn margin(left: Duration) -> Duration {
     (left / 10 + CUT_OFF).min(LONGEST_MARGIN).min(left / 2)
 }
 
+/// What lives less than this is not put into the file: it would be over by the time it is there.
+const SHORTEST: Duration = Duration::from_millis(100);
+
+/// When a token that could not be put into the file is tried again: the disk may have room by then.
+const SOON: Duration = Duration::from_secs(1);
+
 const VALID: &str = "the token is valid";
 
 pub(crate) fn run(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
     let mut settings = Settings::read(arguments, format)?;
     let (path, mode, on_renew) = settings.kept_file()?;
+    let events = Events::new()?;
+    // Before the rest can fail: what an earlier run left there may be over.
+    let file = TokenFile::claim(path, mode)?;
     let asked = settings.asked;
+    let is_used_up = !settings.is_repeatable();
     let (grant, store) = (settings.grant()?, settings.store()?);
     let has_store = store.is_some();
     let tokens = settings::tokens(settings.client()?, grant, store);
-    let events = Events::new()?;
-    let file = TokenFile::claim(path, mode)?;
     let keep = Keep {
         file,
         format: *format,
         has_store,
+        is_used_up,
         asked,
         events,
         notify: Notify::from_environment(),
@@ -51,6 +60,8 @@ struct Keep {
     file: TokenFile,
     format: Format,
     has_store: bool,
+    /// What is sent for a token may be good for one use.
+    is_used_up: bool,
     asked: Asked,
     events: Events,
     notify: Notify,
@@ -100,7 +111,12 @@ impl Keep {
             self.events.wait([self.file.until(), next].into_iter().flatten().min());
         }
         self.notify.send("STOPPING=1");
-        // The file goes as it is dropped. A fetch that is under way ends with the process.
+        self.file.remove();
+        // A fetch that is under way ends with the process, but not one that may bring a new refresh token: the old one is
+        // used up then. It takes as long as --timeout allows.
+        if let (Some(away), true) = (away, self.is_used_up) {
+            let _ = away.recv();
+        }
         Ok(())
     }
 
@@ -126,24 +142,40 @@ impl Keep {
     /// Takes over what a fetch came to; returns when the next is due.
     fn take(&mut self, tokens: &mut TokenCache, result: Result<AccessToken, Error>) -> Result<Option<Duration>, Error> {
         let now = BootClock.now();
+        let mut again = None;
         match result {
             Ok(token) if token.lifetime() == Lifetime::Once => {
-                return Err(Error::new(
+                let error = Error::new(
                     ErrorKind::Unusable,
                     "the server says the token lives 0 s or less, so it cannot be kept",
                 )
-                .with_hint("if it means something else, say so (--lifetime)"));
-            }
-            Ok(token) => {
-                self.put(&token, now)?;
-                match tokens.last_failure() {
-                    Some(error) => self.tell(&format!("the token is valid, but was not renewed: {error}")),
-                    None => self.tell(VALID),
+                .with_hint("if it means something else, say so (--lifetime)");
+                // The one before is good for a while, and the server may think better of it.
+                if self.file.until().is_none() {
+                    return Err(error);
                 }
+                self.tell(&error.to_string());
             }
+            Ok(token) if token.remaining(now).is_some_and(|left| left < SHORTEST) => {
+                self.tell("the token is over before anybody could read it");
+                again = Some(now + SOON);
+            }
+            Ok(token) => match (self.put(&token, now), tokens.last_failure()) {
+                (Ok(()), Some(error)) => self.tell(&format!("the token is valid, but was not renewed: {error}")),
+                (Ok(()), None) => self.tell(VALID),
+                (Err(error), _) if !self.is_ready => return Err(error),
+                (Err(error), _) => {
+                    self.tell(&error.to_string());
+                    again = Some(now + SOON);
+                }
+            },
             // Nothing that waiting would mend, and nobody has been promised a token yet.
             Err(error) if error.kind() == ErrorKind::Config && !self.is_ready => return Err(error),
-            Err(error) => self.tell(&tokens.last_failure().unwrap_or(error).to_string()),
+            // What is waited after; but a secret that cannot be read any more has stopped this very attempt.
+            Err(error) if error.kind() == ErrorKind::Wait => {
+                self.tell(&tokens.last_failure().unwrap_or(error).to_string());
+            }
+            Err(error) => self.tell(&error.to_string()),
         }
         if self.is_ready {
             // Again after each renewal, for a reload ends with it.
@@ -152,7 +184,7 @@ impl Keep {
         // When what is left is no longer what a token must live: a third of that before it leaves the file.
         let early = self.file.until().map(|until| until.saturating_sub(self.min_life / 3));
         let next = tokens.next_attempt();
-        Ok([next, early.filter(|early| *early > now)].into_iter().flatten().min())
+        Ok([next, early.filter(|early| *early > now), again].into_iter().flatten().min())
     }
 
     /// Puts the token into the file, if it is another one.
@@ -164,14 +196,7 @@ impl Keep {
         let margin = left.map_or(Duration::ZERO, margin);
         let until = left.map_or(Duration::MAX, |left| now.saturating_add(left - margin));
         let line = output::render(token, left, self.format, output::origin(token, self.has_store))?;
-        match self.file.write(token, &line, until) {
-            Ok(()) => {}
-            Err(error) if self.is_ready => {
-                self.tell(&error.to_string());
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        }
+        self.file.write(token, &line, until)?;
         (self.min_life, self.is_ready) = (margin * 3 / 2, true);
         self.hook.is_due = true;
         self.hook.go_on();

@@ -16,7 +16,7 @@ mod settings;
 mod token_file;
 
 use arguments::{Arguments, Verb};
-use keyfob::{Error, ErrorKind, Lifetime};
+use keyfob::{AccessToken, Error, ErrorKind, Lifetime, Request, TokenCache};
 use output::Format;
 use settings::Settings;
 use std::io::IsTerminal;
@@ -58,6 +58,10 @@ fn run(format: &mut Format) -> Result<ExitCode, Error> {
 fn token(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
     let mut settings = Settings::read(arguments, format)?;
     let asked = settings.asked;
+    if !settings.is_repeatable() {
+        // Ended in between, what was sent would be used up, and what came for it lost.
+        events::finish_first();
+    }
     let (grant, store) = (settings.grant()?, settings.store()?);
     let has_store = store.is_some();
     let mut tokens = settings::tokens(settings.client()?, grant, store);
@@ -93,15 +97,21 @@ fn revoke(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
     let cached = tokens.at_hand(Duration::ZERO);
     match (named, cached) {
         (Some(named), Ok(Some(cached))) if cached.expose() == named.expose() => {
-            while_telling(&host, || tokens.revoke())?;
+            while_telling(&host, || end_cached(&mut tokens, &cached))?;
         }
         (Some(named), _) => while_telling(&host, || tokens.client().revoke(named))?,
         (None, cached) => match cached? {
-            Some(_) => while_telling(&host, || tokens.revoke())?,
+            Some(cached) => while_telling(&host, || end_cached(&mut tokens, &cached))?,
             None => return output::revoked(false, *format),
         },
     }
     output::revoked(true, *format)
+}
+
+/// Ends the token in the cache, or leaves it there where the endpoint cannot end any.
+fn end_cached(tokens: &mut TokenCache, cached: &AccessToken) -> Result<(), Error> {
+    Request::revocation(tokens.client().endpoint(), cached.expose())?;
+    tokens.revoke()
 }
 
 #[cfg(feature = "demo")]

@@ -9,6 +9,7 @@ use keyfob::{
 use miniserde::json::{self, Number, Object, Value};
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,8 +19,18 @@ pub(crate) struct Settings {
     endpoint: Endpoint,
     pub(crate) asked: Asked,
     cache_dir: Option<PathBuf>,
+    connection: Connection,
+    /// The client authenticates by its certificate (RFC 8705 section 2.1).
+    needs_certificate: bool,
+}
+
+/// How the server is reached, and whom it is trusted to be.
+struct Connection {
     timeout: Option<Duration>,
     ca_file: Option<PathBuf>,
+    system_roots: bool,
+    proxy: Option<String>,
+    no_proxy: bool,
 }
 
 /// How the token is to be had.
@@ -41,6 +52,8 @@ impl Asked {
         }
     }
 }
+
+const DEFAULT_GRANT: &str = "client_credentials";
 
 /// The members of an endpoint's description, which the library reads.
 const DESCRIPTION: &[&str] = &[
@@ -69,7 +82,10 @@ const DESCRIPTION: &[&str] = &[
 const PRESET: &[&str] = &["grant", "params", "auth", "method", "omit_grant_type", "scope_required", "revoke"];
 
 /// The secrets: each has a member with `_file` and one with `_env`.
-const SECRETS: &[&str] = &["client_secret", "password", "session_token", "refresh_token", "access_token"];
+const SECRETS: &[&str] = &["client_secret", "password", "session_token", "refresh_token", "access_token", "client_key"];
+
+/// Members of which there can be one, since each says otherwise.
+const EITHER: &[(&str, &str)] = &[("ca_file", "system_roots"), ("proxy", "no_proxy")];
 
 /// The other members of a profile.
 const OTHERS: &[&str] = &[
@@ -79,6 +95,10 @@ const OTHERS: &[&str] = &[
     "param_file",
     "header_file",
     "ca_file",
+    "system_roots",
+    "client_cert_file",
+    "proxy",
+    "no_proxy",
     "timeout",
     "min_valid",
     "no_cache",
@@ -111,6 +131,11 @@ impl Settings {
         }
         check_plain(&members)?;
         check_stdin(&members)?;
+        if let Some((one, other)) =
+            EITHER.iter().find(|(one, other)| is_given(&members, one) && is_given(&members, other))
+        {
+            return Err(config(format!("`{one}` and `{other}` are both given")).with_hint("leave one of them out"));
+        }
         for name in members.keys() {
             if secret_named(name).is_none() && !DESCRIPTION.contains(&name.as_str()) && !OTHERS.contains(&name.as_str())
             {
@@ -121,6 +146,7 @@ impl Settings {
                 });
             }
         }
+        let needs_certificate = matches!(members.get("auth"), Some(Value::String(auth)) if auth == "tls_client_auth");
         let mut description = Object::new();
         for name in DESCRIPTION {
             if let Some(value) = members.remove(*name) {
@@ -139,17 +165,29 @@ impl Settings {
                 verbose: take_flag(&mut members, "verbose")?,
             },
             cache_dir: take_text(&mut members, "cache_dir")?.map(PathBuf::from),
-            timeout: take_seconds(&mut members, "timeout")?.map(check_timeout).transpose()?,
-            ca_file: take_text(&mut members, "ca_file")?.map(PathBuf::from),
+            connection: Connection {
+                timeout: take_seconds(&mut members, "timeout")?.map(check_timeout).transpose()?,
+                ca_file: take_text(&mut members, "ca_file")?.map(PathBuf::from),
+                system_roots: take_flag(&mut members, "system_roots")?,
+                proxy: take_text(&mut members, "proxy")?,
+                no_proxy: take_flag(&mut members, "no_proxy")?,
+            },
+            needs_certificate,
             members,
         })
     }
 
+    /// Whether what the grant sends can be sent again and again.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        let name = self.endpoint.grant_type().unwrap_or(DEFAULT_GRANT);
+        [DEFAULT_GRANT, "password", "bearer_session"].contains(&name)
+    }
+
     /// The grant, with its secrets.
     pub(crate) fn grant(&mut self) -> Result<Grant, Error> {
-        let name = self.endpoint.grant_type().unwrap_or("client_credentials").to_owned();
+        let name = self.endpoint.grant_type().unwrap_or(DEFAULT_GRANT).to_owned();
         let mut grant = match name.as_str() {
-            "client_credentials" => Grant::client_credentials(),
+            DEFAULT_GRANT => Grant::client_credentials(),
             "password" => {
                 let username = take_text(&mut self.members, "username")?;
                 let username = username.ok_or_else(|| missing(&name, "a user name", "--username"))?;
@@ -159,7 +197,9 @@ impl Settings {
             // A new one is written back to where this one is from.
             "refresh_token" => match self.members.get("refresh_token_file") {
                 Some(Value::String(file)) if file != "-" && !self.members.contains_key("refresh_token_env") => {
-                    Grant::refresh_token_file(locate(file))
+                    let file = locate(file);
+                    warn_if_public(&file);
+                    Grant::refresh_token_file(file)
                 }
                 _ => Grant::refresh_token(self.needed(&name, "refresh_token")?),
             },
@@ -212,13 +252,23 @@ impl Settings {
         for (name, file) in take_pairs(&mut self.members, "header_file")? {
             endpoint = endpoint.secret_header(&name, secret_from(&file)?);
         }
-        let mut transport = UreqTransport::new();
-        if let Some(timeout) = self.timeout {
-            transport = transport.timeout(timeout);
-        }
-        if let Some(file) = &self.ca_file {
-            transport = trust(transport, file)?;
-        }
+        let certificate = take_text(&mut self.members, "client_cert_file")?;
+        // It is no secret: everybody may read it.
+        let certificate = certificate.map(|file| SecretSource::file(locate(&file)));
+        let transport = match (certificate, take_secret(&mut self.members, "client_key")?) {
+            (Some(certificate), Some(key)) => show(self.connection.transport()?, certificate, key)?,
+            (None, None) if self.needs_certificate => {
+                return Err(config("`tls_client_auth` needs a client certificate")
+                    .with_hint("name it, and its key (--client-cert-file, --client-key-file)"));
+            }
+            (None, None) => self.connection.transport()?,
+            (Some(_), None) => {
+                return Err(config("the client certificate has no key").with_hint("name it (--client-key-file)"));
+            }
+            (None, Some(_)) => {
+                return Err(config("the client key has no certificate").with_hint("name it (--client-cert-file)"));
+            }
+        };
         let mut client = Client::with_parts(endpoint, transport, BootClock);
         if let Some(id) = take_text(&mut self.members, "client_id")? {
             client = client.client_id(id);
@@ -245,7 +295,7 @@ impl Settings {
             None => 0o600,
             Some(text) => match u32::from_str_radix(&text, 8) {
                 // What this user could not read itself is a mistake.
-                Ok(mode @ 0o400..=0o777) if mode & 0o400 != 0 && text.len() <= 4 => mode,
+                Ok(mode @ 0o400..=0o777) if mode & 0o400 != 0 && text.len() <= 4 && !text.starts_with('+') => mode,
                 _ => return Err(config("`mode`: this must be a file's mode, as 0600 or 0640")),
             },
         };
@@ -269,6 +319,34 @@ impl Settings {
         let option = format!("--{}-file", secret.replace('_', "-"));
         take_secret(&mut self.members, secret)?
             .ok_or_else(|| missing(grant, &format!("a {}", secret.replace('_', " ")), &option))
+    }
+}
+
+impl Connection {
+    fn transport(&self) -> Result<UreqTransport, Error> {
+        let mut transport = UreqTransport::new();
+        if let Some(timeout) = self.timeout {
+            transport = transport.timeout(timeout);
+        }
+        if let Some(file) = &self.ca_file {
+            transport = trust(transport, file)?;
+        }
+        if self.system_roots {
+            transport = trust_as_the_system(transport)?;
+        }
+        match &self.proxy {
+            // It is not shown: the part before the `@` may be a secret.
+            Some(url) if url.contains('@') => {
+                return Err(config(
+                    "`proxy`: it holds a user name or a password, and everyone can read argument lists",
+                )
+                .with_hint("give it by the environment: https_proxy, http_proxy or all_proxy"));
+            }
+            Some(url) => transport = transport.proxy(url)?,
+            None if self.no_proxy => transport = transport.no_proxy(),
+            None => {}
+        }
+        Ok(transport)
     }
 }
 
@@ -304,7 +382,27 @@ fn secret_from(file: &str) -> Result<SecretSource, Error> {
         let stdin = stdin.map_err(|_| config("standard input: it cannot be read"))?;
         return Ok(Secret::read_from(stdin, "standard input")?.into());
     }
-    Ok(SecretSource::file(locate(file)))
+    let file = locate(file);
+    warn_if_public(&file);
+    let source = SecretSource::file(&file);
+    // A pipe, as a shell makes it for `<(command)`, gives its content once, and with a cache a secret is read more often.
+    match std::fs::metadata(&file).is_ok_and(|file| file.file_type().is_fifo()) {
+        true => Ok(Secret::from(&*source.expose()?).into()),
+        false => Ok(source),
+    }
+}
+
+/// Whoever is on the machine can read it: often so in containers, and there it may be meant.
+fn warn_if_public(file: &Path) {
+    let is_public = std::fs::metadata(file).is_ok_and(|file| file.is_file() && file.mode() & 0o004 != 0);
+    if is_public {
+        output::hint(&format!("secret file {}: everybody can read it (chmod o-r)", file.display()));
+    }
+}
+
+/// Whether a member says something: a flag may say no.
+fn is_given(members: &Object, name: &str) -> bool {
+    !matches!(members.get(name), None | Some(Value::Bool(false)))
 }
 
 /// Secrets do not stand in a profile, nor on a command line, which everyone can read.
@@ -372,6 +470,11 @@ fn override_by(members: &mut Object, options: &Object) {
                 if let Some(Value::Object(present)) = members.get_mut(place) {
                     remove_names(present, given, name.starts_with("header"));
                 }
+            }
+        }
+        for (one, other) in EITHER {
+            if name == one || name == other {
+                members.remove(if name == one { *other } else { *one });
             }
         }
         if name == "environment" && !options.contains_key("url") {
@@ -464,19 +567,46 @@ fn locate(file: &str) -> PathBuf {
     file.into()
 }
 
+/// As much of a file of trusted roots is read: Mozilla's have a quarter of a megabyte.
+#[cfg(feature = "tls")]
+const MAX_ROOTS: u64 = 16 * 1024 * 1024;
+
 #[cfg(feature = "tls")]
 fn trust(transport: UreqTransport, file: &Path) -> Result<UreqTransport, Error> {
+    use std::io::Read;
     let fail = |why: &dyn std::fmt::Display| config(format!("--ca-file {}: {why}", file.display()));
-    let pem = std::fs::read(file).map_err(|error| fail(&output::reason(&error)).with_source(error))?;
+    let mut pem = Vec::new();
+    let read = File::open(file).and_then(|file| file.take(MAX_ROOTS).read_to_end(&mut pem));
+    read.map_err(|error| fail(&output::reason(&error)).with_source(error))?;
     transport.roots_pem(&pem).map_err(|error| match error.hint() {
         Some(hint) => fail(&error).with_hint(hint),
         None => fail(&error),
     })
 }
 
+#[cfg(feature = "tls")]
+fn trust_as_the_system(transport: UreqTransport) -> Result<UreqTransport, Error> {
+    transport.system_roots()
+}
+
+#[cfg(feature = "tls")]
+fn show(transport: UreqTransport, certificate: SecretSource, key: SecretSource) -> Result<UreqTransport, Error> {
+    Ok(transport.client_certificate_pem(certificate, key))
+}
+
 #[cfg(not(feature = "tls"))]
 fn trust(_: UreqTransport, _: &Path) -> Result<UreqTransport, Error> {
     Err(config("--ca-file: this build has no TLS"))
+}
+
+#[cfg(not(feature = "tls"))]
+fn trust_as_the_system(_: UreqTransport) -> Result<UreqTransport, Error> {
+    Err(config("--system-roots: this build has no TLS"))
+}
+
+#[cfg(not(feature = "tls"))]
+fn show(_: UreqTransport, _: SecretSource, _: SecretSource) -> Result<UreqTransport, Error> {
+    Err(config("--client-cert-file: this build has no TLS"))
 }
 
 /// A day: nobody waits longer for a token, and no clock overflows with it.

@@ -4,7 +4,7 @@ use keyfob::{AccessToken, Error, ErrorKind};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,11 +31,21 @@ impl TokenFile {
             return Err(fail("it is a directory"));
         }
         let claim_path = beside(&path, "keyfob");
-        let is_new = !claim_path.exists();
-        let claim = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&claim_path);
-        let claim = claim.map_err(io_fail)?;
-        if flock(&claim, FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Err(fail("another keyfob keep is at work on it"));
+        let (claim, is_new) = loop {
+            let is_new = !claim_path.exists();
+            let claim = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&claim_path);
+            let claim = claim.map_err(io_fail)?;
+            if flock(&claim, FlockOperation::NonBlockingLockExclusive).is_err() {
+                return Err(fail("another keyfob keep is at work on it"));
+            }
+            // One that was ending meanwhile has taken its claim away, and this lock would keep nobody out.
+            let number = |metadata: io::Result<fs::Metadata>| metadata.map(|metadata| metadata.ino()).ok();
+            if number(claim.metadata()) == number(fs::symlink_metadata(&claim_path)) {
+                break (claim, is_new);
+            }
+        };
+        if !is_new {
+            let _ = fs::remove_file(beside(&path, "new"));
         }
         match fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -93,9 +103,9 @@ impl TokenFile {
         self.content.as_ref().is_some_and(|(held, _)| is_same(held))
     }
 
-    /// When it is to be removed.
+    /// When it is to be removed, if that is known.
     pub(crate) fn until(&self) -> Option<Duration> {
-        self.content.as_ref().map(|(_, until)| *until)
+        self.content.as_ref().map(|(_, until)| *until).filter(|until| *until < Duration::MAX)
     }
 
     pub(crate) fn remove(&mut self) {

@@ -1,0 +1,114 @@
+//! As much of an X.509 certificate as it takes to say what is wrong with one (RFC 5280 section 4.1). Whether one is to be
+//! trusted is decided by rustls alone.
+
+/// Parts of a certificate, each as it is encoded.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Certificate<'c> {
+    pub(super) issuer: &'c [u8],
+    pub(super) subject: &'c [u8],
+    pub(super) public_key: &'c [u8],
+}
+
+const INTEGER: u8 = 0x02;
+const SEQUENCE: u8 = 0x30;
+/// `[0]`, which is not there in a certificate of version 1.
+const VERSION: u8 = 0xA0;
+
+impl<'c> Certificate<'c> {
+    pub(super) fn read(der: &'c [u8]) -> Option<Self> {
+        let certificate = Element::read(der).filter(|certificate| certificate.rest.is_empty())?.content(SEQUENCE)?;
+        let mut element = Element::read(Element::read(certificate)?.content(SEQUENCE)?)?;
+        if element.tag == VERSION {
+            element = element.next()?;
+        }
+        element.content(INTEGER)?; // the serial number
+        element = element.next()?;
+        element.content(SEQUENCE)?; // the signature's algorithm
+        let issuer = element.next()?;
+        issuer.content(SEQUENCE)?;
+        let validity = issuer.next()?;
+        validity.content(SEQUENCE)?;
+        let subject = validity.next()?;
+        subject.content(SEQUENCE)?;
+        let public_key = subject.next()?;
+        public_key.content(SEQUENCE)?;
+        Some(Self { issuer: issuer.whole, subject: subject.whole, public_key: public_key.whole })
+    }
+
+    /// It says that it was issued by itself.
+    pub(super) fn is_self_issued(&self) -> bool {
+        self.issuer == self.subject
+    }
+}
+
+/// A DER element: tag, length, content.
+struct Element<'c> {
+    tag: u8,
+    content: &'c [u8],
+    whole: &'c [u8],
+    /// What follows.
+    rest: &'c [u8],
+}
+
+impl<'c> Element<'c> {
+    fn read(der: &'c [u8]) -> Option<Self> {
+        let (tag, after) = der.split_first()?;
+        let (first, mut after) = after.split_first()?;
+        let mut length = usize::from(*first);
+        if length >= 0x80 {
+            // More than three bytes of length are no certificate's.
+            let digits = after.get(..length - 0x80).filter(|digits| (1..=3).contains(&digits.len()))?;
+            after = &after[digits.len()..];
+            length = digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit));
+        }
+        let (content, rest) = after.split_at_checked(length)?;
+        Some(Self { tag: *tag, content, whole: &der[..der.len() - rest.len()], rest })
+    }
+
+    fn content(&self, tag: u8) -> Option<&'c [u8]> {
+        (self.tag == tag).then_some(self.content)
+    }
+
+    fn next(&self) -> Option<Self> {
+        Self::read(self.rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pem;
+    use super::*;
+    use alloc::vec::Vec;
+
+    fn der(text: &str) -> Vec<u8> {
+        pem::sections(text.as_bytes()).next().and_then(Result::ok).unwrap().der.to_vec()
+    }
+
+    #[test]
+    fn issuer_and_subject_are_found_and_nothing_in_a_part_of_one() {
+        for (text, issuer, subject, is_self_issued) in [
+            (include_str!("../../tests/data/tls/ca.pem"), "ca", "ca", true),
+            (include_str!("../../tests/data/tls/valid.pem"), "ca", "valid", false),
+            (include_str!("../../tests/data/tls/behind.pem"), "intermediate", "behind", false),
+            (include_str!("../../tests/data/tls/many-names.pem"), "ca", "many-names", false),
+            (include_str!("../../tests/data/tls/self-signed.pem"), "self-signed", "self-signed", true),
+            (include_str!("../../tests/data/tls/client-v1.pem"), "client-v1", "client-v1", true),
+        ] {
+            let der = der(text);
+            let certificate = Certificate::read(&der).unwrap();
+            assert!(certificate.issuer.ends_with(issuer.as_bytes()), "{issuer}");
+            assert!(certificate.subject.ends_with(subject.as_bytes()), "{subject}");
+            assert_eq!(certificate.is_self_issued(), is_self_issued, "{subject}");
+            // A SEQUENCE with the OID of an elliptic curve's key in it.
+            assert!(certificate.public_key.starts_with(b"\x30\x59\x30\x13\x06\x07\x2A\x86\x48\xCE\x3D\x02\x01"));
+            for end in 0..der.len() {
+                assert_eq!(Certificate::read(&der[..end]), None, "{subject}: {end}");
+            }
+            let longer = [&der[..], b"\0"].concat();
+            assert_eq!(Certificate::read(&longer), None);
+        }
+        for bytes in [&b""[..], b"\x30", b"\x30\x80", b"\x30\x84\x01\0\0\0", b"\x30\x83\xFF\xFF\xFF", b"\x31\0"] {
+            assert_eq!(Certificate::read(bytes), None, "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! No log record of any crate, up to level debug, shows a secret or a token: not of a fetch that goes well, nor of one
+//! that does not. A logger is for a whole process, so this test has its own.
+#![cfg(feature = "tls")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+#[path = "common/tls.rs"]
+mod tls;
+
+use common::{Server, answer, json};
+use keyfob::{BootClock, Client, ClientAuthentication, Endpoint, Grant, SharedTokenCache, UreqTransport};
+use log::{LevelFilter, Log, Metadata, Record};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Part of every secret, with characters that each encoding changes; and how base64 and the encodings show a part of it.
+const SENTINEL: &str = "SENT/NEL+";
+const FORMS: [&str; 6] = ["SENT/NEL", "SENT%2FNEL", "SENT\\/NEL", "U0VOVC9ORU", "NFTlQvTkVM", "TRU5UL05FT"];
+
+struct Records(Mutex<Vec<String>>);
+
+static RECORDS: Records = Records(Mutex::new(Vec::new()));
+
+impl Log for Records {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let text = format!("{} {}: {}", record.level(), record.target(), record.args());
+        self.0.lock().unwrap().push(text);
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn no_log_record_shows_a_secret() {
+    log::set_logger(&RECORDS).unwrap();
+    log::set_max_level(LevelFilter::Debug);
+    let token = r#"{"access_token":"SENT/NEL+t","refresh_token":"SENT/NEL+r","expires_in":60}"#;
+    let refusal = r#"{"error":"invalid_client","error_description":"SENT/NEL+ is not known"}"#;
+    let answers = [
+        json(200, token),
+        json(401, refusal),
+        json(200, "SENT/NEL+ is no token response"),
+        answer(302, &["location: https://SENT%2FNEL+@other.example/?token=SENT%2FNEL+"], ""),
+        answer(503, &["retry-after: 1", "x-session: SENT/NEL+", "set-cookie: SENT/NEL+"], token),
+        b"HTTP/1.1 200 SENT/NEL+\r\ncontent-length: 100\r\n\r\n{\"access_token\":\"SENT/NEL+".to_vec(),
+        b"SENT/NEL+\r\n\r\n".to_vec(),
+    ];
+    let mut count = 0;
+    for answer in &answers {
+        for is_https in [false, true] {
+            let server = match is_https {
+                false => Server::answering(answer.clone()),
+                true => {
+                    let (config, answer) = (tls::config(tls::VALID, rustls::ALL_VERSIONS), answer.clone());
+                    Server::start(
+                        "https",
+                        Box::new(move |stream| Some(Box::new(tls::accept(&config, stream)?))),
+                        Box::new(move |_, stream| {
+                            let _ = stream.write_all(&answer);
+                        }),
+                    )
+                }
+            };
+            for (client, grant) in askers(&server) {
+                let _ = SharedTokenCache::new(client, grant).token();
+                count += server.requests().len();
+            }
+        }
+    }
+    assert!(count > 100, "{count}");
+    let records = RECORDS.0.lock().unwrap();
+    // What there is to be searched: ureq's own account of each request.
+    assert!(records.iter().filter(|record| record.starts_with("DEBUG ureq")).count() > 100, "{}", records.len());
+    for record in records.iter() {
+        assert!(!FORMS.iter().any(|form| record.contains(form)), "{record}");
+    }
+}
+
+/// Each way of sending a secret.
+fn askers(server: &Server) -> Vec<(Client, Grant)> {
+    let client = |endpoint: Endpoint| {
+        let transport = UreqTransport::new().no_proxy().timeout(Duration::from_secs(5));
+        Client::with_parts(endpoint, transport.roots_pem(tls::CA).unwrap(), BootClock)
+    };
+    let url = server.url("/t?key=SENT%2FNEL+");
+    let endpoint = || Endpoint::new(&url).unwrap();
+    let dialect = |name: &str| Endpoint::dialect(name, &url).unwrap();
+    let with_secret = |endpoint: Endpoint| client(endpoint).client_id("id").client_secret(SENTINEL);
+    let machine = Grant::client_credentials;
+    let by_get = dialect("json-credentials").method(keyfob::Method::Get);
+    let post = endpoint().authentication(ClientAuthentication::ClientSecretPost);
+    let mut askers = vec![
+        (with_secret(endpoint()), machine()),
+        (with_secret(post), machine()),
+        (with_secret(dialect("json-credentials")), machine()),
+        (with_secret(by_get), machine()),
+        (client(dialect("bearer-session")), Grant::bearer_session(SENTINEL)),
+        (with_secret(dialect("form-credentials")), machine().scope("s")),
+        (client(dialect("user-credentials")), Grant::password("alice", SENTINEL)),
+        (client(endpoint()), Grant::refresh_token(SENTINEL)),
+        (client(endpoint()), Grant::extension("urn:x").secret_parameter("assertion", SENTINEL)),
+    ];
+    askers.push((client(endpoint().secret_header("X-Key", SENTINEL)), machine()));
+    askers
+}
+
+/// The search finds what there is to be found, in each form.
+#[test]
+fn the_search_finds_every_form() {
+    let base64 = ["SENT/NEL+", "aSENT/NEL+", "abSENT/NEL+"].map(|text| {
+        let seen = Arc::new(Mutex::new(String::new()));
+        let basic = seen.clone();
+        let send = move |request: &keyfob::Request| {
+            let (_, value) = request.headers().find(|(name, _)| *name == "Authorization").unwrap();
+            *basic.lock().unwrap() = value.to_owned();
+            Ok(keyfob::Response::new(500, ""))
+        };
+        let endpoint = Endpoint::new("https://as.example/t").unwrap().basic_raw(true);
+        let client = Client::with_parts(endpoint, send, BootClock).client_id("i").client_secret(text);
+        let _ = client.fetch(&Grant::client_credentials());
+        seen.lock().unwrap().clone()
+    });
+    for text in ["a SENT/NEL+", "SENT%2FNEL", r"SENT\/NEL+"].into_iter().chain(base64.iter().map(String::as_str)) {
+        assert!(FORMS.iter().any(|form| text.contains(form)), "{text}");
+    }
+}
