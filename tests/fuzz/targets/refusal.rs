@@ -114,19 +114,20 @@ fn encode(secret: &str, how: u8) -> String {
         // From 16 on the way changes with each character: what went through two hands, or was encoded in part.
         let how = if how < 16 { how } else { (how as usize + index * 5) as u8 % 14 };
         let percent = |text: &mut String, upper: bool| {
-            for byte in c.encode_utf8(&mut [0; 4]).bytes() {
-                let _ = if upper { write!(text, "%{byte:02X}") } else { write!(text, "%{byte:02x}") };
-            }
+            c.encode_utf8(&mut [0; 4]).bytes().try_for_each(|byte| match upper {
+                true => write!(text, "%{byte:02X}"),
+                false => write!(text, "%{byte:02x}"),
+            })
         };
         let is_plain = c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '*');
         let number = u32::from(c);
         let _ = match (how, c) {
-            (1, c) if !is_plain && c != '~' => Ok(percent(&mut text, true)),
-            (2, _) if !is_plain => Ok(percent(&mut text, false)),
-            (3, _) => Ok(percent(&mut text, true)),
+            (1, c) if !is_plain && c != '~' => percent(&mut text, true),
+            (2, _) if !is_plain => percent(&mut text, false),
+            (3, _) => percent(&mut text, true),
             (4, ' ') => text.write_char('+'),
-            (4, _) if !is_plain => Ok(percent(&mut text, true)),
-            (5 | 6 | 7, '"' | '\\') => write!(text, "\\{c}"),
+            (4, _) if !is_plain => percent(&mut text, true),
+            (5..=7, '"' | '\\') => write!(text, "\\{c}"),
             // PHP escapes the slash, and what is not ASCII; .NET and Java what is dangerous in HTML.
             (6, '/') => write!(text, "\\/"),
             (6, c) if !c.is_ascii() => {
