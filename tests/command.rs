@@ -1699,6 +1699,12 @@ fn a_profile_that_is_nowhere_is_an_error_that_says_where_it_was_looked_for() {
 }
 
 #[test]
+fn a_profile_without_an_end_is_not_read_for_ever() {
+    let outcome = Place::new().keyfob(["token", "/dev/zero"]).outcome();
+    outcome.fails(2, "keyfob: profile /dev/zero: it is larger than 1 MiB");
+}
+
+#[test]
 fn a_wrong_profile_is_an_error_that_names_the_place() {
     let place = Place::new();
     for (profile, lines) in [

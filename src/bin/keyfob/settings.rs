@@ -8,6 +8,7 @@ use keyfob::{
 };
 use miniserde::json::{self, Number, Object, Value};
 use std::fs::File;
+use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -521,11 +522,18 @@ fn remove_names(present: &mut Object, given: &Object, ignore_case: bool) {
     }
 }
 
+/// A file without an end would fill the memory.
+const MAX_PROFILE: u64 = 1024 * 1024;
+
 fn read_profile(name: &Path) -> Result<Object, Error> {
     let file = find_profile(name)?;
     let shown = file.display();
-    let text = std::fs::read_to_string(&file)
-        .map_err(|error| config(format!("profile {shown}: {}", output::reason(&error))).with_source(error))?;
+    let mut text = String::new();
+    let read = File::open(&file).and_then(|file| file.take(MAX_PROFILE + 1).read_to_string(&mut text));
+    read.map_err(|error| config(format!("profile {shown}: {}", output::reason(&error))).with_source(error))?;
+    if text.len() as u64 > MAX_PROFILE {
+        return Err(config(format!("profile {shown}: it is larger than 1 MiB")));
+    }
     match json::from_str(text.strip_prefix('\u{FEFF}').unwrap_or(&text)) {
         Ok(Value::Object(members)) => Ok(members),
         // miniserde does not say where the mistake is; the library's own reader does.
@@ -573,7 +581,6 @@ const MAX_ROOTS: u64 = 16 * 1024 * 1024;
 
 #[cfg(feature = "tls")]
 fn trust(transport: UreqTransport, file: &Path) -> Result<UreqTransport, Error> {
-    use std::io::Read;
     let fail = |why: &dyn std::fmt::Display| config(format!("--ca-file {}: {why}", file.display()));
     let mut pem = Vec::new();
     let read = File::open(file).and_then(|file| file.take(MAX_ROOTS).read_to_end(&mut pem));
