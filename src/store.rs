@@ -193,9 +193,19 @@ impl Store {
             if is_token && record::lives_on(&slot, &key, now) {
                 continue;
             }
-            // Whoever is at work on it has the lock.
+            // Who writes a draft has the lock of its place first, and the draft's own a moment later.
+            let _place = match name.strip_prefix('.').and_then(|name| name.strip_suffix(".new")) {
+                Some(place) => match Slot::new(self.directory.clone(), place).try_lock(false) {
+                    Ok(None) => continue,
+                    lock => lock.ok().flatten(),
+                },
+                None => None,
+            };
+            // Whoever is at work on it has the lock, and may have written it since.
             if let Ok(Some(_lock)) = slot.try_lock(false) {
-                slot.remove();
+                if !(is_token && record::lives_on(&slot, &key, now)) {
+                    slot.remove();
+                }
             }
         }
     }
