@@ -71,7 +71,7 @@ impl RefreshTurn {
         };
         let mut turn = Self { path, slot, lock, draft: None };
         turn.recover()?;
-        turn.prepare().map_err(|error| fail(&error).with_source(error))?;
+        turn.draft = Some(turn.prepare().map_err(|error| fail(&error).with_source(error))?);
         Ok(Some(turn))
     }
 
@@ -101,11 +101,11 @@ impl RefreshTurn {
         )
     }
 
-    fn prepare(&mut self) -> io::Result<()> {
+    /// A draft with room for a new token.
+    fn prepare(&self) -> io::Result<Draft> {
         let mut draft = self.slot.draft(Some(&self.lock))?;
         draft.reserve(ROOM)?;
-        self.draft = Some(draft);
-        Ok(())
+        Ok(draft)
     }
 
     /// Puts the new refresh token into the file, so that it survives a power cut.
@@ -122,20 +122,16 @@ impl RefreshTurn {
         }
         let contents = [token.expose().as_bytes(), line_end];
         let commit = |turn: &mut Self| -> Result<Lock, Unfinished> {
-            if turn.draft.is_none() {
-                turn.prepare()?;
+            let mut draft = match turn.draft.take() {
+                Some(draft) => draft,
+                None => turn.prepare()?,
+            };
+            // More room than it needs: as long as that is there, the draft is not whole.
+            let length = contents.iter().map(|content| content.len()).sum::<usize>();
+            if length >= ROOM {
+                draft.reserve(length + 1)?;
             }
-            match turn.draft.take() {
-                // More room than it needs: as long as that is there, the draft is not whole.
-                Some(mut draft) => {
-                    let length = contents.iter().map(|content| content.len()).sum::<usize>();
-                    if length >= ROOM {
-                        draft.reserve(length + 1)?;
-                    }
-                    draft.commit(&contents, true)
-                }
-                None => Err(io::Error::from(io::ErrorKind::Other).into()),
-            }
+            draft.commit(&contents, true)
         };
         match commit(self) {
             Ok(lock) => {

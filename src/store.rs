@@ -156,20 +156,21 @@ impl Store {
     /// The key of this boot, made by who comes first.
     fn key(&self) -> io::Result<Key> {
         let slot = Slot::new(self.directory.clone(), KEY);
+        let read = || slot.read(256).ok().and_then(|bytes| Key::read(&bytes, &self.boot));
         // Others make it in a few milliseconds, if they live.
         for _ in 0..1000 {
-            if let Some(key) = slot.read(256).ok().and_then(|bytes| Key::read(&bytes, &self.boot)) {
+            if let Some(key) = read() {
                 return Ok(key);
             }
             let Some(_lock) = slot.try_lock(true)? else {
                 std::thread::sleep(Duration::from_millis(1));
                 continue;
             };
-            if let Some(key) = slot.read(256).ok().and_then(|bytes| Key::read(&bytes, &self.boot)) {
+            if let Some(key) = read() {
                 return Ok(key);
             }
-            let mut bytes = [0; 32];
-            File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+            let mut bytes = Zeroizing::new([0; 32]);
+            File::open("/dev/urandom")?.read_exact(&mut *bytes)?;
             let text = encode::exact(|out| {
                 writeln!(out, "{}", self.boot)?;
                 bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
@@ -179,18 +180,19 @@ impl Store {
         Err(io::ErrorKind::TimedOut.into())
     }
 
-    /// Removes what is over: files of tokens and refusals whose time has passed, and what nobody can read any more.
-    pub(crate) fn sweep(&self, now: Duration, own: &str) {
-        let (Ok(key), Ok(directory)) = (self.key(), fs::Dir::read_from(&self.directory)) else { return };
+    /// Removes what is over, but for `own`: files of tokens and refusals whose time has passed, and what nobody can read
+    /// any more.
+    pub(crate) fn sweep(&self, now: Duration, own: &Entry) {
+        let Ok(directory) = fs::Dir::read_from(&self.directory) else { return };
         for entry in directory.flatten() {
             let Ok(name) = entry.file_name().to_str() else { continue };
             let is_token = name.starts_with("keyfob-") && name.ends_with(".token");
             let is_draft = name.starts_with(".keyfob-") && name.ends_with(".token.new");
-            if name == own || !(is_token || is_draft) {
+            if name == own.slot.name() || !(is_token || is_draft) {
                 continue;
             }
             let slot = Slot::new(self.directory.clone(), name);
-            if is_token && record::lives_on(&slot, &key, now) {
+            if is_token && record::lives_on(&slot, &own.key, now) {
                 continue;
             }
             // Who writes a draft has the lock of its place first, and the draft's own a moment later.
@@ -203,7 +205,7 @@ impl Store {
             };
             // Whoever is at work on it has the lock, and may have written it since.
             if let Ok(Some(_lock)) = slot.try_lock(false) {
-                if !(is_token && record::lives_on(&slot, &key, now)) {
+                if !(is_token && record::lives_on(&slot, &own.key, now)) {
                     slot.remove();
                 }
             }

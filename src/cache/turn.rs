@@ -74,7 +74,7 @@ impl Turn {
                 after.compose(&state.renewal, refresh, state.used.is_some() && !is_in_source, now)
             });
             after.write(content);
-            store.sweep(now, after.slot.name());
+            store.sweep(now, &after);
         }
         if !is_same {
             before.slot.remove();
