@@ -24,6 +24,9 @@ const RESOLVER_STACK: usize = 256 * 1024;
 /// An address that does not answer within this gives way to the next, and has twice as long in the next round.
 const FIRST_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Under TLS the answer is put together above; here a part of it is enough.
+const RECORDS: usize = 4 * 1024;
+
 /// Name look-up with a time limit, and without a thread where there is nothing to look up.
 #[derive(Debug)]
 pub(super) struct Names {
@@ -141,7 +144,8 @@ impl<In: Connection> Connector<In> for Dialler {
         }
         // Head and body go out one after the other.
         stream.set_nodelay(true)?;
-        let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
+        let input = if details.needs_tls() { RECORDS } else { details.config.input_buffer_size() };
+        let buffers = LazyBuffers::new(input, details.config.output_buffer_size());
         Ok(Some(Either::B(Tcp { stream, buffers, deadline: self.deadline })))
     }
 }

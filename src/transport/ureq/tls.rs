@@ -112,7 +112,7 @@ impl Connection for Tls {
 /// 15 bytes, which may be the end of a secret.
 #[inline(never)]
 fn wipe_stack() {
-    let mut stack = [0_u8; 16 * 1024];
+    let mut stack = [0_u8; 8 * 1024];
     // Or it would be left out.
     core::hint::black_box(&mut stack);
 }
