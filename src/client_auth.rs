@@ -4,7 +4,7 @@ use crate::secret::SecretSource;
 use alloc::string::String;
 
 /// How the client authenticates at the token endpoint, by the registered names (RFC 7591 section 2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ClientAuthentication {
     /// `client_secret_basic`: HTTP Basic, id and secret form-encoded first (RFC 6749 section 2.3.1).

@@ -44,7 +44,7 @@ pub struct Endpoint {
 }
 
 /// The HTTP method of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Method {
     /// `GET`, for dialects B and D.
@@ -68,7 +68,7 @@ impl Method {
 }
 
 /// Where a request's parameters go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Parameters {
     /// `application/x-www-form-urlencoded` in the body (RFC 6749 appendix B).
@@ -80,7 +80,7 @@ pub enum Parameters {
 }
 
 /// How a token is ended at the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Revocation {
     /// `DELETE` on the token endpoint with the issued token as bearer, as dialect B does.
@@ -98,7 +98,7 @@ pub enum Revocation {
 /// let renamed = Members::new("accessToken")?.expires_in("expireIn")?;
 /// # Ok::<(), keyfob::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Members {
     access_token: Cow<'static, str>,
     /// Token type, lifetime, refresh token and scope, and whether the caller named them.
@@ -217,7 +217,7 @@ fn path(path: String) -> Result<String, Error> {
 ///
 /// let rules = LifetimeRules::default().unit(LifetimeUnit::Milliseconds).absent(Duration::from_secs(3600));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LifetimeRules {
     pub(crate) absent: Option<Duration>,
     pub(crate) not_positive: NotPositive,
@@ -267,7 +267,7 @@ impl Default for LifetimeRules {
 }
 
 /// What a lifetime of zero or less means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NotPositive {
     /// Not credible: the token is handed out once and never kept.
@@ -279,7 +279,7 @@ pub enum NotPositive {
 }
 
 /// What a server counts lifetimes in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LifetimeUnit {
     /// RFC 6749's unit.

@@ -34,7 +34,10 @@ pub(crate) fn scan<const N: usize>(bytes: &mut [u8], names: &[&str; N]) -> Resul
 
 /// Decodes `%XX` and `+` in place; what is no longer needed is filled with spaces.
 pub(crate) fn decode(bytes: &mut [u8], range: Range<usize>) -> Result<Range<usize>, Fault> {
-    let (mut read, mut write) = (range.start, range.start);
+    let Some(first) = bytes[range.clone()].iter().position(|byte| matches!(byte, b'%' | b'+')) else {
+        return Ok(range);
+    };
+    let (mut read, mut write) = (range.start + first, range.start + first);
     while read < range.end {
         bytes[write] = match bytes[read] {
             b'+' => b' ',

@@ -13,14 +13,14 @@ use crate::encode;
 use crate::error::Error;
 use crate::file::{self, Slot};
 use crate::grant::{Grant, GrantKind};
-use crate::secret::{Field, FieldValue};
+use crate::secret::FieldValue;
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::hash::Hasher;
+use core::hash::{Hash, Hasher};
 use core::time::Duration;
 use rustix::fs::{self, Mode, OFlags};
 use rustix::io::Errno;
@@ -45,8 +45,8 @@ use zeroize::Zeroizing;
 /// ```
 ///
 /// The library's processes and the command's share them too. What is shared belongs to one request, secrets included:
-/// its URL, parameters, headers and credentials. The files hold the token, the request without its secrets, and a keyed
-/// fingerprint of those. A token whose lifetime is unknown or not credible is never stored, for nobody could tell when
+/// its URL, parameters, headers and credentials. The files hold the token, and are named by a keyed fingerprint of the
+/// request. A token whose lifetime is unknown or not credible is never stored, for nobody could tell when
 /// it is over.
 ///
 /// It is there on Linux and Android, for it needs to know one boot from the next.
@@ -142,15 +142,11 @@ impl Store {
     /// be used any more: then it is done without.
     pub(crate) fn entry(&self, client: &Client, grant: &Grant) -> Result<Option<Entry>, Error> {
         let Ok(key) = self.key() else { return Ok(None) };
-        let description = describe(client, grant);
-        let mut mark = key.seal("credentials");
-        credentials(client, grant, &mut mark)?;
-        let credentials = mark.finish();
         let mut name = key.seal("name");
-        name.add(&description);
-        name.add(&credentials);
+        name.add(&describe(client, grant));
+        credentials(client, grant, &mut name)?;
         let slot = Slot::new(self.directory.clone(), format!("keyfob-{}.token", name.finish()));
-        Ok(Some(Entry { slot, key, description, credentials }))
+        Ok(Some(Entry { slot, key }))
     }
 
     /// The key of this boot, made by who comes first.
@@ -223,10 +219,6 @@ impl fmt::Debug for Store {
 pub(crate) struct Entry {
     pub(crate) slot: Slot,
     key: Key,
-    /// The request without its secrets.
-    description: String,
-    /// The keyed fingerprint of its secrets.
-    credentials: String,
 }
 
 /// Makes fingerprints and seals that nobody makes without it. It is in memory and in the store's directory alone, and
@@ -268,37 +260,58 @@ fn sip(a: u64, b: u64) -> core::hash::SipHasher {
 
 impl Seal {
     /// Texts are told apart by their lengths.
-    fn add(&mut self, text: &str) {
+    fn add(&mut self, text: impl AsRef<[u8]>) {
+        let text = text.as_ref();
         for hasher in &mut self.0 {
             hasher.write(&(text.len() as u64).to_le_bytes());
-            hasher.write(text.as_bytes());
+            hasher.write(text);
         }
     }
 
     fn finish(self) -> String {
-        format!("{:016x}{:016x}", self.0[0].finish(), self.0[1].finish())
+        let [high, low] = self.0.map(|hasher| u128::from(hasher.finish()));
+        format!("{:032x}", high << 64 | low)
+    }
+}
+
+/// What hashes itself, piece by piece: as one text it costs less.
+struct Pieces(Vec<u8>);
+
+impl Hasher for Pieces {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// It is asked for the pieces alone.
+    fn finish(&self) -> u64 {
+        0
     }
 }
 
 /// All that makes this request what it is, and its answer be read as it is, but for the secrets.
-fn describe(client: &Client, grant: &Grant) -> String {
+fn describe(client: &Client, grant: &Grant) -> Vec<u8> {
     let endpoint = client.endpoint();
-    let plain = |fields: &[Field]| -> Vec<String> {
-        let text = |field: &Field| match &field.value {
-            FieldValue::Plain(value) => format!("{}={value}", field.name),
-            FieldValue::Secret(_) => field.name.clone(),
-        };
-        fields.iter().map(text).collect()
-    };
     let username = match &grant.kind {
         GrantKind::Password { username, .. } => Some(username),
         _ => None,
     };
-    let asked = (endpoint.url.without_query(), endpoint.method, endpoint.parameters, endpoint.authentication);
-    let how = (endpoint.basic_raw, endpoint.omit_grant_type, plain(&endpoint.headers));
-    let what = (grant.grant_type(), username, &client.credentials().client_id, &grant.scope);
-    let more = (plain(&endpoint.extra), plain(&grant.parameters));
-    format!("{:?}", (asked, how, what, more, &endpoint.members, &endpoint.session_members, endpoint.lifetime))
+    let mut pieces = Pieces(Vec::with_capacity(512));
+    let out = &mut pieces;
+    endpoint.url.without_query().hash(out);
+    (endpoint.method, endpoint.parameters, endpoint.authentication, endpoint.basic_raw).hash(out);
+    (endpoint.omit_grant_type, grant.grant_type(), username, &client.credentials().client_id, &grant.scope).hash(out);
+    (&endpoint.members, &endpoint.session_members, endpoint.lifetime).hash(out);
+    for fields in [&endpoint.headers, &endpoint.extra, &grant.parameters] {
+        fields.len().hash(out);
+        for field in fields {
+            let plain = match &field.value {
+                FieldValue::Plain(value) => Some(value),
+                FieldValue::Secret(_) => None,
+            };
+            (&field.name, plain).hash(out);
+        }
+    }
+    pieces.0
 }
 
 /// Adds each secret that would be sent now. A query counts as one, for it may hold one.
@@ -313,13 +326,13 @@ fn credentials(client: &Client, grant: &Grant, mark: &mut Seal) -> Result<(), Er
     };
     for source in [client.credentials().client_secret.as_ref(), own] {
         match source {
-            Some(source) => mark.add(&source.expose()?),
+            Some(source) => mark.add(&*source.expose()?),
             None => mark.add(""),
         }
     }
     for field in endpoint.extra.iter().chain(&endpoint.headers).chain(&grant.parameters) {
         if let FieldValue::Secret(source) = &field.value {
-            mark.add(&source.expose()?);
+            mark.add(&*source.expose()?);
         }
     }
     client.transport().identity(&mut |text| mark.add(text))

@@ -459,6 +459,17 @@ fn the_systems_roots_are_those_of_its_bundle() {
     let both = place.token(&url, &["--system-roots", "--ca-file", "bundle.pem"]).outcome();
     both.fails(2, "keyfob: `ca_file` and `system_roots` are both given\nhint: leave one of them out");
     assert_eq!(server.requests().len(), 3);
+
+    // For a token that is at hand no roots are read.
+    let cached = |roots: &[&str]| place.keyfob([&["token", "--url", &url, "--cache-dir", "cache"], roots].concat());
+    cached(&["--ca-file", "bundle.pem"])
+        .outcome()
+        .fails(2, "keyfob: trusted roots: bundle.pem: certificate 1 cannot be read");
+    cached(&["--system-roots"]).variable("SSL_CERT_FILE", "bundle.pem").outcome().prints("tok-1");
+    for roots in [&["--ca-file", "bundle.pem"][..], &["--system-roots"], &[]] {
+        cached(roots).variable("SSL_CERT_FILE", "none").outcome().prints("tok-1");
+    }
+    assert_eq!(server.requests().len(), 4);
 }
 
 #[cfg(feature = "tls")]
@@ -576,21 +587,22 @@ fn a_client_is_known_by_its_certificate() {
 #[cfg(feature = "tls")]
 fn trusted_roots_must_be_pem() {
     let place = Place::new();
+    let no_certificate = "there is no certificate in it\nhint: it must be PEM: -----BEGIN CERTIFICATE-----";
+    place.file("here/garbage.pem", "hunter2");
+    place.file("here/empty.pem", "");
+    for (file, why) in [
+        ("/dev/zero", no_certificate),
+        ("garbage.pem", no_certificate),
+        ("empty.pem", no_certificate),
+        (".", "it is a directory"),
+        ("none", "there is no such file"),
+    ] {
+        let outcome = place.token("https://as.example", &["--ca-file", file]).outcome();
+        outcome.fails(2, &format!("keyfob: trusted roots: {file}: {why}"));
+    }
+    // Where they are not needed they are not read: not for plain http, and not for a token that is there.
     let server = token_server();
-    let no_certificate =
-        "trusted roots: there is no certificate in it\nhint: it must be PEM: -----BEGIN CERTIFICATE-----";
-    let outcome = place.token(&server.url("/t"), &["--ca-file", "/dev/zero"]).outcome();
-    outcome.fails(2, &format!("keyfob: --ca-file /dev/zero: {no_certificate}"));
-    for (content, why) in [("hunter2", no_certificate), ("", no_certificate)] {
-        place.file("here/ca.pem", content);
-        let outcome = place.token(&server.url("/t"), &["--ca-file", "ca.pem"]).outcome();
-        outcome.fails(2, &format!("keyfob: --ca-file ca.pem: {why}"));
-    }
-    for (file, why) in [(".", "is a directory"), ("none", "there is no such file")] {
-        let outcome = place.token(&server.url("/t"), &["--ca-file", file]).outcome();
-        outcome.fails(2, &format!("keyfob: --ca-file {file}: {why}"));
-    }
-    assert_eq!(server.requests(), []);
+    place.token(&server.url("/t"), &["--ca-file", "none"]).outcome().prints("tok-1");
 }
 
 #[test]
@@ -2620,15 +2632,12 @@ fn a_profile_may_begin_with_a_byte_order_mark() {
 fn trusted_roots_that_are_damaged_have_no_empty_hint() {
     let place = Place::new();
     for (content, why) in [
-        (
-            "-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n",
-            "trusted roots: certificate 1 cannot be read",
-        ),
-        ("-----BEGIN CERTIFICATE-----\nQUJD\n", "trusted roots: this is not PEM"),
+        ("-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n", "certificate 1 cannot be read"),
+        ("-----BEGIN CERTIFICATE-----\nQUJD\n", "this is not PEM"),
     ] {
         place.file("here/ca.pem", content);
         let outcome = place.token("https://as.example", &["--ca-file", "ca.pem"]).outcome();
-        outcome.fails(2, &format!("keyfob: --ca-file ca.pem: {why}"));
+        outcome.fails(2, &format!("keyfob: trusted roots: ca.pem: {why}"));
     }
 }
 

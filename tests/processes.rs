@@ -1125,7 +1125,7 @@ fn a_process_killed_at_any_point_of_a_renewal_leaves_whole_files_and_no_error() 
                     assert!(seal.len() == 32 && seal.bytes().all(|byte| byte.is_ascii_hexdigit()), "{text:?}");
                     let field = |name: &str| form.split('&').find_map(|pair| pair.strip_prefix(name));
                     let token = field("token=").expect("a token");
-                    assert!(form.starts_with("identity=") && number_of("tok", token).is_some(), "{text:?}");
+                    assert!(form.starts_with("written=") && number_of("tok", token).is_some(), "{text:?}");
                     stored += 1;
                 }
                 std::thread::sleep(Duration::from_micros(200));

@@ -31,9 +31,8 @@ pub(crate) struct Record {
 /// A refresh token without a lifetime of its own is swept away after this time without use.
 const REFRESH_TOKEN_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-const NAMES: [&str; 25] = [
-    "identity",
-    "credentials",
+/// In the order in which they stand there.
+const NAMES: [&str; 23] = [
     "written",
     "until",
     "token",
@@ -60,18 +59,16 @@ const NAMES: [&str; 25] = [
 ];
 
 impl Entry {
-    /// What the file holds, if it is sound, of this boot and about this very request.
+    /// What the file holds, if it is sound. Its seal covers its name, and that says of which boot and which request it is.
     pub(crate) fn load(&self, now: Duration) -> Option<Record> {
         let mut bytes = sealed(&self.slot, &self.key)?;
         let fields = Fields::read(&mut bytes)?;
-        let is_own =
-            fields.text("identity") == Some(&self.description) && fields.text("credentials") == Some(&self.credentials);
         // A clock of another time namespace may be behind this one's: what is from the future is not believed.
-        let written_at = fields.time("written").filter(|written_at| is_own && *written_at <= now)?;
+        let written_at = fields.time("written").filter(|written_at| *written_at <= now)?;
         Some(Record {
             written_at,
             held: fields.held(),
-            refresh: fields.token().filter(|token| token.refresh_token().is_some()),
+            refresh: fields.text("refresh").and_then(|_| fields.token()),
             is_used: fields.text("used").is_some(),
             failures: fields.number("failures").unwrap_or(0),
             refusals: fields.number("refusals").unwrap_or(0),
@@ -106,8 +103,6 @@ impl Entry {
         let until = until.into_iter().flatten().max().unwrap_or(now);
         Some(encode::exact(|out| {
             let mut out = Writer(out);
-            out.text("identity", &self.description)?;
-            out.text("credentials", &self.credentials)?;
             out.time("written", now)?;
             out.time("until", until)?;
             if let Some((held, deadline)) = held {
@@ -184,8 +179,9 @@ struct Writer<'o>(&'o mut dyn Write);
 
 impl Writer<'_> {
     fn text(&mut self, name: &str, text: &str) -> fmt::Result {
-        write!(self.0, "{}{name}=", if name == NAMES[0] { "" } else { "&" })?;
-        encode::form(self.0, text, "%20")
+        write!(self.0, "{name}=")?;
+        encode::form(self.0, text, "%20")?;
+        self.0.write_char('&')
     }
 
     fn texts<const N: usize>(&mut self, texts: [(&str, Option<&str>); N]) -> fmt::Result {
@@ -218,7 +214,7 @@ impl Writer<'_> {
     }
 
     fn number(&mut self, name: &str, number: impl Into<u64>) -> fmt::Result {
-        write!(self.0, "&{name}={}", number.into())
+        write!(self.0, "{name}={}&", number.into())
     }
 }
 
@@ -230,7 +226,15 @@ struct Fields<'b> {
 
 impl<'b> Fields<'b> {
     fn read(bytes: &'b mut [u8]) -> Option<Self> {
-        let places = form::scan(bytes, &NAMES).ok()?;
+        let mut places = [const { None }; NAMES.len()];
+        let (mut start, mut next) = (0, 0);
+        while start < bytes.len() {
+            let pair = bytes[start..].split(|byte| *byte == b'&').next()?;
+            let (length, equals) = (pair.len(), pair.iter().position(|byte| *byte == b'=')?);
+            next += NAMES[next..].iter().position(|name| name.as_bytes() == &pair[..equals])?;
+            places[next] = Some(form::decode(bytes, start + equals + 1..start + length).ok()?);
+            (start, next) = (start + length + 1, next + 1);
+        }
         Some(Self { bytes, places })
     }
 

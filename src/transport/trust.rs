@@ -5,7 +5,7 @@ use super::pem::{self, Broken};
 use crate::error::Error;
 use crate::secret::{SecretSource, io_reason};
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -15,17 +15,22 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{CipherSuite, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use std::ffi::OsString;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 /// The authorities that a server's certificate may come from.
-#[derive(Clone)]
 pub(super) enum Roots {
     /// Those of Mozilla, compiled in.
     Mozilla,
     Given(Arc<WebPkiServerVerifier>),
+    /// Read by the first fetch: a token that is at hand needs none, and a system's bundle costs more than all else.
+    Later(Bundle, OnceLock<Arc<WebPkiServerVerifier>>),
+}
+
+pub(super) enum Bundle {
+    System,
+    File(PathBuf),
 }
 
 /// Where the systems keep the bundle of the authorities that they trust: the list of Go's crypto/x509.
@@ -43,66 +48,82 @@ const BUNDLE_VARIABLE: &str = "SSL_CERT_FILE";
 const MAX_BUNDLE: u64 = 16 * 1024 * 1024;
 
 impl Roots {
-    /// Every certificate in the text must be sound.
+    pub(super) fn later(bundle: Bundle) -> Self {
+        Self::Later(bundle, OnceLock::new())
+    }
+
     pub(super) fn from_pem(text: &[u8]) -> Result<Self, Error> {
-        let mut roots = RootCertStore::empty();
-        for section in pem::sections(text) {
-            let section = section.map_err(|Broken| Error::config("trusted roots: this is not PEM"))?;
-            if section.label == "CERTIFICATE" && roots.add(CertificateDer::from(&section.der[..])).is_err() {
-                let number = roots.len() + 1;
-                return Err(Error::config(format!("trusted roots: certificate {number} cannot be read")));
-            }
-        }
-        if roots.is_empty() {
-            return Err(Error::config("trusted roots: there is no certificate in it").with_hint(CERTIFICATE_HINT));
-        }
-        Self::given(roots)
-    }
-
-    /// Those that this system trusts. In bundles of a hundred there may be some that rustls does not read: they are
-    /// passed over.
-    pub(super) fn of_the_system() -> Result<Self, Error> {
-        Self::from_bundle(std::env::var_os(BUNDLE_VARIABLE).filter(|name| !name.is_empty()), &BUNDLES)
-    }
-
-    fn from_bundle(named: Option<OsString>, places: &[&str]) -> Result<Self, Error> {
-        let (place, text) = match named {
-            // What the user names is taken, or it is an error.
-            Some(name) => {
-                let place = format!("{BUNDLE_VARIABLE}, {}", Path::new(&name).display());
-                let text = read(Path::new(&name)).map_err(|error| unreadable(&place, error))?;
-                (place, text)
-            }
-            None => first_bundle(places)?,
-        };
-        let mut roots = RootCertStore::empty();
-        for section in pem::sections(&text).flatten().filter(|section| section.label.ends_with("CERTIFICATE")) {
-            let _ = roots.add(CertificateDer::from(&section.der[..]));
-        }
-        if roots.is_empty() {
-            return Err(Error::config(format!(
-                "trusted roots: {place}: there is no certificate in it that can be read"
-            )));
-        }
-        Self::given(roots)
-    }
-
-    fn given(roots: RootCertStore) -> Result<Self, Error> {
-        verifier(roots).map(Self::Given)
+        given("", text).map(Self::Given)
     }
 
     fn verifier(&self) -> Result<Arc<WebPkiServerVerifier>, Error> {
         match self {
             Self::Mozilla => verifier(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }),
             Self::Given(verifier) => Ok(verifier.clone()),
+            Self::Later(bundle, read) => match read.get() {
+                Some(verifier) => Ok(verifier.clone()),
+                None => bundle.read().map(|verifier| read.get_or_init(|| verifier).clone()),
+            },
         }
     }
 }
 
-fn first_bundle(places: &[&str]) -> Result<(String, Vec<u8>), Error> {
-    for place in places {
+impl Bundle {
+    fn read(&self) -> Result<Arc<WebPkiServerVerifier>, Error> {
+        match self {
+            Self::File(path) => {
+                let place = path.display();
+                let text = read(path).map_err(|error| unreadable(&place.to_string(), error))?;
+                given(&format!("{place}: "), &text)
+            }
+            Self::System => of_the_system(),
+        }
+    }
+}
+
+/// Every certificate in the text must be sound.
+fn given(place: &str, text: &[u8]) -> Result<Arc<WebPkiServerVerifier>, Error> {
+    let mut roots = RootCertStore::empty();
+    for section in pem::sections(text) {
+        let section = section.map_err(|Broken| Error::config(format!("trusted roots: {place}this is not PEM")))?;
+        if section.label == "CERTIFICATE" && roots.add(CertificateDer::from(&section.der[..])).is_err() {
+            let number = roots.len() + 1;
+            return Err(Error::config(format!("trusted roots: {place}certificate {number} cannot be read")));
+        }
+    }
+    if roots.is_empty() {
+        let error = Error::config(format!("trusted roots: {place}there is no certificate in it"));
+        return Err(error.with_hint(CERTIFICATE_HINT));
+    }
+    verifier(roots)
+}
+
+/// Those that this system trusts. In bundles of a hundred there may be some that rustls does not read: they are passed
+/// over.
+fn of_the_system() -> Result<Arc<WebPkiServerVerifier>, Error> {
+    let (place, text) = match std::env::var_os(BUNDLE_VARIABLE).filter(|name| !name.is_empty()) {
+        // What the user names is taken, or it is an error.
+        Some(name) => {
+            let place = format!("{BUNDLE_VARIABLE}, {}", Path::new(&name).display());
+            let text = read(Path::new(&name)).map_err(|error| unreadable(&place, error))?;
+            (place, text)
+        }
+        None => first_bundle()?,
+    };
+    let mut roots = RootCertStore::empty();
+    for section in pem::sections(&text).flatten().filter(|section| section.label.ends_with("CERTIFICATE")) {
+        let _ = roots.add(CertificateDer::from(&section.der[..]));
+    }
+    if roots.is_empty() {
+        return Err(Error::config(format!("trusted roots: {place}: there is no certificate in it that can be read")));
+    }
+    verifier(roots)
+}
+
+fn first_bundle() -> Result<(String, Vec<u8>), Error> {
+    for place in BUNDLES {
         match read(Path::new(place)) {
-            Ok(text) => return Ok(((*place).into(), text)),
+            Ok(text) => return Ok((place.into(), text)),
             Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {}
             // It is there: another one would be a surprise.
             Err(error) => return Err(unreadable(place, error)),
@@ -110,7 +131,7 @@ fn first_bundle(places: &[&str]) -> Result<(String, Vec<u8>), Error> {
     }
     Err(Error::config("trusted roots: this system has no bundle of them").with_hint(format!(
         "looked for {}; install ca-certificates, name the bundle in {BUNDLE_VARIABLE}, or name a file (--ca-file)",
-        places.join(", ")
+        BUNDLES.join(", ")
     )))
 }
 

@@ -154,8 +154,19 @@ impl UreqTransport {
         Ok(self)
     }
 
-    /// Trusts what this system trusts, in place of Mozilla's roots. Its store is read now: the PEM file that
-    /// `SSL_CERT_FILE` names, else the first that is there of
+    /// Trusts the certificates in this PEM file, and no others. It is read by the first fetch over https.
+    ///
+    /// What is wrong with it is told by the fetch, as [`Config`](ErrorKind::Config) and before anything is sent: it cannot
+    /// be read, there is no certificate in it, or one that cannot be read.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn roots_file(mut self, path: impl Into<std::path::PathBuf>) -> Self {
+        self.roots = trust::Roots::later(trust::Bundle::File(path.into()));
+        self
+    }
+
+    /// Trusts what this system trusts, in place of Mozilla's roots. Its store is read by the first fetch over https, which
+    /// costs a millisecond or more: the PEM file that `SSL_CERT_FILE` names, else the first that is there of
     ///
     /// - `/etc/ssl/certs/ca-certificates.crt`
     /// - `/etc/pki/tls/certs/ca-bundle.crt`
@@ -166,14 +177,13 @@ impl UreqTransport {
     ///
     /// Certificates in it that cannot be read are passed over. Windows has no such file: name one by `SSL_CERT_FILE`.
     ///
-    /// # Errors
-    ///
-    /// [`Config`](ErrorKind::Config) where there is no such file, it cannot be read, or there is no certificate in it
-    /// that can be.
+    /// Where there is no such file, it cannot be read, or there is no certificate in it that can be, the fetch says so, as
+    /// [`Config`](ErrorKind::Config) and before anything is sent.
     #[cfg(feature = "tls")]
-    pub fn system_roots(mut self) -> Result<Self, Error> {
-        self.roots = trust::Roots::of_the_system()?;
-        Ok(self)
+    #[must_use]
+    pub fn system_roots(mut self) -> Self {
+        self.roots = trust::Roots::later(trust::Bundle::System);
+        self
     }
 
     /// Shows the server this certificate if it asks for one: for `tls_client_auth` (RFC 8705 section 2), or beside any

@@ -575,25 +575,14 @@ fn locate(file: &str) -> PathBuf {
     file.into()
 }
 
-/// As much of a file of trusted roots is read: Mozilla's have a quarter of a megabyte.
-#[cfg(feature = "tls")]
-const MAX_ROOTS: u64 = 16 * 1024 * 1024;
-
 #[cfg(feature = "tls")]
 fn trust(transport: UreqTransport, file: &Path) -> Result<UreqTransport, Error> {
-    let fail = |why: &dyn std::fmt::Display| config(format!("--ca-file {}: {why}", file.display()));
-    let mut pem = Vec::new();
-    let read = File::open(file).and_then(|file| file.take(MAX_ROOTS).read_to_end(&mut pem));
-    read.map_err(|error| fail(&output::reason(&error)).with_source(error))?;
-    transport.roots_pem(&pem).map_err(|error| match error.hint() {
-        Some(hint) => fail(&error).with_hint(hint),
-        None => fail(&error),
-    })
+    Ok(transport.roots_file(file))
 }
 
 #[cfg(feature = "tls")]
 fn trust_as_the_system(transport: UreqTransport) -> Result<UreqTransport, Error> {
-    transport.system_roots()
+    Ok(transport.system_roots())
 }
 
 #[cfg(feature = "tls")]
