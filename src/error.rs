@@ -375,16 +375,18 @@ fn echo(text: &str, secret: &str) -> Option<usize> {
         for end in ends {
             let rest = &text[end..];
             let plain = rest.starts_with(c).then(|| c.len_utf8());
-            next.extend([plain, encoded(rest, c)].into_iter().flatten().map(|length| end + length));
+            for length in [plain, encoded(rest, c)].into_iter().flatten() {
+                if !next.contains(&(end + length)) {
+                    next.push(end + length);
+                }
+            }
         }
-        next.sort_unstable();
-        next.dedup();
         if next.is_empty() {
             return None;
         }
         ends = next;
     }
-    ends.pop()
+    ends.into_iter().max()
 }
 
 /// The length of `c` at the start of `text`, percent-encoded (in either case), form-encoded, escaped as in JSON or as in

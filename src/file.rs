@@ -154,10 +154,10 @@ impl Waits {
     /// Waits a little for who asks `host`; an error if that has taken `patience` already.
     pub(crate) fn wait(&mut self, patience: Duration, host: &str) -> Result<(), Error> {
         if self.0 >= patience {
-            let seconds = self.0.as_secs_f32();
+            let seconds = self.0.as_secs();
             return Err(Error::new(
                 ErrorKind::Unreachable,
-                format!("another process has been asking {host} for {seconds:.0} s, and is not done"),
+                format!("another process has been asking {host} for {seconds} s, and is not done"),
             ));
         }
         // As long as was waited already, so that a short wait stays short and a long one costs little.

@@ -395,12 +395,10 @@ impl Pause {
 
 /// The error for somebody who wants a longer life than a fresh token has.
 pub(crate) fn too_short(life: Duration, min_life: Duration) -> Error {
-    let (life, min_life) = (life.as_secs_f32(), min_life.as_secs_f32());
-    Error::new(
-        ErrorKind::Unusable,
-        format!("a fresh token lives {life:.0} s, and at least {min_life:.0} s were asked for"),
-    )
-    .with_hint("ask for less, or whoever runs the server for longer lives")
+    let rounded = |time: Duration| time.saturating_add(Duration::from_millis(500)).as_secs();
+    let (life, min_life) = (rounded(life), rounded(min_life));
+    Error::new(ErrorKind::Unusable, format!("a fresh token lives {life} s, and at least {min_life} s were asked for"))
+        .with_hint("ask for less, or whoever runs the server for longer lives")
 }
 
 /// The error for a token that ran out on its way, or while a hook stored what came with it.

@@ -328,8 +328,10 @@ impl Request {
         }
         // The longest first: one may be the beginning of another.
         let mut secrets: Vec<&str> = self.secrets.iter().map(Secret::expose).collect();
-        secrets.sort_by_key(|secret| core::cmp::Reverse(secret.len()));
-        secrets.into_iter().fold(error, Error::without)
+        while let Some(longest) = (0..secrets.len()).max_by_key(|index| secrets[*index].len()) {
+            error = error.without(secrets.swap_remove(longest));
+        }
+        error
     }
 }
 

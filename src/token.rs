@@ -121,10 +121,11 @@ impl AccessToken {
         if !self.is_expired(arrived_at) {
             return Ok(());
         }
-        let late = arrived_at.saturating_sub(sent_at).as_secs_f32();
+        let tenths = arrived_at.saturating_sub(sent_at).as_millis() / 100;
+        let (late, tenths) = (tenths / 10, tenths % 10);
         Err(Error::new(
             ErrorKind::Unusable,
-            format!("the token had expired when it arrived, {late:.1} s after the request was sent"),
+            format!("the token had expired when it arrived, {late}.{tenths} s after the request was sent"),
         )
         .with_status(status)
         .with_hint("the connection is slower than the token's life: ask whoever runs the server for a longer one"))

@@ -150,7 +150,10 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
 fn provider() -> Arc<CryptoProvider> {
     CryptoProvider::get_default().cloned().unwrap_or_else(|| {
         let mut provider = ring::default_provider();
-        provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
+        let suites = &mut provider.cipher_suites;
+        if let Some(at) = suites.iter().position(|suite| suite.suite() == CipherSuite::TLS13_AES_128_GCM_SHA256) {
+            suites[..=at].rotate_right(1);
+        }
         Arc::new(provider)
     })
 }

@@ -462,7 +462,7 @@ impl UreqTransport {
         let host = request.authority();
         // With a proxy that is the only one whose name is looked up here.
         let looked_up = || proxy.map_or(host.to_string(), |proxy| format!("the proxy {proxy}"));
-        let seconds = self.timeout.as_secs_f32();
+        let seconds = seconds(self.timeout);
         match error {
             ureq::Error::BodyExceedsLimit(_) => Error::new(ErrorKind::Unusable, "the answer is larger than 1 MiB"),
             ureq::Error::Timeout(_) if progress.is_sent() => {
@@ -518,6 +518,12 @@ impl UreqTransport {
             _ => Error::new(ErrorKind::Internal, "the HTTP client failed"),
         }
     }
+}
+
+/// In seconds: `30`, `0.25`. Not by a float, whose printing is large.
+fn seconds(time: Duration) -> String {
+    let text = format!("{}.{:03}", time.as_secs(), time.subsec_millis());
+    text.trim_end_matches('0').trim_end_matches('.').into()
 }
 
 fn speaks_tls(host: &str) -> Error {

@@ -9,7 +9,9 @@ use crate::settings::{self, Asked, Settings};
 use crate::token_file::TokenFile;
 use keyfob::{AccessToken, BootClock, Clock, Error, ErrorKind, Lifetime, TokenCache};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver, TryRecvError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// A token leaves the file before it is over, by a tenth of its life and a second more: whoever has read it must come to
@@ -76,11 +78,14 @@ struct Keep {
 /// What comes back from the thread that asks the server: the file must not wait for it.
 type Fetched = (TokenCache, Result<AccessToken, Error>);
 
+/// The thread, and whether it has done its work.
+struct Away(JoinHandle<Fetched>, Arc<AtomicBool>);
+
 impl Keep {
     fn run(mut self, mut tokens: TokenCache) -> Result<(), Error> {
         let mut next = Some(fetch::put_off(&mut tokens, self.asked)?.unwrap_or_default());
         let mut is_to_renew = self.asked.fresh;
-        let (mut here, mut away) = (Some(tokens), None::<Receiver<Fetched>>);
+        let (mut here, mut away) = (Some(tokens), None::<Away>);
         while !self.events.is_end() {
             let now = BootClock.now();
             if self.file.until().is_some_and(|until| until <= now) {
@@ -92,15 +97,11 @@ impl Keep {
                 self.notify.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", monotonic_microseconds()));
             }
             self.hook.go_on();
-            match away.as_ref().map(Receiver::try_recv) {
-                Some(Ok((mut tokens, result))) => {
-                    next = self.take(&mut tokens, result)?;
-                    (here, away) = (Some(tokens), None);
-                }
-                Some(Err(TryRecvError::Disconnected)) => {
-                    return Err(Error::new(ErrorKind::Internal, "the fetch ended without a result"));
-                }
-                Some(Err(TryRecvError::Empty)) | None => {}
+            if let Some(Away(thread, _)) = away.take_if(|Away(_, is_done)| is_done.load(Ordering::Acquire)) {
+                let (mut tokens, result) =
+                    thread.join().map_err(|_| Error::new(ErrorKind::Internal, "the fetch ended without a result"))?;
+                next = self.take(&mut tokens, result)?;
+                here = Some(tokens);
             }
             if is_to_renew || next.is_some_and(|next| next <= now) {
                 if let Some(tokens) = here.take() {
@@ -115,14 +116,15 @@ impl Keep {
         // A fetch that is under way ends with the process, but not one that may bring a new refresh token: the old one is
         // used up then. It takes as long as --timeout allows.
         if let (Some(away), true) = (away, self.is_used_up) {
-            let _ = away.recv();
+            let _ = away.0.join();
         }
         Ok(())
     }
 
     /// Has a thread ask the server.
-    fn send_away(&self, mut tokens: TokenCache, renew: bool) -> Result<Receiver<Fetched>, Error> {
-        let (done, result) = mpsc::channel();
+    fn send_away(&self, mut tokens: TokenCache, renew: bool) -> Result<Away, Error> {
+        let done = Arc::new(AtomicBool::new(false));
+        let is_done = done.clone();
         let (wake, min_life) = (self.events.waker(), self.min_life);
         let work = move || {
             let result = match renew {
@@ -130,11 +132,12 @@ impl Keep {
                 // If a longer life is not to be had, any that is left will do.
                 false => tokens.token_living(min_life).or_else(|_| tokens.token()),
             };
-            let _ = done.send((tokens, result));
+            done.store(true, Ordering::Release);
             wake();
+            (tokens, result)
         };
         match std::thread::Builder::new().name("keyfob-fetch".into()).spawn(work) {
-            Ok(_) => Ok(result),
+            Ok(thread) => Ok(Away(thread, is_done)),
             Err(error) => Err(Error::new(ErrorKind::Internal, "no thread can be started").with_source(error)),
         }
     }

@@ -21,8 +21,9 @@ use output::Format;
 use settings::Settings;
 use std::io::IsTerminal;
 use std::process::ExitCode;
-use std::sync::mpsc;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// Every block of memory is wiped as it is freed: ureq and rustls keep copies of the secrets that keyfob cannot reach.
 #[global_allocator]
@@ -130,17 +131,24 @@ fn while_telling<T>(host: &str, work: impl FnOnce() -> T) -> T {
     if !std::io::stderr().is_terminal() {
         return work();
     }
-    let (done, wait) = mpsc::channel::<()>();
+    let done = Arc::new(AtomicBool::new(false));
+    let is_done = done.clone();
     let message = format!("keyfob: waiting for {host} …");
     // Without the thread the person waits in silence, and that is all.
     let teller = std::thread::Builder::new().spawn(move || {
-        if wait.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
-            output::note(&message);
+        let end = Instant::now() + PATIENCE;
+        while !is_done.load(Ordering::Acquire) {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return output::note(&message);
+            }
+            std::thread::park_timeout(left);
         }
     });
     let result = work();
-    drop(done);
+    done.store(true, Ordering::Release);
     if let Ok(teller) = teller {
+        teller.thread().unpark();
         let _ = teller.join();
     }
     result

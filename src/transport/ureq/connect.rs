@@ -11,7 +11,7 @@ use core::time::Duration;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::atomic::Ordering;
-use std::sync::mpsc;
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
@@ -60,17 +60,20 @@ impl Resolver for Names {
 
 /// getaddrinfo cannot be told a time limit, so it runs in a thread of its own that may outlive the request.
 fn look_up(host: &str, port: u16, timeout: NextTimeout) -> Result<Vec<SocketAddr>, ureq::Error> {
-    let (sender, receiver) = mpsc::sync_channel(1);
-    let host = host.to_owned();
+    // Not by a channel, which is larger.
+    let answer = Arc::new((Mutex::new(None), Condvar::new()));
+    let (host, sender) = (host.to_owned(), answer.clone());
     std::thread::Builder::new().name("keyfob-names".into()).stack_size(RESOLVER_STACK).spawn(move || {
         let found = (host.as_str(), port).to_socket_addrs().map(|addresses| addresses.collect());
         // Nobody listens any more once the time is over.
-        let _ = sender.send(found);
+        *sender.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+        sender.1.notify_one();
     })?;
-    match receiver.recv_timeout(*timeout.after) {
-        Ok(found) => Ok(found?),
-        Err(mpsc::RecvTimeoutError::Timeout) => Err(ureq::Error::Timeout(timeout.reason)),
-        Err(mpsc::RecvTimeoutError::Disconnected) => Err(ureq::Error::HostNotFound),
+    let found = answer.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let wait = answer.1.wait_timeout_while(found, *timeout.after, |found| found.is_none());
+    match wait.unwrap_or_else(PoisonError::into_inner).0.take() {
+        Some(found) => Ok(found?),
+        None => Err(ureq::Error::Timeout(timeout.reason)),
     }
 }
 
