@@ -8,10 +8,10 @@ use keyfob::{BootClock, Client, Clock, Error, ErrorKind, Grant, Request, Timing,
 use miniserde::json::{Number, Object, Value};
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsString;
-use std::io::{IsTerminal, Write};
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -221,7 +221,7 @@ impl Bench {
         };
         let stop = loop {
             progress(&format!("fetch {} of {} …", samples.len() + 1, self.count));
-            let (sample, stop) = self.fetch();
+            let (sample, stop) = if self.by_processes { self.fetch_by_process() } else { self.fetch() };
             samples.extend(sample);
             if stop.is_some() || samples.len() == self.count {
                 break stop;
@@ -242,49 +242,67 @@ impl Bench {
         self.events.end_signal()
     }
 
-    /// A fetch on another thread, or in another process, so that a signal is heard meanwhile.
+    /// A fetch on another thread, so that a signal is heard meanwhile.
     fn fetch(&mut self) -> Fetched {
-        let (mut process, result) = match self.send_away() {
-            Ok(away) => away,
+        let result = Arc::new(Mutex::new(None));
+        let (wake, source, done) = (self.events.waker(), self.source.clone(), result.clone());
+        let work = move || {
+            let (fetched, _) = source.fetch();
+            if let Ok(mut done) = done.lock() {
+                *done = Some(fetched);
+            }
+            wake();
+        };
+        if let Err(error) = std::thread::Builder::new().name("keyfob-fetch".into()).spawn(work) {
+            let error = Error::new(ErrorKind::Internal, "no thread can be started").with_source(error);
+            return (None, Some(Stop::Failed(error)));
+        }
+        loop {
+            if let Some(fetched) = result.lock().ok().and_then(|mut result| result.take()) {
+                return fetched;
+            }
+            match self.signal() {
+                // What was begun is finished where somebody would else be left with it.
+                Some(signal) if !self.source.ends_sessions => return (None, Some(Stop::Signal(signal))),
+                _ => self.events.wait(None),
+            }
+        }
+    }
+
+    /// A fetch in a process of its own. Its time outside the fetch is that for exec, linking, settings and exit.
+    fn fetch_by_process(&mut self) -> Fetched {
+        let started = BootClock.now();
+        let mut child = match start() {
+            Ok(child) => child,
             Err(error) => return (None, Some(Stop::Failed(error))),
         };
-        loop {
-            match result.try_recv() {
-                Ok(fetched) => return fetched,
-                Err(TryRecvError::Disconnected) => return (None, Some(Stop::Failed(lost()))),
-                Err(TryRecvError::Empty) => {}
+        let mut is_told = false;
+        let code = loop {
+            match child.try_wait() {
+                Ok(None) => {}
+                status => break status.ok().flatten().and_then(|status| status.code()),
             }
             if let Some(signal) = self.signal() {
-                if let Some(process) = process.take() {
-                    let _ = kill_process(process, Signal::INT);
+                if !std::mem::replace(&mut is_told, true) {
+                    let _ = kill_process(Pid::from_child(&child), Signal::INT);
                 }
-                // What was begun is finished where somebody would else be left with it.
                 if !self.source.ends_sessions {
                     return (None, Some(Stop::Signal(signal)));
                 }
             }
             self.events.wait(None);
-        }
-    }
-
-    fn send_away(&self) -> Result<(Option<Pid>, Receiver<Fetched>), Error> {
-        let (done, result) = mpsc::channel();
-        let (wake, source) = (self.events.waker(), self.source.clone());
-        let started = BootClock.now();
-        let child = if self.by_processes { Some(start()?) } else { None };
-        let process = child.as_ref().map(Pid::from_child);
-        let work = move || {
-            let fetched = match child {
-                Some(child) => wait_for(child, started),
-                None => source.fetch().0,
-            };
-            let _ = done.send(fetched);
-            wake();
         };
-        match std::thread::Builder::new().name("keyfob-fetch".into()).spawn(work) {
-            Ok(_) => Ok((process, result)),
-            Err(error) => Err(Error::new(ErrorKind::Internal, "no thread can be started").with_source(error)),
-        }
+        let took = microseconds(BootClock.now().saturating_sub(started));
+        // It has said no more than a pipe has room for, or it would not have ended.
+        let sample = read_all(child.stdout.take()).and_then(|numbers| read_sample(&numbers, took));
+        let stop = match code {
+            Some(0) if sample.is_some() => None,
+            Some(code @ 1..) => {
+                Some(Stop::ProcessFailed(code as u8, read_all(child.stderr.take()).unwrap_or_default()))
+            }
+            _ => Some(Stop::Failed(Error::new(ErrorKind::Internal, "bench: a fetch ended without a result"))),
+        };
+        (sample, stop)
     }
 }
 
@@ -309,31 +327,23 @@ fn start() -> Result<Child, Error> {
     })
 }
 
-/// Reads what the process has to tell; its time outside the fetch is that for exec, linking, settings and exit.
-fn wait_for(child: Child, started: Duration) -> Fetched {
-    let Ok(output) = child.wait_with_output() else { return (None, Some(Stop::Failed(lost()))) };
-    let took = microseconds(BootClock.now().saturating_sub(started));
-    let text = String::from_utf8_lossy(&output.stdout);
-    let numbers: Vec<u64> = text.split_whitespace().filter_map(|number| number.parse().ok()).collect();
-    let sample = match numbers[..] {
-        [ref sample @ .., ending] => Sample::try_from(sample).ok().map(|mut sample| {
-            let in_all = took.saturating_sub(ending);
-            sample[PROCESS] = in_all.saturating_sub(sample[IN_ALL]);
-            sample[IN_ALL] = in_all.max(sample[IN_ALL]);
-            sample
-        }),
-        [] => None,
-    };
-    let stop = match output.status.code() {
-        Some(0) if sample.is_some() => None,
-        Some(code @ 1..) => Some(Stop::ProcessFailed(code as u8, String::from_utf8_lossy(&output.stderr).into_owned())),
-        _ => Some(Stop::Failed(lost())),
-    };
-    (sample, stop)
+/// What one of these processes has told: its sample, and how long the end of the session took.
+fn read_sample(told: &str, took: u64) -> Option<Sample> {
+    let mut numbers = told.split_whitespace().map(|number| number.parse().ok());
+    let mut sample = Sample::default();
+    for value in &mut sample {
+        *value = numbers.next()??;
+    }
+    let in_all = took.saturating_sub(numbers.next()??).max(sample[IN_ALL]);
+    sample[PROCESS] = in_all - sample[IN_ALL];
+    sample[IN_ALL] = in_all;
+    Some(sample)
 }
 
-fn lost() -> Error {
-    Error::new(ErrorKind::Internal, "bench: the fetch ended without a result")
+fn read_all(pipe: Option<impl Read>) -> Option<String> {
+    let mut text = String::new();
+    pipe?.read_to_string(&mut text).ok()?;
+    Some(text)
 }
 
 fn microseconds(time: Duration) -> u64 {
@@ -353,48 +363,52 @@ fn values(samples: &[Sample], row: usize) -> Vec<u64> {
 }
 
 /// The columns' values, by the nearest rank: each is one that was measured.
-fn spread(mut values: Vec<u64>) -> [u64; COLUMNS.len()] {
-    values.sort_unstable();
-    COLUMNS.map(|(_, percent)| values[(values.len() * percent).div_ceil(100).saturating_sub(1)])
+fn spread(values: &[u64]) -> [u64; COLUMNS.len()] {
+    let mut sorted: Vec<u64> = Vec::with_capacity(values.len());
+    // They are few, and the sort of the standard library has as much code as all of this.
+    for value in values {
+        sorted.insert(sorted.partition_point(|other| other < value), *value);
+    }
+    COLUMNS.map(|(_, percent)| sorted[(sorted.len() * percent).div_ceil(100).saturating_sub(1)])
 }
 
 fn to_json(host: &str, count: usize, samples: &[Sample]) -> String {
     let mut text = format!("{{\"host\":{},\"asked_for\":{count},\"fetched\":{}", output::to_json(&host), samples.len());
     for (row, (_, name)) in ROWS.iter().enumerate() {
         let values = values(samples, row);
-        text.push_str(&format!(",\"{name}\":{{"));
-        for ((column, _), value) in COLUMNS.iter().zip(spread(values.clone())) {
-            text.push_str(&format!("\"{column}\":{value},"));
+        put(&mut text, format_args!(",\"{name}\":{{"));
+        for ((column, _), value) in COLUMNS.iter().zip(spread(&values)) {
+            put(&mut text, format_args!("\"{column}\":{value},"));
         }
-        text.push_str(&format!("\"samples\":{}}}", output::to_json(&values)));
+        put(&mut text, format_args!("\"samples\":{values:?}}}"));
     }
     text.push('}');
     text
 }
 
 fn to_table(host: &str, count: usize, samples: &[Sample]) -> String {
-    let mut text = match samples.len() {
-        all if all == count => format!("{count}"),
-        some => format!("{some} of {count}"),
-    };
-    text.push_str(&format!(" cold-start fetches from {host}, in milliseconds\n\n{:15}", ""));
+    let mut text = samples.len().to_string();
+    if samples.len() < count {
+        put(&mut text, format_args!(" of {count}"));
+    }
+    put(&mut text, format_args!(" cold-start fetches from {host}, in milliseconds\n\n{:15}", ""));
     for (column, _) in COLUMNS {
-        text.push_str(&format!("{column:>11}"));
+        put(&mut text, format_args!("{column:>11}"));
     }
     for (row, (name, _)) in ROWS.iter().enumerate() {
-        let spread = spread(values(samples, row));
+        let spread = spread(&values(samples, row));
         // A step that was never needed.
         if spread == [0; COLUMNS.len()] {
             continue;
         }
-        text.push_str(&format!("\n{name:15}"));
+        put(&mut text, format_args!("\n{name:15}"));
         for value in spread {
             let value = if row > IN_ALL { value.to_string() } else { milliseconds(value) };
-            text.push_str(&format!("{value:>11}"));
+            put(&mut text, format_args!("{value:>11}"));
         }
     }
     if samples.len() > 1 {
-        text.push_str(&histogram(&values(samples, IN_ALL)));
+        draw(&mut text, &values(samples, IN_ALL));
     }
     text
 }
@@ -402,23 +416,29 @@ fn to_table(host: &str, count: usize, samples: &[Sample]) -> String {
 const BARS: u64 = 8;
 const LONGEST_BAR: usize = 40;
 
-/// How often the whole took how long.
-fn histogram(values: &[u64]) -> String {
-    let least = values.iter().copied().min().unwrap_or_default();
-    let most = values.iter().copied().max().unwrap_or_default();
+/// Draws how often the whole took how long.
+fn draw(text: &mut String, values: &[u64]) {
+    let [least, .., most] = spread(values);
     let width = (most - least) / BARS + 1;
-    let mut counts = vec![0; ((most - least) / width + 1) as usize];
+    let mut counts = [0; BARS as usize];
     for value in values {
         counts[((value - least) / width) as usize] += 1;
     }
-    let largest = counts.iter().copied().max().unwrap_or_default();
-    let mut text = "\n\nin all, from     fetches".to_owned();
-    for (bar, count) in counts.iter().enumerate() {
-        let length = if largest > LONGEST_BAR { (count * LONGEST_BAR).div_ceil(largest) } else { *count };
-        let from = milliseconds(least + bar as u64 * width);
-        text.push_str(&format!("\n{from:>12}     {}{}{count}", "█".repeat(length), if length > 0 { " " } else { "" }));
+    let largest = counts.iter().fold(LONGEST_BAR, |largest, count| largest.max(*count));
+    text.push_str("\n\nin all, from     fetches");
+    for (bar, count) in (0..=(most - least) / width).zip(counts) {
+        put(text, format_args!("\n{:>12}     ", milliseconds(least + bar * width)));
+        // One that is longer than none is seen.
+        for _ in 0..(count * LONGEST_BAR).div_ceil(largest) {
+            text.push('█');
+        }
+        put(text, format_args!("{}{count}", if count > 0 { " " } else { "" }));
     }
-    text
+}
+
+fn put(text: &mut String, what: std::fmt::Arguments<'_>) {
+    // A string takes everything.
+    let _ = text.write_fmt(what);
 }
 
 fn milliseconds(microseconds: u64) -> String {
