@@ -367,7 +367,7 @@ fn a_profile_is_measured_as_it_is() {
     place.file("config/keyfob/meter.json", profile);
     let outcome = place.keyfob(["bench", "meter", "-n1"]).outcome();
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
-    assert!(outcome.stdout.starts_with("1 cold-start fetches"), "{outcome:?}");
+    assert!(outcome.stdout.starts_with("1 cold-start fetch from"), "{outcome:?}");
     // c:hunter2
     assert_eq!(server.request().header("authorization"), Some("Basic YzpodW50ZXIy"));
 }

@@ -253,12 +253,17 @@ impl Bench {
             }
             wake();
         };
-        if let Err(error) = std::thread::Builder::new().name("keyfob-fetch".into()).spawn(work) {
-            let error = Error::new(ErrorKind::Internal, "no thread can be started").with_source(error);
-            return (None, Some(Stop::Failed(error)));
-        }
+        let thread = match std::thread::Builder::new().name("keyfob-fetch".into()).spawn(work) {
+            Ok(thread) => thread,
+            Err(error) => {
+                let error = Error::new(ErrorKind::Internal, "no thread can be started").with_source(error);
+                return (None, Some(Stop::Failed(error)));
+            }
+        };
         loop {
             if let Some(fetched) = result.lock().ok().and_then(|mut result| result.take()) {
+                // It lets go of the secrets.
+                let _ = thread.join();
                 return fetched;
             }
             match self.signal() {
@@ -391,7 +396,8 @@ fn to_table(host: &str, count: usize, samples: &[Sample]) -> String {
     if samples.len() < count {
         put(&mut text, format_args!(" of {count}"));
     }
-    put(&mut text, format_args!(" cold-start fetches from {host}, in milliseconds\n\n{:15}", ""));
+    let fetches = if count == 1 { "fetch" } else { "fetches" };
+    put(&mut text, format_args!(" cold-start {fetches} from {host}, in milliseconds\n\n{:15}", ""));
     for (column, _) in COLUMNS {
         put(&mut text, format_args!("{column:>11}"));
     }
