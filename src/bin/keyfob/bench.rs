@@ -305,7 +305,11 @@ impl Bench {
             Some(code @ 1..) => {
                 Some(Stop::ProcessFailed(code as u8, read_all(child.stderr.take()).unwrap_or_default()))
             }
-            _ => Some(Stop::Failed(Error::new(ErrorKind::Internal, "bench: a fetch ended without a result"))),
+            _ => Some(match self.signal() {
+                // It was told so before it had begun.
+                Some(signal) => Stop::Signal(signal),
+                None => Stop::Failed(Error::new(ErrorKind::Internal, "bench: a fetch ended without a result")),
+            }),
         };
         (sample, stop)
     }
