@@ -17,7 +17,9 @@ mod running;
 #[path = "common/tls.rs"]
 mod serving;
 
-use common::{Seen, Server, Stream, answer, json, read_request};
+#[cfg(feature = "tls")]
+use common::Stream;
+use common::{Seen, Server, answer, json, read_request};
 use miniserde::json::{self as syntax, Number, Value};
 use processes::{MOUNTS, Started, can, can_unshare, script, until};
 use running::{Outcome, Place, Refusing, Run};
