@@ -23,9 +23,10 @@ use common::{Seen, Server, answer, json, read_request};
 use miniserde::json::{self as syntax, Number, Value};
 use processes::{MOUNTS, Started, can, can_unshare, script, until};
 use running::{Outcome, Place, Refusing, Run};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -427,6 +428,14 @@ fn a_server_that_is_not_there_is_told_as_ever() {
     bench(&place, &format!("http://{host}/t"), &["-n1"]).outcome().fails(4, &told);
 }
 
+#[cfg(feature = "tls")]
+#[test]
+fn it_does_not_say_what_it_takes_before_it_could() {
+    let place = Place::new();
+    let told = "keyfob: --ca-file none.pem: there is no such file";
+    bench(&place, "https://localhost/t", &["--ca-file", "none.pem"]).outcome().fails(2, told);
+}
+
 #[test]
 fn what_may_be_good_for_one_use_is_not_sent() {
     let (place, server) = (Place::new(), giving());
@@ -548,9 +557,12 @@ fn a_signal_leaves_no_session_behind() {
     for processes in [&[][..], &["--processes"]] {
         let server = sessions(DELAY, DELAY, 200);
         let options = [&SESSIONS[..], processes].concat();
-        let mut started = Started::new(place.keyfob([&["bench", "--url", &server.url("/t")], &options[..]].concat()));
+        let mut command = place.keyfob([&["bench", "--url", &server.url("/t")], &options[..]].concat()).command();
+        // To all of the group, as a terminal does it.
+        command.process_group(0);
+        let mut started = Started::command(command);
         until("it asks", || server.requests().len() == 1);
-        started.signal(Signal::INT);
+        kill_process_group(Pid::from_raw(started.id() as i32).unwrap(), Signal::INT).unwrap();
         let outcome = started.outcome();
         assert_eq!(outcome.code, Some(130), "{outcome:?}");
         assert!(outcome.stdout.starts_with("1 of 10 cold-start fetches"), "{outcome:?}");
