@@ -63,7 +63,7 @@ pub use {
     response::{ExpiresIn, Malformed, OAuthRefusal, Rejection, TokenResponse},
     secret::{Exposed, Secret, SecretSource},
     token::{AccessToken, Lifetime, TokenSource},
-    transport::{Response, Transport},
+    transport::{Response, Timing, Transport},
 };
 #[cfg(feature = "ureq")]
 pub use {middleware::Authorize, transport::UreqTransport};

@@ -92,6 +92,7 @@ pub struct Response {
     pub(crate) body: Zeroizing<Vec<u8>>,
     pub(crate) framed: bool,
     pub(crate) elapsed: Option<Duration>,
+    timing: Option<Timing>,
 }
 
 #[derive(Default)]
@@ -113,6 +114,7 @@ impl Response {
             body: Zeroizing::new(body.into()),
             framed: true,
             elapsed: None,
+            timing: None,
         }
     }
 
@@ -145,6 +147,69 @@ impl Response {
         self.elapsed = Some(elapsed);
         self
     }
+
+    /// Tells where the time went.
+    #[must_use]
+    pub fn with_timing(mut self, timing: Timing) -> Self {
+        self.timing = Some(timing);
+        self
+    }
+
+    /// Where the time went, if the transport tells. `UreqTransport` does.
+    #[must_use]
+    pub fn timing(&self) -> Option<&Timing> {
+        self.timing.as_ref()
+    }
+}
+
+/// Where the time of a request went, step after step, and what went over the network for it. A step that was not needed
+/// took no time.
+///
+/// A transport that delegates to another sees it go by:
+///
+/// ```
+/// use core::time::Duration;
+/// use keyfob::{Error, Request, Response, Timing, Transport};
+///
+/// struct Watched<T>(T);
+///
+/// impl<T: Transport> Transport for Watched<T> {
+///     fn send(&self, request: &Request) -> Result<Response, Error> {
+///         let response = self.0.send(request)?;
+///         if let Some(Timing { connect, waiting, .. }) = response.timing() {
+///             println!("connected within {connect:?}, answered within {waiting:?}");
+///         }
+///         Ok(response)
+///     }
+///
+///     fn timeout(&self) -> Duration {
+///         self.0.timeout()
+///     }
+/// }
+///
+/// // A transport of your own tells what it knows.
+/// let mut timing = Timing::default();
+/// timing.waiting = Duration::from_millis(70);
+/// let response = Response::new(200, *b"{}").with_timing(timing);
+/// assert_eq!(response.timing(), Some(&timing));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Timing {
+    /// The name look-up; with a proxy, that of the proxy's name.
+    pub look_up: Duration,
+    /// From there to the connection; with a proxy, until it has made the one to the server.
+    pub connect: Duration,
+    /// The TLS handshake with the server.
+    pub tls: Duration,
+    /// From the first byte of the request to the first of the answer.
+    pub waiting: Duration,
+    /// From there to the end of the answer.
+    pub body: Duration,
+    /// What was written to the TCP connection, with TLS and what a proxy was sent.
+    pub bytes_sent: usize,
+    /// What was read from the TCP connection, with TLS and what a proxy answered.
+    pub bytes_received: usize,
 }
 
 /// Shows the status alone: the body holds the token.

@@ -165,17 +165,21 @@ fn a_command_line_that_is_wrong_is_named_without_what_may_be_a_secret() {
     let (session, refresh, access) = (in_file("session-token"), in_file("refresh-token"), in_file("access-token"));
     let too_many = "usage: there is a word too many; a secret is never given on the command line";
     for (arguments, message, hint) in [
-        (&["hunter2"][..], "usage: the first word is none of token, revoke, keep, parse, demo, help", USAGE_HINT),
-        (&["Token"], "usage: the first word is none of token, revoke, keep, parse, demo, help", USAGE_HINT),
-        (&[""], "usage: the first word is none of token, revoke, keep, parse, demo, help", USAGE_HINT),
+        (
+            &["hunter2"][..],
+            "usage: the first word is none of token, revoke, keep, bench, parse, demo, help",
+            USAGE_HINT,
+        ),
+        (&["Token"], "usage: the first word is none of token, revoke, keep, bench, parse, demo, help", USAGE_HINT),
+        (&[""], "usage: the first word is none of token, revoke, keep, bench, parse, demo, help", USAGE_HINT),
         (
             &["--url", "https://as.example"],
-            "usage: the first word must say what to do: token, revoke, keep, parse, demo or help",
+            "usage: the first word must say what to do: token, revoke, keep, bench, parse, demo or help",
             USAGE_HINT,
         ),
         (
             &["-x", "token"],
-            "usage: the first word must say what to do: token, revoke, keep, parse, demo or help",
+            "usage: the first word must say what to do: token, revoke, keep, bench, parse, demo or help",
             USAGE_HINT,
         ),
         (&["token", "--nonsense"], "usage: there is no option --nonsense", USAGE_HINT),
@@ -188,8 +192,12 @@ fn a_command_line_that_is_wrong_is_named_without_what_may_be_a_secret() {
         (&["token", "--session-token", "hunter2"], "usage: there is no option --session-token", &session),
         (&["token", "--refresh-token", "hunter2"], "usage: there is no option --refresh-token", &refresh),
         (&["revoke", "--access-token", "hunter2"], "usage: there is no option --access-token", &access),
-        (&["token", "-phunter2"], "usage: there are no one-letter options but -h, -v and -V", USAGE_HINT),
-        (&["token", "-p", "hunter2"], "usage: there are no one-letter options but -h, -v and -V", USAGE_HINT),
+        (&["token", "-phunter2"], "usage: there are no one-letter options but -h, -v, -V and bench's -n", USAGE_HINT),
+        (
+            &["token", "-p", "hunter2"],
+            "usage: there are no one-letter options but -h, -v, -V and bench's -n",
+            USAGE_HINT,
+        ),
         (&["token", "--url"], "usage: --url wants a value", USAGE_HINT),
         (&["token", "--client-secret-file"], "usage: --client-secret-file wants a value", USAGE_HINT),
         (&["token", "--no-cache=hunter2"], "usage: --no-cache takes no value", USAGE_HINT),
@@ -233,7 +241,7 @@ fn a_command_line_that_is_not_text_is_an_error() {
         ([OsStr::new("token"), OsStr::new("--param"), not_text], "--param: the value is not UTF-8 text"),
         (
             [not_text, OsStr::new("--param"), OsStr::new("a=b")],
-            "the first word is none of token, revoke, keep, parse, demo, help",
+            "the first word is none of token, revoke, keep, bench, parse, demo, help",
         ),
     ] {
         place.keyfob(arguments).outcome().fails(2, &format!("keyfob: usage: {message}\n{USAGE_HINT}"));
@@ -1212,8 +1220,9 @@ fn a_wrong_command_line_stops_curl_and_json_too() {
     let stop = "proto = \"-all\"\n";
     let no_url = "keyfob: there is no token endpoint\nhint: say where it is: `url` (--url)\n";
     let twice = format!("keyfob: usage: --url is given twice\n{USAGE_HINT}\n");
-    let verb =
-        format!("keyfob: usage: the first word is none of token, revoke, keep, parse, demo, help\n{USAGE_HINT}\n");
+    let verb = format!(
+        "keyfob: usage: the first word is none of token, revoke, keep, bench, parse, demo, help\n{USAGE_HINT}\n"
+    );
     for (arguments, stdout, stderr) in [
         (&["token", "--format", "curl"][..], stop, no_url),
         (&["token", "--format=curl"], stop, no_url),

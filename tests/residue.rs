@@ -466,6 +466,28 @@ fn keeping_a_token_leaves_no_secret_in_memory() {
     }
 }
 
+/// `bench` fetches on a thread of its own, again and again, with one secret from standard input.
+#[test]
+fn measuring_leaves_no_secret_in_memory() {
+    let Some(tracer) = Tracer::new("residue") else { return };
+    let (place, needles) = (place(), needles());
+    for scheme in ["http", "https"] {
+        for (asked, answered, requests) in
+            [(&ASKED[6], &ANSWERED[0], 2), (&ASKED[6], &ANSWERED[5], 1), (&ASKED[2], &ANSWERED[0], 4)]
+        {
+            let server = serve(scheme, answered.answer);
+            let url = server.url("/t");
+            let words = ["bench", "-n2", "--pause", "0", "--url", &url, "--ca-file", "ca.pem"];
+            let run = place.keyfob([&words[..], asked.options].concat());
+            let stdin = asked.stdin.map(|file| place.path(&format!("here/{file}")));
+            let scan = tracer.scan(&run.command(), stdin.as_deref(), &[], &needles);
+            let seen = server.requests();
+            assert!(seen.len() == requests && sent(&seen[0]).contains(asked.sent), "{}: {scan:#?}", asked.name);
+            assert_eq!((scan.code, &scan.copies[..]), (answered.code, &[][..]), "{scheme}, {}: {scan:#?}", asked.name);
+        }
+    }
+}
+
 /// The HTTP parser takes the headers in vectors, the last of which has the beginning of the body in it.
 #[test]
 fn no_length_of_the_headers_leaves_a_part_of_the_token() {

@@ -12,7 +12,7 @@ mod tls;
 use self::connect::{Dialler, Names};
 #[cfg(feature = "tls")]
 use super::trust;
-use super::{Response, Transport};
+use super::{Response, Timing, Transport};
 use crate::clock::{BootClock, Clock};
 use crate::endpoint::Method;
 use crate::error::{Error, ErrorKind};
@@ -378,6 +378,15 @@ struct Progress {
     /// The server's address, unless there is a proxy in between, and how many bytes came back.
     address: OnceLock<SocketAddr>,
     received: AtomicUsize,
+    /// When the other steps were over, and the look-up began.
+    looking_up: OnceLock<Duration>,
+    looked_up: OnceLock<Duration>,
+    connected: OnceLock<Duration>,
+    secured: OnceLock<Duration>,
+    answered: OnceLock<Duration>,
+    /// What went over the TCP connection.
+    bytes_out: AtomicUsize,
+    bytes_in: AtomicUsize,
     /// What was shown by a server, or a proxy, that is not trusted.
     #[cfg(feature = "tls")]
     shown: Arc<OnceLock<trust::Shown>>,
@@ -390,7 +399,32 @@ const CONNECTING: u8 = 2;
 /// The proxy has connected.
 const TUNNELLED: u8 = 3;
 
+/// Notes that it is now, if that is not noted yet.
+fn mark(moment: &OnceLock<Duration>) {
+    moment.get_or_init(|| BootClock.now());
+}
+
 impl Progress {
+    fn timing(&self, end: Duration) -> Timing {
+        let mut before = self.looking_up.get().copied().unwrap_or(end);
+        let mut step = |moment: &OnceLock<Duration>| {
+            let at = moment.get().copied().unwrap_or(before);
+            at.saturating_sub(core::mem::replace(&mut before, at))
+        };
+        let (look_up, connect, tls) = (step(&self.looked_up), step(&self.connected), step(&self.secured));
+        // What lies between is the making of the message.
+        step(&self.sent_at);
+        Timing {
+            look_up,
+            connect,
+            tls,
+            waiting: step(&self.answered),
+            body: end.saturating_sub(before),
+            bytes_sent: self.bytes_out.load(Ordering::Relaxed),
+            bytes_received: self.bytes_in.load(Ordering::Relaxed),
+        }
+    }
+
     fn is_sent(&self) -> bool {
         self.sent_at.get().is_some()
     }
@@ -442,8 +476,10 @@ fn read(answer: http::Response<ureq::Body>, progress: &Progress) -> Result<Respo
             response = response.header(name.as_str(), value);
         }
     }
+    let now = BootClock.now();
+    let response = response.with_timing(progress.timing(now));
     Ok(match progress.sent_at.get() {
-        Some(sent_at) => response.elapsed(BootClock.now().saturating_sub(*sent_at)),
+        Some(sent_at) => response.elapsed(now.saturating_sub(*sent_at)),
         None => response,
     })
 }
@@ -596,6 +632,9 @@ impl<In: Connection> Connector<In> for Watch {
     fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<Self::Out>, ureq::Error> {
         // A proxy's own connection passes here too, and what it is sent is not the request.
         let progress = (details.uri == &self.target).then(|| self.progress.clone());
+        if let (Some(progress), true) = (&progress, chained.as_ref().is_some_and(Connection::is_tls)) {
+            mark(&progress.secured);
+        }
         Ok(chained.map(|connection| Watched { connection, progress }))
     }
 }
@@ -613,7 +652,7 @@ impl<In: Connection> Connection for Watched<In> {
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
         if let Some(progress) = &self.progress {
-            progress.sent_at.get_or_init(|| BootClock.now());
+            mark(&progress.sent_at);
         }
         self.connection.transmit_output(amount, timeout)
     }
@@ -622,6 +661,7 @@ impl<In: Connection> Connection for Watched<In> {
         let before = self.connection.buffers().input().len();
         let made_progress = self.connection.await_input(timeout)?;
         if let Some(progress) = &self.progress {
+            mark(&progress.answered);
             let arrived = self.connection.buffers().input().len().saturating_sub(before);
             if progress.received.fetch_add(arrived, Ordering::Relaxed) + arrived > MAX_ANSWER {
                 return Err(ureq::Error::BodyExceedsLimit(MAX_ANSWER as u64));

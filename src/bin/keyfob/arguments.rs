@@ -8,10 +8,12 @@ use std::ffi::OsString;
 
 pub(crate) const HELP: &str = include_str!("help.txt");
 
+#[derive(PartialEq, Eq)]
 pub(crate) enum Verb {
     Token,
     Revoke,
     Keep,
+    Bench,
     Parse,
     Demo,
     Help,
@@ -33,12 +35,12 @@ enum Kind {
     Texts,
     /// Names with values, joined by this character: the option may be repeated.
     Pairs(char),
-    /// A whole number of seconds.
+    /// A whole number, mostly of seconds.
     Seconds,
     Flag,
 }
 
-/// The options of `token`, `revoke` and `keep`.
+/// The options of `token`, `revoke`, `keep` and `bench`.
 const OPTIONS: &[(&str, Kind)] = &[
     ("url", Kind::Text),
     ("dialect", Kind::Text),
@@ -89,6 +91,10 @@ const OPTIONS: &[(&str, Kind)] = &[
 /// The options that only `keep` has.
 const KEEP_OPTIONS: &[(&str, Kind)] = &[("file", Kind::Text), ("mode", Kind::Text), ("on-renew", Kind::Text)];
 
+/// The options that only `bench` has. `single` is for what it starts itself: one fetch, timed for the other process.
+const BENCH_OPTIONS: &[(&str, Kind)] =
+    &[("count", Kind::Seconds), ("pause", Kind::Seconds), ("processes", Kind::Flag), ("single", Kind::Flag)];
+
 /// The options of `parse`.
 const PARSE_OPTIONS: &[(&str, Kind)] =
     &[("status", Kind::Seconds), ("content-type", Kind::Text), ("show-secrets", Kind::Flag)];
@@ -107,20 +113,23 @@ impl Arguments {
                 Some("token") => Verb::Token,
                 Some("revoke") => Verb::Revoke,
                 Some("keep") => Verb::Keep,
+                Some("bench") => Verb::Bench,
                 Some("parse") => Verb::Parse,
                 Some("demo") => Verb::Demo,
                 Some("help") => Verb::Help,
-                Some("bench") => return Err(usage("`bench` is not there yet")),
                 // The word itself is not shown: it may be a secret that went astray.
-                _ => return Err(usage("the first word is none of token, revoke, keep, parse, demo, help")),
+                _ => return Err(usage("the first word is none of token, revoke, keep, bench, parse, demo, help")),
             },
             Some(_) => {
-                return Err(usage("the first word must say what to do: token, revoke, keep, parse, demo or help"));
+                return Err(usage(
+                    "the first word must say what to do: token, revoke, keep, bench, parse, demo or help",
+                ));
             }
         };
         let known: [&[_]; 2] = match verb {
             Verb::Token | Verb::Revoke => [OPTIONS, &[]],
             Verb::Keep => [OPTIONS, KEEP_OPTIONS],
+            Verb::Bench => [OPTIONS, BENCH_OPTIONS],
             Verb::Parse => [PARSE_OPTIONS, &[]],
             Verb::Demo | Verb::Help | Verb::Version => [&[], &[]],
         };
@@ -145,10 +154,13 @@ impl Arguments {
                 Arg::Short('v') if known[0].len() == OPTIONS.len() => {
                     arguments.set("verbose", Kind::Flag, Value::Bool(true))?;
                 }
-                Arg::Short(_) => return Err(usage("there are no one-letter options but -h, -v and -V")),
+                Arg::Short('n') if arguments.verb == Verb::Bench => {
+                    let count = parser.value().map_err(|_| usage("-n wants a value"))?;
+                    arguments.set("count", Kind::Seconds, text("count", count)?)?;
+                }
+                Arg::Short(_) => return Err(usage("there are no one-letter options but -h, -v, -V and bench's -n")),
                 Arg::Value(profile) => {
-                    let takes_profile = matches!(arguments.verb, Verb::Token | Verb::Revoke | Verb::Keep);
-                    if !takes_profile || arguments.profile.replace(profile).is_some() {
+                    if known[0].len() != OPTIONS.len() || arguments.profile.replace(profile).is_some() {
                         return Err(usage("there is a word too many; a secret is never given on the command line"));
                     }
                 }
@@ -248,6 +260,6 @@ fn wrong(error: lexopt::Error) -> Error {
     }
 }
 
-fn usage(message: impl AsRef<str>) -> Error {
+pub(crate) fn usage(message: impl AsRef<str>) -> Error {
     Error::new(ErrorKind::Config, format!("usage: {}", message.as_ref())).with_hint("keyfob help shows what there is")
 }

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Waits until a moment of the boot clock. What `thread::sleep` waits does not count the time in suspend.
@@ -89,7 +89,8 @@ pub(crate) struct Events {
     woken: UnixStream,
     wake: UnixStream,
     hangup: Arc<AtomicBool>,
-    end: Arc<AtomicBool>,
+    /// The signal, or 0.
+    end: Arc<AtomicUsize>,
 }
 
 impl Events {
@@ -99,13 +100,15 @@ impl Events {
             let (woken, wake) = UnixStream::pair()?;
             woken.set_nonblocking(true)?;
             wake.set_nonblocking(true)?;
-            let (hangup, end) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-            for (signal, flag) in [(SIGHUP, &hangup), (SIGTERM, &end), (SIGINT, &end)] {
-                // The flag first: who is woken finds it set.
-                signal_hook::flag::register(signal, flag.clone())?;
+            let (hangup, end) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+            // The flags first: who is woken finds them set.
+            signal_hook::flag::register(SIGHUP, hangup.clone())?;
+            for signal in [SIGTERM, SIGINT] {
+                signal_hook::flag::register_usize(signal, end.clone(), signal as usize)?;
+            }
+            for signal in [SIGHUP, SIGTERM, SIGINT, SIGCHLD] {
                 signal_hook::low_level::pipe::register(signal, wake.try_clone()?)?;
             }
-            signal_hook::low_level::pipe::register(SIGCHLD, wake.try_clone()?)?;
             Ok((woken, wake, hangup, end))
         };
         let (woken, wake, hangup, end) =
@@ -130,12 +133,25 @@ impl Events {
         }
     }
 
+    /// From now on SIGHUP is for [`end_signal`](Events::end_signal) as well.
+    pub(crate) fn end_at_hangup(&self) {
+        let _ = signal_hook::flag::register_usize(SIGHUP, self.end.clone(), SIGHUP as usize);
+    }
+
     /// Whether a hangup came since this was asked last.
     pub(crate) fn is_hangup(&self) -> bool {
         self.hangup.swap(false, Ordering::Relaxed)
     }
 
     pub(crate) fn is_end(&self) -> bool {
-        self.end.load(Ordering::Relaxed)
+        self.end_signal().is_some()
+    }
+
+    /// The signal that says it is to end.
+    pub(crate) fn end_signal(&self) -> Option<u8> {
+        match self.end.load(Ordering::Relaxed) {
+            0 => None,
+            signal => Some(signal as u8),
+        }
     }
 }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod bench;
 #[cfg(feature = "demo")]
 mod demo;
 mod events;
@@ -51,6 +52,7 @@ fn run(format: &mut Format) -> Result<ExitCode, Error> {
         Verb::Token => token(&arguments, format)?,
         Verb::Revoke => revoke(&arguments, format)?,
         Verb::Keep => keep::run(&arguments, format)?,
+        Verb::Bench => return bench::run(arguments, format),
         Verb::Demo => demo()?,
     }
     Ok(ExitCode::SUCCESS)

@@ -4,7 +4,7 @@ use crate::arguments::Arguments;
 use crate::output::{self, Format};
 use keyfob::{
     AccessToken, BootClock, Client, Endpoint, Error, ErrorKind, Grant, Secret, SecretSource, Share, Store, TokenCache,
-    UreqTransport,
+    Transport, UreqTransport,
 };
 use miniserde::json::{self, Number, Object, Value};
 use std::fs::File;
@@ -12,6 +12,7 @@ use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) struct Settings {
@@ -25,13 +26,14 @@ pub(crate) struct Settings {
     needs_certificate: bool,
 }
 
-/// How the server is reached, and whom it is trusted to be.
-struct Connection {
+/// How the server is reached, whom it is trusted to be, and by what the client shows itself.
+pub(crate) struct Connection {
     timeout: Option<Duration>,
     ca_file: Option<PathBuf>,
     system_roots: bool,
     proxy: Option<String>,
     no_proxy: bool,
+    identity: Option<(PathBuf, Arc<SecretSource>)>,
 }
 
 /// How the token is to be had.
@@ -172,6 +174,7 @@ impl Settings {
                 system_roots: take_flag(&mut members, "system_roots")?,
                 proxy: take_text(&mut members, "proxy")?,
                 no_proxy: take_flag(&mut members, "no_proxy")?,
+                identity: None,
             },
             needs_certificate,
             members,
@@ -182,6 +185,12 @@ impl Settings {
     pub(crate) fn is_repeatable(&self) -> bool {
         let name = self.endpoint.grant_type().unwrap_or(DEFAULT_GRANT);
         [DEFAULT_GRANT, "password", "bearer_session"].contains(&name)
+    }
+
+    /// Whether a secret comes from where it can be read once: standard input, or a pipe.
+    pub(crate) fn reads_once(&self) -> bool {
+        let is_pipe = |file: &str| std::fs::metadata(locate(file)).is_ok_and(|file| file.file_type().is_fifo());
+        secret_files(&self.members).iter().any(|(_, file)| *file == "-" || is_pipe(file))
     }
 
     /// The grant, with its secrets.
@@ -248,21 +257,27 @@ impl Settings {
     }
 
     /// The client, with its secret.
-    pub(crate) fn client(mut self) -> Result<Client, Error> {
+    pub(crate) fn client(self) -> Result<Client, Error> {
+        self.client_by(|connection| connection.transport())
+    }
+
+    /// The client, with its secret and a transport that is made of how the server is reached.
+    pub(crate) fn client_by<T: Transport + 'static>(
+        mut self,
+        transport: impl FnOnce(Connection) -> Result<T, Error>,
+    ) -> Result<Client, Error> {
         let mut endpoint = self.endpoint;
         for (name, file) in take_pairs(&mut self.members, "header_file")? {
             endpoint = endpoint.secret_header(&name, secret_from(&file)?);
         }
         let certificate = take_text(&mut self.members, "client_cert_file")?;
-        // It is no secret: everybody may read it.
-        let certificate = certificate.map(|file| SecretSource::file(locate(&file)));
-        let transport = match (certificate, take_secret(&mut self.members, "client_key")?) {
-            (Some(certificate), Some(key)) => show(self.connection.transport()?, certificate, key)?,
+        self.connection.identity = match (certificate, take_secret(&mut self.members, "client_key")?) {
+            (Some(certificate), Some(key)) => Some((locate(&certificate), Arc::new(key))),
             (None, None) if self.needs_certificate => {
                 return Err(config("`tls_client_auth` needs a client certificate")
                     .with_hint("name it, and its key (--client-cert-file, --client-key-file)"));
             }
-            (None, None) => self.connection.transport()?,
+            (None, None) => None,
             (Some(_), None) => {
                 return Err(config("the client certificate has no key").with_hint("name it (--client-key-file)"));
             }
@@ -270,6 +285,7 @@ impl Settings {
                 return Err(config("the client key has no certificate").with_hint("name it (--client-cert-file)"));
             }
         };
+        let transport = transport(self.connection)?;
         let mut client = Client::with_parts(endpoint, transport, BootClock);
         if let Some(id) = take_text(&mut self.members, "client_id")? {
             client = client.client_id(id);
@@ -324,7 +340,7 @@ impl Settings {
 }
 
 impl Connection {
-    fn transport(&self) -> Result<UreqTransport, Error> {
+    pub(crate) fn transport(&self) -> Result<UreqTransport, Error> {
         let mut transport = UreqTransport::new();
         if let Some(timeout) = self.timeout {
             transport = transport.timeout(timeout);
@@ -347,7 +363,11 @@ impl Connection {
             None if self.no_proxy => transport = transport.no_proxy(),
             None => {}
         }
-        Ok(transport)
+        match &self.identity {
+            // The certificate is no secret: everybody may read it.
+            Some((certificate, key)) => show(transport, SecretSource::file(certificate), key.clone()),
+            None => Ok(transport),
+        }
     }
 }
 
@@ -428,27 +448,31 @@ fn check_plain(members: &Object) -> Result<(), Error> {
 
 /// Standard input holds one secret.
 fn check_stdin(members: &Object) -> Result<(), Error> {
-    let is_stdin = |value: &Value| matches!(value, Value::String(file) if file == "-");
-    let mut readers: Vec<&str> = Vec::new();
-    for (name, value) in members.iter().filter(|(name, _)| name.ends_with("_file")) {
-        let count = match value {
-            Value::Object(files) => files
-                .values()
-                .map(|files| match files {
-                    Value::Array(files) => files.iter().filter(|file| is_stdin(file)).count(),
-                    file => usize::from(is_stdin(file)),
-                })
-                .sum(),
-            file => usize::from(is_stdin(file)),
-        };
-        readers.extend(std::iter::repeat_n(name.as_str(), count));
-    }
-    match readers[..] {
-        [first, second, ..] => {
+    let mut files = secret_files(members);
+    files.retain(|(_, file)| *file == "-");
+    match files[..] {
+        [(first, _), (second, _), ..] => {
             Err(config(format!("`{first}` and `{second}` both read standard input, which holds one secret")))
         }
         _ => Ok(()),
     }
+}
+
+/// The files that secrets are to be read from, with the members that name them.
+fn secret_files(members: &Object) -> Vec<(&str, &str)> {
+    let mut files = Vec::new();
+    for (name, value) in members.iter().filter(|(name, _)| name.ends_with("_file")) {
+        let mut values = vec![value];
+        while let Some(value) = values.pop() {
+            match value {
+                Value::String(file) => files.push((name.as_str(), file.as_str())),
+                Value::Array(several) => values.extend(several),
+                Value::Object(named) => values.extend(named.values()),
+                _ => {}
+            }
+        }
+    }
+    files
 }
 
 /// Puts the options over a profile's members. What an option says anew, the profile no longer says in another way.
@@ -586,7 +610,8 @@ fn trust_as_the_system(transport: UreqTransport) -> Result<UreqTransport, Error>
 }
 
 #[cfg(feature = "tls")]
-fn show(transport: UreqTransport, certificate: SecretSource, key: SecretSource) -> Result<UreqTransport, Error> {
+fn show(transport: UreqTransport, certificate: SecretSource, key: Arc<SecretSource>) -> Result<UreqTransport, Error> {
+    let key = SecretSource::provider(move || Ok(Secret::from(&*key.expose()?)));
     Ok(transport.client_certificate_pem(certificate, key))
 }
 
@@ -601,7 +626,7 @@ fn trust_as_the_system(_: UreqTransport) -> Result<UreqTransport, Error> {
 }
 
 #[cfg(not(feature = "tls"))]
-fn show(_: UreqTransport, _: SecretSource, _: SecretSource) -> Result<UreqTransport, Error> {
+fn show(_: UreqTransport, _: SecretSource, _: Arc<SecretSource>) -> Result<UreqTransport, Error> {
     Err(config("--client-cert-file: this build has no TLS"))
 }
 

@@ -3,7 +3,7 @@
 //! ureq's own connector gives the first of two addresses two thirds of the time, and counts each read of a proxy's answer
 //! anew.
 
-use super::{CONNECTING, Progress, RESOLVING, TUNNELLED};
+use super::{CONNECTING, Progress, RESOLVING, TUNNELLED, mark};
 use alloc::borrow::ToOwned;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -43,6 +43,7 @@ impl Resolver for Names {
         let host = uri.host().ok_or(ureq::Error::HostNotFound)?;
         let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
         let mut addresses = self.empty();
+        mark(&self.progress.looking_up);
         match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
             Ok(address) => addresses.push(SocketAddr::new(address, port)),
             Err(_) => {
@@ -53,6 +54,7 @@ impl Resolver for Names {
                 }
             }
         }
+        mark(&self.progress.looked_up);
         self.progress.stage.store(CONNECTING, Ordering::Relaxed);
         if addresses.is_empty() { Err(ureq::Error::HostNotFound) } else { Ok(addresses) }
     }
@@ -136,6 +138,7 @@ impl<In: Connection> Connector<In> for Dialler {
     fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<Self::Out>, ureq::Error> {
         if let Some(through_a_proxy) = chained {
             self.progress.stage.store(TUNNELLED, Ordering::Relaxed);
+            mark(&self.progress.connected);
             return Ok(Some(Either::A(through_a_proxy)));
         }
         let (stream, address) = dial(&details.addrs, self.deadline).map_err(|error| match error {
@@ -144,12 +147,13 @@ impl<In: Connection> Connector<In> for Dialler {
         })?;
         if details.uri == &self.target {
             let _ = self.progress.address.set(address);
+            mark(&self.progress.connected);
         }
         // Head and body go out one after the other.
         stream.set_nodelay(true)?;
         let input = if details.needs_tls() { RECORDS } else { details.config.input_buffer_size() };
         let buffers = LazyBuffers::new(input, details.config.output_buffer_size());
-        Ok(Some(Either::B(Tcp { stream, buffers, deadline: self.deadline })))
+        Ok(Some(Either::B(Tcp { stream, buffers, deadline: self.deadline, progress: self.progress.clone() })))
     }
 }
 
@@ -158,6 +162,7 @@ pub(super) struct Tcp {
     stream: TcpStream,
     buffers: LazyBuffers,
     deadline: Instant,
+    progress: Arc<Progress>,
 }
 
 impl Tcp {
@@ -198,6 +203,7 @@ impl Connection for Tcp {
                 }
             })?;
         }
+        self.progress.bytes_out.fetch_add(sent, Ordering::Relaxed);
         Ok(())
     }
 
@@ -207,6 +213,7 @@ impl Connection for Tcp {
             this.stream.read(this.buffers.input_append_buf())
         })?;
         self.buffers.input_appended(count);
+        self.progress.bytes_in.fetch_add(count, Ordering::Relaxed);
         Ok(count > 0)
     }
 
