@@ -2,7 +2,7 @@
 
 use crate::client_auth::ClientAuthentication;
 use crate::error::Error;
-use crate::json;
+use crate::json::{self, Wanted};
 use crate::secret::{Field, SecretSource};
 use crate::url::Url;
 use alloc::borrow::{Cow, ToOwned};
@@ -172,7 +172,7 @@ impl Members {
     }
 
     /// What a JSON answer is searched for: the seven members, then the places to fall back to.
-    pub(crate) fn paths(&self) -> [&str; 12] {
+    pub(crate) fn wanted(&self) -> [Wanted<'_>; 12] {
         let [a, b, c, d] = &self.others;
         // An empty path is never found; the default names need no second look.
         let fallback = |index: usize| {
@@ -193,6 +193,7 @@ impl Members {
             fallback(2),
             fallback(3),
         ]
+        .map(Wanted::new)
     }
 
     /// What a form is searched for: forms do not nest, so a path is a plain name there.

@@ -42,6 +42,8 @@ pub(crate) struct Span {
     pub(crate) kind: Kind,
     pub(crate) start: usize,
     pub(crate) end: usize,
+    /// A string with escapes in it.
+    pub(crate) is_escaped: bool,
 }
 
 impl Span {
@@ -50,9 +52,23 @@ impl Span {
     }
 }
 
-/// What a pass found: the span of each wanted member, and the first trailing comma.
-pub(crate) struct Found<const N: usize> {
-    pub(crate) members: [Option<Span>; N],
+/// A member that is looked for, and where its value stands once it is found.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'p> {
+    /// Names joined by dots (`data.token`), which lead through objects only. An empty path is never found.
+    pub(crate) path: &'p str,
+    pub(crate) span: Option<Span>,
+}
+
+impl<'p> Wanted<'p> {
+    pub(crate) fn new(path: &'p str) -> Self {
+        Self { path, span: None }
+    }
+}
+
+/// What a pass found beside the wanted members.
+pub(crate) struct Found {
+    /// The first one.
     pub(crate) trailing_comma: Option<usize>,
     /// A wanted member that stands there a second time with another value; the first one is noted.
     pub(crate) twice: Option<Fault>,
@@ -60,11 +76,9 @@ pub(crate) struct Found<const N: usize> {
     pub(crate) count: usize,
 }
 
-/// Checks that `bytes` are one JSON object and finds its members at `paths`, names joined by dots (`data.token`).
-///
-/// A path leads through objects only. An empty path is never found.
-pub(crate) fn scan<const N: usize>(bytes: &[u8], paths: &[&str; N]) -> Result<Found<N>, Fault> {
-    const { assert!(N <= MAX_WANTED) };
+/// Checks that `bytes` are one JSON object and finds the `wanted` members in it.
+pub(crate) fn scan(bytes: &[u8], wanted: &mut [Wanted<'_>]) -> Result<Found, Fault> {
+    debug_assert!(wanted.len() <= MAX_WANTED);
     let mut cursor = Cursor { bytes, at: 0 };
     if bytes.starts_with(b"\xEF\xBB\xBF") {
         cursor.at = 3;
@@ -74,17 +88,21 @@ pub(crate) fn scan<const N: usize>(bytes: &[u8], paths: &[&str; N]) -> Result<Fo
         return Err(cursor.fault("not a JSON object"));
     }
 
-    let mut found = Found { members: [None; N], trailing_comma: None, twice: None, count: 0 };
+    let mut found = Found { trailing_comma: None, twice: None, count: 0 };
     // The open containers as bits, the innermost lowest: 1 is an object, 0 an array.
     let (mut containers, mut depth) = (0u128, 0usize);
-    // For each level of objects, the paths that lead through it, as a mask; and for the member being read, the
-    // paths that end at it and where its value starts.
-    let mut through = [0u16; MAX_PATH];
-    let mut matched = Match { ends: 0, leads: ((1u32 << N) - 1) as u16 };
+    // For each level of objects, the paths that lead through it.
+    let mut through = [Match::NONE; MAX_PATH];
+    // At first all of them do.
+    let mut matched = Match { leads: u16::MAX, ..Match::NONE };
     // Containers that are themselves wanted end only when they are closed.
     let mut open_wanted = [(0u16, 0usize); MAX_PATH];
 
     loop {
+        if depth > 0 {
+            found.count += usize::from(depth == 1);
+            matched = cursor.member(containers & 1 == 1, depth, &through, wanted)?;
+        }
         // A value starts here.
         let start = cursor.at;
         let mut span = match cursor.peek() {
@@ -96,14 +114,12 @@ pub(crate) fn scan<const N: usize>(bytes: &[u8], paths: &[&str; N]) -> Result<Fo
                 let is_object = open == b'{';
                 containers = containers << 1 | u128::from(is_object);
                 if depth < MAX_PATH {
-                    through[depth] = if is_object { matched.leads } else { 0 };
+                    through[depth] = if is_object { matched } else { Match::NONE };
                     open_wanted[depth] = (matched.ends, start);
                 }
                 depth += 1;
                 cursor.skip_space();
                 if cursor.peek() != Some(if is_object { b'}' } else { b']' }) {
-                    found.count += usize::from(depth == 1);
-                    matched = cursor.member(is_object, depth, &through, paths)?;
                     continue;
                 }
                 None
@@ -121,14 +137,14 @@ pub(crate) fn scan<const N: usize>(bytes: &[u8], paths: &[&str; N]) -> Result<Fo
                 depth -= 1;
                 if depth < MAX_PATH {
                     let (ends, start) = open_wanted[depth];
-                    matched = Match { ends, leads: 0 };
-                    span = Some(Span { kind, start, end: cursor.at });
+                    matched = Match { ends, ..Match::NONE };
+                    span = Some(Span { kind, start, end: cursor.at, is_escaped: false });
                 } else {
-                    matched = Match { ends: 0, leads: 0 };
+                    matched = Match::NONE;
                 }
             }
             if let (Some(span), true) = (span, matched.ends != 0) {
-                cursor.note(span, matched.ends, &mut found);
+                found.twice = found.twice.or(cursor.note(span, matched.ends, wanted));
             }
             cursor.skip_space();
             if depth == 0 {
@@ -137,8 +153,7 @@ pub(crate) fn scan<const N: usize>(bytes: &[u8], paths: &[&str; N]) -> Result<Fo
                     Some(_) => Err(cursor.fault("text after the end of the JSON object")),
                 };
             }
-            let is_object = containers & 1 == 1;
-            let close = if is_object { b'}' } else { b']' };
+            let close = if containers & 1 == 1 { b'}' } else { b']' };
             match cursor.peek() {
                 Some(b',') => {
                     let comma = cursor.at;
@@ -149,8 +164,6 @@ pub(crate) fn scan<const N: usize>(bytes: &[u8], paths: &[&str; N]) -> Result<Fo
                         span = None;
                         continue;
                     }
-                    found.count += usize::from(depth == 1);
-                    matched = cursor.member(is_object, depth, &through, paths)?;
                     break;
                 }
                 Some(c) if c == close => span = None,
@@ -163,11 +176,17 @@ pub(crate) fn scan<const N: usize>(bytes: &[u8], paths: &[&str; N]) -> Result<Fo
 
 const CUT: &str = "the JSON text is cut off";
 
-/// Which of the wanted paths end at a member, and which lead on through it.
+/// Which of the wanted paths end at a member, and which lead on through it, as masks.
 #[derive(Clone, Copy)]
 struct Match {
     ends: u16,
     leads: u16,
+    /// Where the next name stands in those that lead on: they are the same up to there.
+    from: usize,
+}
+
+impl Match {
+    const NONE: Self = Self { ends: 0, leads: 0, from: 0 };
 }
 
 struct Cursor<'b> {
@@ -191,23 +210,22 @@ impl Cursor<'_> {
     }
 
     /// Reads up to the value of the next member of an object, or element of an array.
-    fn member<const N: usize>(
+    fn member(
         &mut self,
         is_object: bool,
         depth: usize,
-        through: &[u16; MAX_PATH],
-        paths: &[&str; N],
+        through: &[Match; MAX_PATH],
+        wanted: &[Wanted<'_>],
     ) -> Result<Match, Fault> {
-        let mut matched = Match { ends: 0, leads: 0 };
+        let mut matched = Match::NONE;
         if is_object {
             if self.peek() != Some(b'"') {
                 return Err(self.fault(if self.peek().is_none() { CUT } else { "a member name in quotes is missing" }));
             }
             let name = self.string()?;
-            if let Some(&candidates) = through.get(depth - 1) {
-                if candidates != 0 {
-                    matched = match_name(&self.bytes[name.range()], candidates, depth - 1, paths);
-                }
+            if let Some(object) = through.get(depth - 1).filter(|object| object.leads != 0) {
+                let text = &self.bytes[name.range()];
+                matched = match_name(text, name.is_escaped, object, wanted);
             }
             self.skip_space();
             match self.peek() {
@@ -242,7 +260,7 @@ impl Cursor<'_> {
                 None => return Err(self.fault(CUT)),
             }
         }
-        Ok(Span { kind, start, end: self.at })
+        Ok(Span { kind, start, end: self.at, is_escaped: false })
     }
 
     /// `number = [ "-" ] int [ frac ] [ exp ]`, RFC 8259 section 6.
@@ -270,7 +288,7 @@ impl Cursor<'_> {
             }
             self.digits()?;
         }
-        Ok(Span { kind: Kind::Number, start, end: self.at })
+        Ok(Span { kind: Kind::Number, start, end: self.at, is_escaped: false })
     }
 
     fn digits(&mut self) -> Result<(), Fault> {
@@ -289,110 +307,136 @@ impl Cursor<'_> {
     fn string(&mut self) -> Result<Span, Fault> {
         self.at += 1;
         let start = self.at;
+        self.at += plain_length(&self.bytes[start..]);
+        let is_escaped = self.peek() != Some(b'"');
+        if is_escaped {
+            self.escapes()?;
+        }
+        self.at += 1;
+        Ok(Span { kind: Kind::String, start, end: self.at - 1, is_escaped })
+    }
+
+    /// Reads a string on from an escape to the closing mark.
+    fn escapes(&mut self) -> Result<(), Fault> {
         loop {
             match self.peek() {
-                Some(b'"') => {
-                    let end = self.at;
-                    self.at += 1;
-                    return Ok(Span { kind: Kind::String, start, end });
-                }
-                Some(b'\\') => {
-                    self.at += 1;
-                    match self.peek() {
-                        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
-                        Some(b'u') => {
-                            self.at += 1;
-                            for _ in 0..4 {
-                                match self.peek() {
-                                    Some(c) if c.is_ascii_hexdigit() => self.at += 1,
-                                    Some(_) => return Err(self.fault("a \\u escape without four hex digits")),
-                                    None => return Err(self.fault(CUT)),
-                                }
-                            }
-                        }
-                        Some(_) => return Err(self.fault("an unknown escape in a string")),
-                        None => return Err(self.fault(CUT)),
-                    }
-                }
-                Some(0..=0x1F) => return Err(self.fault("a control character in a string")),
-                Some(_) => self.at += 1,
+                Some(b'"') => return Ok(()),
+                Some(b'\\') => self.at += 1,
+                Some(_) => return Err(self.fault("a control character in a string")),
                 None => return Err(self.fault(CUT)),
             }
+            match self.peek() {
+                Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
+                Some(b'u') => {
+                    self.at += 1;
+                    for _ in 0..4 {
+                        match self.peek() {
+                            Some(c) if c.is_ascii_hexdigit() => self.at += 1,
+                            Some(_) => return Err(self.fault("a \\u escape without four hex digits")),
+                            None => return Err(self.fault(CUT)),
+                        }
+                    }
+                }
+                Some(_) => return Err(self.fault("an unknown escape in a string")),
+                None => return Err(self.fault(CUT)),
+            }
+            self.at += plain_length(&self.bytes[self.at..]);
         }
     }
 
-    /// Notes the value of the members in the mask `ends`; a second one must be the same.
-    fn note<const N: usize>(&self, span: Span, ends: u16, found: &mut Found<N>) {
-        for (index, member) in found.members.iter_mut().enumerate() {
-            if ends & (1 << index) == 0 {
-                continue;
-            }
+    /// Notes the value of the members in the mask `ends`; a second one must be the same, or there is a fault.
+    fn note(&self, span: Span, ends: u16, wanted: &mut [Wanted<'_>]) -> Option<Fault> {
+        let (mut ends, mut fault) = (ends, None);
+        while ends != 0 {
+            let member = &mut wanted[ends.trailing_zeros() as usize].span;
             match *member {
                 Some(first) if first.kind != span.kind || self.bytes[first.range()] != self.bytes[span.range()] => {
-                    let fault = Fault { reason: "a member stands there twice, with two values", offset: span.start };
-                    found.twice = found.twice.or(Some(fault));
+                    fault = Some(Fault { reason: "a member stands there twice, with two values", offset: span.start });
                 }
                 _ => *member = Some(span),
             }
+            // The lowest bit is done.
+            ends &= ends - 1;
         }
+        fault
     }
 }
 
-/// Which of the `candidates` have `name` (still escaped) as their segment number `level`.
-fn match_name<const N: usize>(name: &[u8], candidates: u16, level: usize, paths: &[&str; N]) -> Match {
-    let mut matched = Match { ends: 0, leads: 0 };
-    for (index, path) in paths.iter().enumerate() {
-        if candidates & (1 << index) == 0 {
+/// How many bytes from the first on are plain text of a string: no quotation mark, backslash or control character.
+fn plain_length(bytes: &[u8]) -> usize {
+    // Eight at a time: a byte's highest bit is set where the subtraction fell below zero, so where the byte was too
+    // small. That borrows from the bytes behind it, whose bits then mean nothing; the first one that is set is right.
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let (mut rest, mut length) = (bytes, 0);
+    while let Some((word, behind)) = rest.split_first_chunk() {
+        let word = u64::from_le_bytes(*word);
+        // With the bit of 2 flipped, the quotation mark (0x22) comes next behind the control characters (0..0x20).
+        let control_or_quote = (word ^ (ONES * 2)).wrapping_sub(ONES * 0x21);
+        let backslash = (word ^ (ONES * 0x5C)).wrapping_sub(ONES);
+        // Bytes above ASCII have the bit as they are, and are none of the three.
+        let special = (control_or_quote | backslash) & !word & (ONES << 7);
+        if special != 0 {
+            return length + special.trailing_zeros() as usize / 8;
+        }
+        rest = behind;
+        length += 8;
+    }
+    length + rest.iter().take_while(|byte| !matches!(byte, 0..=0x1F | b'"' | b'\\')).count()
+}
+
+/// Which of the paths that lead through an object go on with `name`.
+fn match_name(name: &[u8], is_escaped: bool, object: &Match, wanted: &[Wanted<'_>]) -> Match {
+    let mut matched = Match::NONE;
+    if name.is_empty() {
+        return matched;
+    }
+    for (index, Wanted { path, .. }) in wanted.iter().enumerate() {
+        let Some(path) = path.as_bytes().get(object.from..) else { continue };
+        let Some(rest) = (if is_escaped { behind_escaped(path, name) } else { behind(path, name) }) else { continue };
+        // Asked last, for nearly all names differ.
+        if object.leads & (1 << index) == 0 {
             continue;
         }
-        let mut rest = *path;
-        for _ in 0..level {
-            rest = rest.split_once('.').map_or("", |(_, rest)| rest);
-        }
-        let (segment, leads) = match rest.split_once('.') {
-            Some((segment, _)) => (segment, true),
-            None => (rest, false),
-        };
-        if !segment.is_empty() && name_is(name, segment) {
-            if leads {
-                matched.leads |= 1 << index;
-            } else {
-                matched.ends |= 1 << index;
-            }
+        if rest.is_empty() {
+            matched.ends |= 1 << index;
+        } else {
+            matched.leads |= 1 << index;
+            matched.from = object.from + path.len() - rest.len() + 1;
         }
     }
     matched
 }
 
-/// Compares a member name, which may hold escapes, with plain text.
-fn name_is(name: &[u8], text: &str) -> bool {
-    if name == text.as_bytes() {
-        return true;
+/// What is left of `path` behind its first segment, if that is `name`: nothing, or a dot and the next segments.
+fn behind<'p>(path: &'p [u8], name: &[u8]) -> Option<&'p [u8]> {
+    // Nearly all names differ in their length.
+    let (start, rest) = path.split_at_checked(name.len())?;
+    if !matches!(rest, [] | [b'.', ..]) {
+        return None;
     }
-    if !name.contains(&b'\\') {
-        return false;
-    }
-    let mut expected = text.chars();
+    let is_name = name.iter().zip(start).all(|(byte, expected)| byte == expected && *expected != b'.');
+    is_name.then_some(rest)
+}
+
+/// As [`behind`], of a name that holds escapes.
+fn behind_escaped<'p>(path: &'p [u8], name: &[u8]) -> Option<&'p [u8]> {
+    let mut expected = core::str::from_utf8(path).ok()?.chars();
     let mut at = 0;
     while at < name.len() {
-        let next = if name[at] == b'\\' {
-            match escape(name, at) {
-                Some((c, length)) => {
-                    at += length;
-                    Some(c)
-                }
-                None => return false,
-            }
+        let c = if name[at] == b'\\' {
+            let (c, length) = escape(name, at)?;
+            at += length;
+            c
         } else {
             at += 1;
-            // Only ASCII names are ever asked for; any other byte differs from all of them.
-            Some(char::from(name[at - 1])).filter(char::is_ascii)
+            // Any byte beyond ASCII differs from all names that are asked for.
+            Some(char::from(name[at - 1])).filter(char::is_ascii)?
         };
-        if next.is_none() || next != expected.next() {
-            return false;
+        if c == '.' || expected.next() != Some(c) {
+            return None;
         }
     }
-    expected.next().is_none()
+    Some(expected.as_str().as_bytes()).filter(|rest| matches!(rest, [] | [b'.', ..]))
 }
 
 /// The character that the escape at `at` stands for, and how many bytes it takes; none for a lone surrogate.
@@ -430,13 +474,17 @@ fn hex4(bytes: &[u8], at: usize) -> Option<u32> {
 ///
 /// A lone surrogate stands for no character: it is a [`Fault`], or U+FFFD where `lossy` is set.
 pub(crate) fn unescape(bytes: &mut [u8], span: Span, lossy: bool) -> Result<Range<usize>, Fault> {
+    if !span.is_escaped {
+        return Ok(span.range());
+    }
     let (mut read, mut write) = (span.start, span.start);
-    while read < span.end {
-        if bytes[read] != b'\\' {
-            bytes[write] = bytes[read];
-            read += 1;
-            write += 1;
-            continue;
+    loop {
+        let plain = plain_length(&bytes[read..span.end]);
+        bytes.copy_within(read..read + plain, write);
+        read += plain;
+        write += plain;
+        if read == span.end {
+            break;
         }
         let (c, length) = match escape(&bytes[..span.end], read) {
             Some(found) => found,

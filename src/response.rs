@@ -8,7 +8,7 @@ use crate::json::{self, Fault, Kind, Span};
 use alloc::borrow::Cow;
 use alloc::string::String;
 use core::fmt;
-use core::ops::Range;
+use core::ops::{Range, RangeInclusive};
 
 /// A token response as it was read, borrowed from the body: nothing was copied.
 #[non_exhaustive]
@@ -192,7 +192,7 @@ impl<'b> TokenResponse<'b> {
         }
         let access_token = raw.access_token.map_err(Rejection::Malformed)?;
         let token_type = raw.token_type.map_err(Rejection::Malformed)?;
-        // All of these are checked to be UTF-8; an empty one could only come from a mistake of ours, and is refused.
+        // Only a scope may be no UTF-8, and is none then; an empty text could only come from a mistake of ours, and is refused.
         let text = |range: Range<usize>| core::str::from_utf8(&body[range]).ok().filter(|text| !text.is_empty());
         Ok(Self {
             access_token: text(access_token).ok_or(Rejection::Malformed(Malformed::whole(EMPTY_TOKEN)))?,
@@ -246,10 +246,14 @@ struct Raw {
 
 impl Raw {
     fn json(body: &mut [u8], members: &Members) -> Result<Self, Malformed> {
-        let json::Found { members: found, twice, .. } = json::scan(body, &members.paths())?;
-        let beside = |index: usize| found[index].or(found.get(COUNT + index).copied().flatten());
+        let mut wanted = members.wanted();
+        // Mostly there is no other place to look at.
+        let count = if wanted[COUNT..].iter().all(|other| other.path.is_empty()) { COUNT } else { wanted.len() };
+        let json::Found { twice, .. } = json::scan(body, &mut wanted[..count])?;
+        let found = |index: usize| wanted[index].span;
+        let beside = |index: usize| found(index).or(wanted.get(COUNT + index).and_then(|other| other.span));
 
-        let error = match found[ERROR] {
+        let error = match found(ERROR) {
             None => None,
             Some(span) => match span.kind {
                 Kind::Null => None,
@@ -266,12 +270,10 @@ impl Raw {
             let span = beside(index).filter(|span| span.kind == Kind::String)?;
             json::unescape(body, span, false).ok().filter(|range| !range.is_empty())
         };
-        let access_token = match found[ACCESS_TOKEN] {
+        let access_token = match found(ACCESS_TOKEN) {
             None => Err(Malformed::whole("there is no access token")),
-            Some(Span { kind: Kind::String, start, end }) => {
-                json::unescape(body, Span { kind: Kind::String, start, end }, false)
-                    .map_err(Malformed::from)
-                    .and_then(|range| token_text(body, range))
+            Some(span @ Span { kind: Kind::String, .. }) => {
+                json::unescape(body, span, false).map_err(Malformed::from).and_then(|range| token_text(body, range))
             }
             Some(span) => Err(Malformed::at("the access token is no string", span.start)),
         };
@@ -299,9 +301,9 @@ impl Raw {
             token_type,
             expires_in,
             refresh_token: string(body, REFRESH_TOKEN).filter(|range| is_vschar(&body[range.clone()])),
-            scope: scope.filter(|range| core::str::from_utf8(&body[range.clone()]).is_ok()),
+            scope,
             error,
-            error_description: match found[ERROR_DESCRIPTION] {
+            error_description: match found(ERROR_DESCRIPTION) {
                 Some(span) if span.kind == Kind::String => {
                     json::unescape(body, span, true).ok().filter(|range| !range.is_empty())
                 }
@@ -323,7 +325,7 @@ impl Raw {
             token_type: found[TOKEN_TYPE].take().map_or(Ok(None), |range| type_text(body, range)),
             expires_in: found[EXPIRES_IN].take().map_or(ExpiresIn::Unknown, |range| lifetime(&body[range])),
             refresh_token: refresh_token.filter(|range| is_vschar(&body[range.clone()])),
-            scope: scope.filter(|range| core::str::from_utf8(&body[range.clone()]).is_ok()),
+            scope,
             error,
             error_description,
         })
@@ -336,7 +338,7 @@ fn token_text(body: &[u8], range: Range<usize>) -> Result<Range<usize>, Malforme
     if range.is_empty() {
         return Err(Malformed::at(EMPTY_TOKEN, range.start));
     }
-    match body[range.clone()].iter().position(|byte| !matches!(byte, 0x21..=0x7E)) {
+    match first_outside(&body[range.clone()], 0x21..=0x7E) {
         None => Ok(range),
         Some(at) => {
             Err(Malformed::at("the access token holds a character that is not visible ASCII", range.start + at))
@@ -346,7 +348,7 @@ fn token_text(body: &[u8], range: Range<usize>) -> Result<Range<usize>, Malforme
 
 /// A token type goes into a header, so it is printable ASCII (0x20 to 0x7E).
 fn type_text(body: &[u8], range: Range<usize>) -> Result<Option<Range<usize>>, Malformed> {
-    match body[range.clone()].iter().position(|byte| !matches!(byte, 0x20..=0x7E)) {
+    match first_outside(&body[range.clone()], 0x20..=0x7E) {
         None => Ok(Some(range).filter(|range| !range.is_empty())),
         Some(at) => {
             Err(Malformed::at("the token type holds a character that is not printable ASCII", range.start + at))
@@ -356,7 +358,15 @@ fn type_text(body: &[u8], range: Range<usize>) -> Result<Option<Range<usize>>, M
 
 /// RFC 6749 appendix A: `VSCHAR = %x20-7E`.
 fn is_vschar(text: &[u8]) -> bool {
-    text.iter().all(|byte| matches!(byte, 0x20..=0x7E))
+    first_outside(text, 0x20..=0x7E).is_none()
+}
+
+/// Where the first byte stands that is not one of these.
+fn first_outside(text: &[u8], allowed: RangeInclusive<u8>) -> Option<usize> {
+    let is_outside = |byte: &u8| !allowed.contains(byte);
+    // All of them are looked at first: without a way out in between, the compiler compares many at a time.
+    let is_any = text.iter().fold(false, |is_any, byte| is_any | is_outside(byte));
+    if is_any { text.iter().position(is_outside) } else { None }
 }
 
 /// Reads `expires_in`: decimal, with a fraction or an exponent, spaces around it. Rounds down, never wraps.
@@ -364,6 +374,10 @@ fn is_vschar(text: &[u8]) -> bool {
 /// Digits are counted out instead of computed with floats: 1e400 is no infinity and 3599.99999999999999999 is 3599.
 fn lifetime(text: &[u8]) -> ExpiresIn {
     let text = text.trim_ascii();
+    // Mostly it is a plain number.
+    if let Some(value) = core::str::from_utf8(text).ok().and_then(|text| text.parse().ok()) {
+        return if value == 0 { ExpiresIn::NotPositive } else { ExpiresIn::Units(value) };
+    }
     let (negative, text) = match text {
         [b'-', rest @ ..] => (true, rest),
         [b'+', rest @ ..] => (false, rest),

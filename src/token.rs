@@ -3,7 +3,7 @@
 use crate::endpoint::{Endpoint, LifetimeRules, NotPositive};
 use crate::error::{Error, ErrorKind, shorten};
 use crate::http_date;
-use crate::json::{self, Kind};
+use crate::json::{self, Kind, Wanted};
 use crate::response::{ExpiresIn, Rejection, TokenResponse};
 use crate::secret::Secret;
 use crate::transport::{Response, ResponseHeaders};
@@ -330,11 +330,12 @@ fn lifetime(rules: &LifetimeRules, expires_in: ExpiresIn, sent_at: Duration) -> 
 
 /// The member of a JSON answer at `path`, decoded into a text of its own.
 fn member(body: &[u8], path: &str) -> Option<(String, Secret)> {
-    let [found] = json::scan(body, &[path]).ok()?.members;
-    let span = found.filter(|span| span.kind != Kind::Null)?;
+    let mut wanted = [Wanted::new(path)];
+    json::scan(body, &mut wanted).ok()?;
+    let span = wanted[0].span.filter(|span| span.kind != Kind::Null)?;
     let mut text = zeroize::Zeroizing::new(body[span.range()].to_vec());
     if span.kind == Kind::String {
-        let whole = json::Span { kind: Kind::String, start: 0, end: text.len() };
+        let whole = json::Span { start: 0, end: text.len(), ..span };
         let decoded = json::unescape(&mut text, whole, true).ok()?;
         text.truncate(decoded.end);
     }

@@ -298,6 +298,32 @@ fn members_are_found_by_their_paths_and_beside_the_token() {
             r#"{"data.token":"no","token":"no","x":{"data":{"token":"no"}}}"#,
             ("", ExpiresIn::Unknown),
         ),
+        (
+            path("token"),
+            r#"{"":"no","toke":"no","token2":"no","token.":"no","token.x":"no"}"#,
+            ("", ExpiresIn::Unknown),
+        ),
+        (
+            path("data.token"),
+            r#"{"data\u002etoken":"no","data\u002e":{"token":"no"},"data":{"":{"token":"no"},"token\u002e":"no"}}"#,
+            ("", ExpiresIn::Unknown),
+        ),
+        // Paths that part at different lengths, some of them through escaped names.
+        (
+            path("a.b.token").expires_in("a.bbbb.c.ttl").unwrap(),
+            r#"{"a":{"bbbb":{"token":"no","c":{"ttl":7}},"b":{"c":{"ttl":8},"ttl":9,"token":"t"}}}"#,
+            ("t", ExpiresIn::Units(7)),
+        ),
+        (
+            path("é.bé.token").expires_in("é.b.ttl").unwrap(),
+            r#"{"\u00e9":{"b":{"ttl":7},"b\u00e9":{"token":"t"}},"b":{"ttl":8}}"#,
+            ("t", ExpiresIn::Units(7)),
+        ),
+        (
+            path("a.token"),
+            r#"{"expires_in":5,"a":{"expires_in":{"token":"no"},"token":"t"}}"#,
+            ("t", ExpiresIn::Unknown),
+        ),
         (deep, r#"{"a":{"b":{"c":{"d":{"e":{"f":{"g":{"h":"t","expires_in":"3"}}}}}}}}"#, ("t", ExpiresIn::Units(3))),
     ] {
         let mut bytes = body.as_bytes().to_vec();
@@ -310,6 +336,71 @@ fn members_are_found_by_their_paths_and_beside_the_token() {
     for bad in ["", ".", "a.", ".a", "a..b", "a.b.c.d.e.f.g.h.i"] {
         let error = Members::new(bad).unwrap_err();
         assert_eq!(error.to_string(), format!("field: {bad:?} is not a path: names joined by dots, at most 8"));
+    }
+}
+
+#[test]
+fn every_byte_is_seen_at_every_place_of_a_string() {
+    // The reader looks at several bytes at a time. What stands around a byte must not hide it, nor pass for it: these are
+    // next to what it looks for, or differ from it in the highest bit.
+    for around in *b"a !#[]~\x7F\x80\x9F\xA0\xA2\xDC\xFF" {
+        for place in 0..24 {
+            for byte in 0..=0xFF {
+                let mut text = [around; 24];
+                text[place] = byte;
+                let mut body = [&b"{\"x\":\""[..], &text, b"\",\"access_token\":\"t\"}"].concat();
+                let at = 6 + place;
+                let fault = match byte {
+                    0..=0x1F => format!("a control character in a string, at byte {at}"),
+                    // The spaces are skipped, up to the mark that was to close it.
+                    b'"' if around == b' ' => "a comma or a closing bracket is missing, at byte 30".to_owned(),
+                    b'"' => format!("a comma or a closing bracket is missing, at byte {}", at + 1),
+                    // It escapes the closing mark, so the string goes on to the next one.
+                    b'\\' if place == 23 => "a comma or a closing bracket is missing, at byte 33".to_owned(),
+                    b'\\' => format!("an unknown escape in a string, at byte {}", at + 1),
+                    _ => String::new(),
+                };
+                let got = match TokenResponse::read(200, JSON, true, &mut body, &Members::default()) {
+                    Err(Rejection::Malformed(malformed)) => malformed.to_string(),
+                    token => token.map(|_| String::new()).unwrap(),
+                };
+                assert_eq!(got, fault, "{byte:#x} at {place} among {around:#x}");
+            }
+        }
+    }
+    for around in *b"!a~" {
+        for place in 0..40 {
+            for byte in (0x20..=0xFF).filter(|byte| !matches!(byte, b'"' | b'\\')) {
+                let mut text = [around; 40];
+                text[place] = byte;
+                let mut body = [&b"{\"access_token\":\""[..], &text, b"\"}"].concat();
+                let got = match TokenResponse::read(200, JSON, true, &mut body, &Members::default()) {
+                    Err(Rejection::Malformed(malformed)) => malformed.to_string(),
+                    token => token.map(|token| token.access_token.to_owned()).unwrap(),
+                };
+                let expected = match byte {
+                    0x21..=0x7E => String::from_utf8(text.to_vec()).unwrap(),
+                    _ => {
+                        format!("the access token holds a character that is not visible ASCII, at byte {}", 17 + place)
+                    }
+                };
+                assert_eq!(got, expected, "{byte:#x} at {place} among {around:#x}");
+            }
+        }
+    }
+}
+
+#[test]
+fn escapes_anywhere_are_unescaped() {
+    for before in 0..20 {
+        for after in 0..20 {
+            let [before, after] = [before, after].map(|length| &"abcdefghijklmnopqrstuvwxyz"[..length]);
+            let body = format!(r#"{{"access_token":"{before}\/{after}\u0021\\{after}","scope":"{before}\"{after}"}}"#);
+            with_token(JSON, &Members::default(), &body, |token| {
+                assert_eq!(token.access_token, format!("{before}/{after}!\\{after}"));
+                assert_eq!(token.scope, Some(format!("{before}\"{after}").as_str()));
+            });
+        }
     }
 }
 
