@@ -4,6 +4,7 @@
 //! 256 KiB of buffers, read proxies from the environment without telling which it cannot use, start a thread for the
 //! look-up of an address literal, show URLs with their query in errors, wait for a dead address most of the time.
 
+mod buffers;
 mod connect;
 mod proxy;
 #[cfg(feature = "tls")]
@@ -83,7 +84,7 @@ const MAX_FIRST_BUFFER: usize = 16 * 1024;
 /// ureq zeroes its buffers, twice under TLS; 128 KiB each by default.
 const INPUT_BUFFER: usize = 16 * 1024;
 /// Holds the whole head of a usual request. A longer line gets a buffer for it: ureq cannot split one.
-const OUTPUT_BUFFER: usize = 4 * 1024;
+const OUTPUT_BUFFER: usize = 2 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// For the question whether a port speaks TLS, which is asked only after a request has failed.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);

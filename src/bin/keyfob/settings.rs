@@ -139,23 +139,23 @@ impl Settings {
         {
             return Err(config(format!("`{one}` and `{other}` are both given")).with_hint("leave one of them out"));
         }
-        for name in members.keys() {
-            if secret_named(name).is_none() && !DESCRIPTION.contains(&name.as_str()) && !OTHERS.contains(&name.as_str())
-            {
-                let error = config(format!("profile: `{name}` is not a member of it"));
-                return Err(match SECRETS.contains(&name.as_str()) {
-                    true => error.with_hint(format!("a profile holds no secret, but where it is: `{name}_file`")),
-                    false => error.with_hint("the README lists the members"),
-                });
-            }
-        }
         let needs_certificate = matches!(members.get("auth"), Some(Value::String(auth)) if auth == "tls_client_auth");
-        let mut description = Object::new();
-        for name in DESCRIPTION {
-            if let Some(value) = members.remove(*name) {
-                description.insert((*name).to_owned(), value);
-            }
+        let (mut description, mut others) = (Object::new(), Object::new());
+        for (name, value) in members {
+            let known = match DESCRIPTION.contains(&&*name) {
+                true => &mut description,
+                false if OTHERS.contains(&&*name) || secret_named(&name).is_some() => &mut others,
+                false => {
+                    let error = config(format!("profile: `{name}` is not a member of it"));
+                    return Err(match SECRETS.contains(&&*name) {
+                        true => error.with_hint(format!("a profile holds no secret, but where it is: `{name}_file`")),
+                        false => error.with_hint("the README lists the members"),
+                    });
+                }
+            };
+            known.insert(name, value);
         }
+        let mut members = others;
         let endpoint = Endpoint::from_json(&json::to_string(&Value::Object(description)))?;
         Ok(Self {
             endpoint,

@@ -3,6 +3,7 @@
 //! ureq's own connector gives the first of two addresses two thirds of the time, and counts each read of a proxy's answer
 //! anew.
 
+use super::buffers::WipedBuffers;
 use super::{CONNECTING, Progress, RESOLVING, TUNNELLED, mark};
 use alloc::borrow::ToOwned;
 use alloc::sync::Arc;
@@ -16,7 +17,7 @@ use std::time::Instant;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport as Connection,
+    Buffers, ConnectionDetails, Connector, Either, NextTimeout, Transport as Connection,
 };
 
 /// getaddrinfo and its plugins, with much room.
@@ -152,7 +153,7 @@ impl<In: Connection> Connector<In> for Dialler {
         // Head and body go out one after the other.
         stream.set_nodelay(true)?;
         let input = if details.needs_tls() { RECORDS } else { details.config.input_buffer_size() };
-        let buffers = LazyBuffers::new(input, details.config.output_buffer_size());
+        let buffers = WipedBuffers::new(input, details.config.output_buffer_size());
         Ok(Some(Either::B(Tcp { stream, buffers, deadline: self.deadline, progress: self.progress.clone() })))
     }
 }
@@ -160,7 +161,7 @@ impl<In: Connection> Connector<In> for Dialler {
 #[derive(Debug)]
 pub(super) struct Tcp {
     stream: TcpStream,
-    buffers: LazyBuffers,
+    buffers: WipedBuffers,
     deadline: Instant,
     progress: Arc<Progress>,
 }

@@ -1,6 +1,7 @@
 //! TLS over a connection of ureq's, by rustls. ureq's own connector panics over a key that does not fit its certificate,
 //! and says of a certificate that was refused nothing but why.
 
+use super::buffers::WipedBuffers;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
@@ -11,7 +12,7 @@ use std::time::Instant;
 use ureq::http::Uri;
 use ureq::unversioned::transport::time::Duration;
 use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport as Connection, TransportAdapter,
+    Buffers, ConnectionDetails, Connector, Either, NextTimeout, Transport as Connection, TransportAdapter,
 };
 
 /// The error of rustls that one of a connection stands for.
@@ -47,14 +48,14 @@ impl<In: Connection> Connector<In> for TlsConnector {
         let left = self.deadline.saturating_duration_since(Instant::now());
         sock.set_timeout(NextTimeout { after: Duration::Exact(left), ..details.timeout });
         conn.complete_io(&mut sock)?;
-        let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
+        let buffers = WipedBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
         Ok(Some(Either::B(Tls { stream: StreamOwned { conn, sock }, buffers })))
     }
 }
 
 pub(super) struct Tls {
     stream: StreamOwned<ClientConnection, TransportAdapter>,
-    buffers: LazyBuffers,
+    buffers: WipedBuffers,
 }
 
 impl Tls {
