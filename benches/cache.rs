@@ -119,12 +119,13 @@ fn round(figures: &mut Figures) {
 
 /// While one thread waits for the server's answer, the others get the token at hand.
 fn renewing(figures: &mut Figures) {
-    let (ahead, requests, server) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicUsize::new(0)), Mutex::new(()));
+    let (ahead, requests) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicUsize::new(0)));
+    // It answers whenever this is not locked.
+    let server = Arc::new(Mutex::new(()));
     let clock = {
         let ahead = ahead.clone();
         move || BootClock.now() + Duration::from_secs(ahead.load(Ordering::Relaxed).into())
     };
-    let server = Arc::new(server);
     let send = {
         let (requests, server) = (requests.clone(), server.clone());
         move |request: &Request| {
