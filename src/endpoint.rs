@@ -101,7 +101,7 @@ pub enum Revocation {
 #[derive(Clone, Debug, Hash)]
 pub struct Members {
     access_token: Cow<'static, str>,
-    /// Token type, lifetime, refresh token and scope, and whether the caller named them.
+    /// Token type, lifetime, refresh token and scope, and whether that is the only place to look at.
     others: [(Cow<'static, str>, bool); 4],
 }
 
@@ -111,7 +111,7 @@ const OTHERS: [&str; 4] = ["token_type", "expires_in", "refresh_token", "scope"]
 impl Default for Members {
     /// The names of RFC 6749 section 5.1.
     fn default() -> Self {
-        Self { access_token: "access_token".into(), others: OTHERS.map(|name| (name.into(), false)) }
+        Self { access_token: "access_token".into(), others: OTHERS.map(|name| (name.into(), true)) }
     }
 }
 
@@ -174,11 +174,8 @@ impl Members {
     /// What a JSON answer is searched for: the seven members, then the places to fall back to.
     pub(crate) fn wanted(&self) -> [Wanted<'_>; 12] {
         let [a, b, c, d] = &self.others;
-        // An empty path is never found; the default names need no second look.
-        let fallback = |index: usize| {
-            let (path, named) = &self.others[index];
-            if *named || *path == OTHERS[index] { "" } else { OTHERS[index] }
-        };
+        // An empty path is never found.
+        let fallback = |index: usize| if self.others[index].1 { "" } else { OTHERS[index] };
         [
             &self.access_token,
             &a.0,
