@@ -144,14 +144,15 @@ impl Builder {
         seconds.map(median)
     }
 
-    /// The versions of these crates, in both lock files.
+    /// The versions of these crates: the peers', and keyfob's where it has others.
     pub fn versions(names: &[&str]) -> String {
-        let locked = [HERE, KEYFOB].map(|manifest| {
+        let [mut here, keyfobs] = [HERE, KEYFOB].map(|manifest| {
             let lock = std::fs::read_to_string(Path::new(manifest).with_extension("lock")).expect("a lock file");
             names.iter().flat_map(|name| versions_in(&lock, name)).collect::<Vec<_>>()
         });
-        let [mut here, keyfobs] = locked;
-        here.extend(keyfobs.into_iter().map(|line| format!("{line} (keyfob's)")));
+        let others: Vec<_> =
+            keyfobs.iter().filter(|line| !here.contains(line)).map(|line| format!("keyfob's {line}")).collect();
+        here.extend(others);
         here.join(", ")
     }
 }

@@ -49,6 +49,7 @@ pub struct Lab {
     secret: String,
     cache: String,
     pub keyfob: PathBuf,
+    keyfob_crates: usize,
 }
 
 impl Lab {
@@ -67,8 +68,9 @@ impl Lab {
         let server = Server::start();
         let [late_plain, late_tls] = [server.plain, server.tls].map(|to| server::late(to, DELAY).to_string());
         let [secret, cache] = [secret, cache].map(|path| path.into_os_string().into_string().expect("text"));
-        let keyfob = builder.build(&Recipe::keyfob(&["cli", "tls"], "release"));
-        Self { server, late_plain, late_tls, secret, cache, keyfob }
+        let recipe = Recipe::keyfob(&["cli", "tls"], "release");
+        let (keyfob, keyfob_crates) = (builder.build(&recipe), builder.crates(&recipe));
+        Self { server, late_plain, late_tls, secret, cache, keyfob, keyfob_crates }
     }
 
     fn path(fetch: Fetch) -> &'static str {
@@ -110,7 +112,8 @@ impl Lab {
     fn keyfob_as(&self, name: &'static str, program: &Path, fetch: Fetch, words: &[&str]) -> Subject {
         let url = self.url(fetch);
         let common = ["token", "--client-id", "my-client", "--client-secret-file", &self.secret, "--url", &url];
-        self.subject(name, program, &[&common, words].concat(), fetch)
+        let subject = self.subject(name, program, &[&common, words].concat(), fetch);
+        Subject { crates: Some(self.keyfob_crates), ..subject }
     }
 
     fn fetching(&self, name: &'static str, program: &Path, fetch: Fetch) -> Subject {
@@ -172,7 +175,6 @@ fn main() -> ExitCode {
     let (rounds, repeats) = if asked("--quick") { (20, 1) } else { (200, 5) };
 
     let features = ["cli", "tls"];
-    let keyfob_crates = Some(builder.crates(&Recipe::keyfob(&features, "release")));
     let keyfob_static = builder.build(&Recipe::keyfob(&features, "release").fixed());
     let [small, small_plain] =
         [&features[..], &["cli"]].map(|features| size(&builder.build(&Recipe::keyfob(features, "small"))));
@@ -192,8 +194,8 @@ fn main() -> ExitCode {
         let mut subjects = vec![
             Subject { crates: *crates, ..lab.peer(name, program, fetch) },
             Subject { crates: *crates, ..lab.peer("the same, static", fixed, fetch) },
-            Subject { crates: keyfob_crates, ..lab.keyfob(fetch) },
-            Subject { crates: keyfob_crates, ..lab.fetching("keyfob, static", &keyfob_static, fetch) },
+            lab.keyfob(fetch),
+            lab.fetching("keyfob, static", &keyfob_static, fetch),
             Subject { crates: ureq.1, ..lab.peer("oauth2 with ureq", &ureq.0, fetch) },
             Subject { crates: reqwest.1, ..lab.peer("oauth2 with reqwest", &reqwest.0, fetch) },
         ];
@@ -213,7 +215,7 @@ fn main() -> ExitCode {
             "Python's requests-oauthlib",
             python.as_ref().map_err(|why| *why).map(|program| {
                 let mut subject = lab.peer("Python's requests-oauthlib", program, fetch);
-                subject.words.insert(1, concat!(env!("CARGO_MANIFEST_DIR"), "/subjects/requests_oauthlib.py").into());
+                subject.words.insert(1, concat!(env!("CARGO_MANIFEST_DIR"), "/subjects/backend_application.py").into());
                 let environment = vec![("OAUTHLIB_INSECURE_TRANSPORT", "1".into())];
                 Subject { binary: None, stride: 20, environment, ..subject }
             }),
@@ -231,7 +233,7 @@ fn main() -> ExitCode {
             let with_ours = [bundle, std::fs::read(CA).expect("the authority")].concat();
             std::fs::write(&path, with_ours).expect("a bundle");
             let path = path.to_str().expect("text");
-            let mut floor = lab.peer(TLS_FLOOR, &floor_tls.0, Fetch::Tls);
+            let mut floor = Subject { crates: floor_tls.1, ..lab.peer(TLS_FLOOR, &floor_tls.0, Fetch::Tls) };
             *floor.words.last_mut().expect("the authority") = path.into();
             let keyfob = lab.keyfob_as("keyfob", &lab.keyfob, Fetch::Tls, &["--system-roots", "--no-cache"]);
             let environment = vec![("SSL_CERT_FILE", path.into())];
@@ -248,8 +250,8 @@ fn main() -> ExitCode {
     };
     let mut starts = vec![
         start(EMPTY, &empty.0, &[]),
-        Subject { crates: keyfob_crates, ..lab.cached(&lab.keyfob) },
-        Subject { crates: keyfob_crates, name: "keyfob, cached, static", ..lab.cached(&keyfob_static) },
+        lab.cached(&lab.keyfob),
+        Subject { name: "keyfob, cached, static", ..lab.cached(&keyfob_static) },
     ];
     starts.extend(curl.iter().map(|program| start("curl --version", program, &["--version"])));
     plans.push(Plan { title: START, subjects: starts, missing: vec![] });
@@ -257,8 +259,10 @@ fn main() -> ExitCode {
     let scenarios = measured(&lab, &tools, plans, rounds, repeats);
 
     report::circumstances(go.is_ok(), python.as_ref().ok().and_then(|path| path.to_str()));
+    let launchers = scenarios[0].rows[0].samples.iter().map(|sample| sample.launchers).fold(0.0, f64::max) / 1024.0;
     println!(
-        "Medians of {rounds} rounds (curl takes part in every second, Python in every twentieth). The first of each table is what × compares with."
+        "Medians of {rounds} rounds (curl takes part in every second, Python in every twentieth). \
+         The first of each table is what × compares with. A peak is told from {launchers:.1} MiB on."
     );
     scenarios.iter().for_each(Scenario::table);
 

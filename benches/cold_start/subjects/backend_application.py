@@ -1,4 +1,4 @@
-# requests_oauthlib.py URL SECRET_FILE [CA_FILE]
+# backend_application.py URL SECRET_FILE [CA_FILE]
 import sys
 
 from oauthlib.oauth2 import BackendApplicationClient
