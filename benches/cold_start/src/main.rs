@@ -16,6 +16,7 @@ use builds::{Builder, Recipe};
 use measure::{Subject, Tools, find, size};
 use report::{Aim, Figures, Scenario};
 use server::{CA, Server};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -41,11 +42,22 @@ pub enum Fetch {
     LargePlain,
 }
 
+impl Fetch {
+    fn is_tls(self) -> bool {
+        matches!(self, Self::Tls | Self::LargeTls)
+    }
+
+    fn path(self) -> &'static str {
+        if matches!(self, Self::Tls | Self::Plain) { "/token" } else { "/large" }
+    }
+}
+
 /// The server, and what the programs need to fetch from it.
 pub struct Lab {
-    server: Server,
-    late_plain: String,
-    late_tls: String,
+    /// By kind of fetch.
+    urls: [String; 4],
+    /// The server's addresses for http and https, each with the way on which what is sent arrives late.
+    late: [[String; 2]; 2],
     secret: String,
     cache: String,
     pub keyfob: PathBuf,
@@ -66,23 +78,20 @@ impl Lab {
             std::fs::set_permissions(path, permissions).expect("permissions");
         }
         let server = Server::start();
-        let [late_plain, late_tls] = [server.plain, server.tls].map(|to| server::late(to, DELAY).to_string());
+        let urls = [Fetch::Tls, Fetch::Plain, Fetch::LargeTls, Fetch::LargePlain].map(|fetch| {
+            let (scheme, address) = if fetch.is_tls() { ("https", server.tls) } else { ("http", server.plain) };
+            format!("{scheme}://{address}{}", fetch.path())
+        });
+        let late =
+            [server.plain, server.tls].map(|to| [to, server::late(to, DELAY)].map(|address| address.to_string()));
         let [secret, cache] = [secret, cache].map(|path| path.into_os_string().into_string().expect("text"));
         let recipe = Recipe::keyfob(&["cli", "tls"], "release");
         let (keyfob, keyfob_crates) = (builder.build(&recipe), builder.crates(&recipe));
-        Self { server, late_plain, late_tls, secret, cache, keyfob, keyfob_crates }
+        Self { urls, late, secret, cache, keyfob, keyfob_crates }
     }
 
-    fn path(fetch: Fetch) -> &'static str {
-        if matches!(fetch, Fetch::Tls | Fetch::Plain) { "/token" } else { "/large" }
-    }
-
-    fn url(&self, fetch: Fetch) -> String {
-        let path = Self::path(fetch);
-        match fetch {
-            Fetch::Tls | Fetch::LargeTls => format!("https://{}{path}", self.server.tls),
-            Fetch::Plain | Fetch::LargePlain => format!("http://{}{path}", self.server.plain),
-        }
+    fn url(&self, fetch: Fetch) -> &str {
+        &self.urls[fetch as usize]
     }
 
     fn subject(&self, name: &'static str, program: &Path, words: &[&str], fetch: Fetch) -> Subject {
@@ -93,31 +102,32 @@ impl Lab {
             crates: None,
             words: [&[program], words].concat().into_iter().map(String::from).collect(),
             environment: Vec::new(),
-            token: server::token(Self::path(fetch)),
+            token: server::token(fetch.path()),
             stride: 1,
             valgrind: true,
         }
     }
 
-    /// A program that takes the URL, the file with the secret and that with the authority.
-    fn peer(&self, name: &'static str, program: &Path, fetch: Fetch) -> Subject {
-        let (url, mut words) = (self.url(fetch), vec![]);
-        words.extend([url.as_str(), &self.secret]);
-        if url.starts_with("https") {
-            words.push(CA);
-        }
-        self.subject(name, program, &words, fetch)
+    /// The URL, the file with the secret and that with the authority.
+    fn peers_words(&self, fetch: Fetch) -> Vec<&str> {
+        let words = [self.url(fetch), &self.secret, CA];
+        words[..if fetch.is_tls() { 3 } else { 2 }].into()
+    }
+
+    fn peer(&self, name: &'static str, peer: &Peer, fetch: Fetch) -> Subject {
+        let subject = self.subject(name, &peer.path, &self.peers_words(fetch), fetch);
+        Subject { crates: Some(peer.crates), ..subject }
     }
 
     fn keyfob_as(&self, name: &'static str, program: &Path, fetch: Fetch, words: &[&str]) -> Subject {
-        let url = self.url(fetch);
-        let common = ["token", "--client-id", "my-client", "--client-secret-file", &self.secret, "--url", &url];
+        let common =
+            ["token", "--client-id", "my-client", "--client-secret-file", &self.secret, "--url", self.url(fetch)];
         let subject = self.subject(name, program, &[&common, words].concat(), fetch);
         Subject { crates: Some(self.keyfob_crates), ..subject }
     }
 
     fn fetching(&self, name: &'static str, program: &Path, fetch: Fetch) -> Subject {
-        let words: &[&str] = if self.url(fetch).starts_with("https") { &["--ca-file", CA] } else { &[] };
+        let words: &[&str] = if fetch.is_tls() { &["--ca-file", CA] } else { &[] };
         self.keyfob_as(name, program, fetch, &[words, &["--no-cache"]].concat())
     }
 
@@ -131,20 +141,20 @@ impl Lab {
     }
 
     fn curl(&self, program: &Path, fetch: Fetch, authorities: &str) -> Subject {
-        let (credentials, url) = (format!("my-client:{}", server::SECRET), self.url(fetch));
+        let credentials = format!("my-client:{}", server::SECRET);
         // -q: without the user's own configuration.
-        let mut words = vec!["-q", "-s", "-u", &credentials, "-d", "grant_type=client_credentials", &url];
-        if url.starts_with("https") {
+        let mut words = vec!["-q", "-s", "-u", &credentials, "-d", "grant_type=client_credentials", self.url(fetch)];
+        if fetch.is_tls() {
             words.extend(["--cacert", authorities]);
         }
         Subject { stride: 2, ..self.subject("curl", program, &words, fetch) }
     }
 
-    pub fn round_trips(&self, tools: &Tools, subject: &Subject) -> f64 {
-        let (plain, tls) = (self.server.plain.to_string(), self.server.tls.to_string());
-        let tls_is_used = subject.words.iter().any(|word| word.contains(&tls));
-        let (near, far) = if tls_is_used { (&tls, &self.late_tls) } else { (&plain, &self.late_plain) };
-        tools.round_trips(subject, near, far, DELAY)
+    /// None for a program that does not fetch.
+    pub fn round_trips(&self, tools: &Tools, subject: &Subject) -> Option<f64> {
+        let has = |part: &str| subject.words.iter().any(|word| word.contains(part));
+        let [near, far] = self.late.iter().find(|[near, _]| has(near) && !has("--cache-dir"))?;
+        Some(tools.round_trips(subject, near, far, DELAY))
     }
 }
 
@@ -153,6 +163,139 @@ struct Plan {
     title: &'static str,
     subjects: Vec<Subject>,
     missing: Vec<(&'static str, &'static str)>,
+}
+
+impl Plan {
+    fn new(title: &'static str, subjects: impl Into<Vec<Subject>>) -> Self {
+        Self { title, subjects: subjects.into(), missing: Vec::new() }
+    }
+
+    fn add(&mut self, name: &'static str, program: &Installed, subject: impl FnOnce(&Path) -> Subject) {
+        match program {
+            Ok(program) => self.subjects.push(subject(program)),
+            Err(why) => self.missing.push((name, why)),
+        }
+    }
+}
+
+/// A program, or what to install for it.
+type Installed = Result<PathBuf, &'static str>;
+
+/// All that is measured but keyfob's default build, which the lab has.
+struct Programs {
+    keyfob_static: PathBuf,
+    small: [PathBuf; 2],
+    empty: Peer,
+    floor_plain: Peer,
+    floor_plain_static: Peer,
+    floor_tls: Peer,
+    floor_tls_static: Peer,
+    oauth2_ureq: Peer,
+    oauth2_reqwest: Peer,
+    go: Installed,
+    python: Installed,
+    curl: Installed,
+}
+
+struct Peer {
+    path: PathBuf,
+    crates: usize,
+}
+
+impl Programs {
+    fn new(builder: &Builder) -> Self {
+        let keyfob = Recipe::keyfob(&["cli", "tls"], "release").fixed();
+        let small = [&["cli", "tls"][..], &["cli"]].map(|features| builder.build(&Recipe::keyfob(features, "small")));
+        let built = |recipe: Recipe| Peer { path: builder.build(&recipe), crates: builder.crates(&recipe) };
+        Self {
+            keyfob_static: builder.build(&keyfob),
+            small,
+            empty: built(Recipe::here("empty")),
+            floor_plain: built(Recipe::here("floor-plain")),
+            floor_plain_static: built(Recipe::here("floor-plain").fixed()),
+            floor_tls: built(Recipe::here("floor-tls")),
+            floor_tls_static: built(Recipe::here("floor-tls").fixed()),
+            oauth2_ureq: built(Recipe::here("oauth2-ureq")),
+            oauth2_reqwest: built(Recipe::here("oauth2-reqwest")),
+            go: builder.go(),
+            python: builder.python(),
+            curl: find("curl").ok_or("not installed here: apt-get install curl"),
+        }
+    }
+
+    fn plans(&self, lab: &Lab, builder: &Builder) -> Vec<Plan> {
+        let mut plans = vec![self.fetches(lab, Fetch::Tls), self.fetches(lab, Fetch::Plain)];
+        match std::fs::read(BUNDLE) {
+            Ok(bundle) => {
+                let path = builder.directory.join("lab/bundle.pem");
+                let with_ours = [bundle, std::fs::read(CA).expect("the authority")].concat();
+                std::fs::write(&path, with_ours).expect("a bundle");
+                plans.push(self.with_system_roots(lab, path.to_str().expect("text")));
+            }
+            Err(_) => println!("no {BUNDLE} here: apt-get install ca-certificates"),
+        }
+        let empty = lab.subject(EMPTY, &self.empty.path, &[], Fetch::Plain);
+        let empty = Subject { token: String::new(), crates: Some(self.empty.crates), ..empty };
+        let cached = Subject { name: "keyfob, cached, static", ..lab.cached(&self.keyfob_static) };
+        let mut starts = Plan::new(START, [empty, lab.cached(&lab.keyfob), cached]);
+        starts.add("curl --version", &self.curl, |program| Subject {
+            token: "curl".into(),
+            ..lab.subject("curl --version", program, &["--version"], Fetch::Plain)
+        });
+        plans.push(starts);
+        plans
+    }
+
+    fn fetches(&self, lab: &Lab, fetch: Fetch) -> Plan {
+        let (title, name, floor, fixed) = match fetch {
+            Fetch::Tls => (TLS, TLS_FLOOR, &self.floor_tls, &self.floor_tls_static),
+            _ => (PLAIN, PLAIN_FLOOR, &self.floor_plain, &self.floor_plain_static),
+        };
+        let subjects = [
+            lab.peer(name, floor, fetch),
+            lab.peer("the same, static", fixed, fetch),
+            lab.keyfob(fetch),
+            lab.fetching("keyfob, static", &self.keyfob_static, fetch),
+            lab.peer("oauth2 with ureq", &self.oauth2_ureq, fetch),
+            lab.peer("oauth2 with reqwest", &self.oauth2_reqwest, fetch),
+        ];
+        let mut plan = Plan::new(title, subjects);
+        let name = "Go's clientcredentials";
+        plan.add(name, &self.go, |program| Subject {
+            valgrind: false,
+            ..lab.subject(name, program, &lab.peers_words(fetch), fetch)
+        });
+        plan.add("curl", &self.curl, |program| lab.curl(program, fetch, CA));
+        let name = "Python's requests-oauthlib";
+        plan.add(name, &self.python, |program| {
+            let script = concat!(env!("CARGO_MANIFEST_DIR"), "/subjects/backend_application.py");
+            let words = [&[script], &lab.peers_words(fetch)[..]].concat();
+            let environment = vec![("OAUTHLIB_INSECURE_TRANSPORT", "1".into())];
+            Subject { binary: None, stride: 20, environment, ..lab.subject(name, program, &words, fetch) }
+        });
+        plan
+    }
+
+    /// The bundle is the system's, and has the server's authority besides.
+    fn with_system_roots(&self, lab: &Lab, bundle: &str) -> Plan {
+        let mut floor = lab.peer(TLS_FLOOR, &self.floor_tls, Fetch::Tls);
+        *floor.words.last_mut().expect("the authority") = bundle.into();
+        let keyfob = lab.keyfob_as("keyfob", &lab.keyfob, Fetch::Tls, &["--system-roots", "--no-cache"]);
+        let environment = vec![("SSL_CERT_FILE", bundle.into())];
+        let mut plan = Plan::new(SYSTEM, [floor, Subject { environment, ..keyfob }]);
+        plan.add("curl", &self.curl, |program| lab.curl(program, Fetch::Tls, bundle));
+        plan
+    }
+
+    /// The floor's and keyfob's, for each kind of fetch.
+    fn heap(&self, lab: &Lab, tools: &Tools) -> [[Option<f64>; 4]; 2] {
+        let all = [Fetch::Tls, Fetch::LargeTls, Fetch::Plain, Fetch::LargePlain];
+        let floor = |fetch: Fetch| if fetch.is_tls() { &self.floor_tls } else { &self.floor_plain };
+        [
+            all.map(|fetch| tools.heap(&lab.peer("the floor", floor(fetch), fetch))),
+            all.map(|fetch| tools.heap(&lab.keyfob(fetch))),
+        ]
+    }
 }
 
 fn main() -> ExitCode {
@@ -173,123 +316,33 @@ fn main() -> ExitCode {
         return budgets::check(&lab, &builder, &tools);
     }
     let (rounds, repeats) = if asked("--quick") { (20, 1) } else { (200, 5) };
+    let programs = Programs::new(&builder);
+    let scenarios = measured(&lab, &tools, programs.plans(&lab, &builder), rounds, repeats);
+    let heap = programs.heap(&lab, &tools);
+    let mut by_name = lab.fetching("keyfob, static", &programs.keyfob_static, Fetch::Plain);
+    by_name.words.iter_mut().for_each(|word| *word = word.replace("127.0.0.1", "localhost"));
+    tools.sample(&by_name);
+    let builds = asked("--builds").then(|| builder.times(if asked("--quick") { 1 } else { 3 }));
 
-    let features = ["cli", "tls"];
-    let keyfob_static = builder.build(&Recipe::keyfob(&features, "release").fixed());
-    let [small, small_plain] =
-        [&features[..], &["cli"]].map(|features| size(&builder.build(&Recipe::keyfob(features, "small"))));
-    let here = |name| {
-        let recipe = Recipe::here(name);
-        (builder.build(&recipe), Some(builder.crates(&recipe)))
-    };
-    let [empty, floor_plain, floor_tls, ureq, reqwest] =
-        ["empty", "floor-plain", "floor-tls", "oauth2-ureq", "oauth2-reqwest"].map(here);
-    let [floor_plain_static, floor_tls_static] =
-        ["floor-plain", "floor-tls"].map(|name| builder.build(&Recipe::here(name).fixed()));
-    let (go, python, curl) =
-        (builder.go(), builder.python(), find("curl").ok_or("not installed here: apt-get install curl"));
-
-    let fetches = |title, floor: (&'static str, &(PathBuf, Option<usize>), &Path), fetch| {
-        let (name, (program, crates), fixed) = floor;
-        let mut subjects = vec![
-            Subject { crates: *crates, ..lab.peer(name, program, fetch) },
-            Subject { crates: *crates, ..lab.peer("the same, static", fixed, fetch) },
-            lab.keyfob(fetch),
-            lab.fetching("keyfob, static", &keyfob_static, fetch),
-            Subject { crates: ureq.1, ..lab.peer("oauth2 with ureq", &ureq.0, fetch) },
-            Subject { crates: reqwest.1, ..lab.peer("oauth2 with reqwest", &reqwest.0, fetch) },
-        ];
-        let mut missing = Vec::new();
-        let mut add = |name, subject: Result<Subject, &'static str>| match subject {
-            Ok(subject) => subjects.push(subject),
-            Err(why) => missing.push((name, why)),
-        };
-        add(
-            "Go's clientcredentials",
-            go.as_ref()
-                .map_err(|why| *why)
-                .map(|program| Subject { valgrind: false, ..lab.peer("Go's clientcredentials", program, fetch) }),
-        );
-        add("curl", curl.as_ref().map_err(|why| *why).map(|program| lab.curl(program, fetch, CA)));
-        add(
-            "Python's requests-oauthlib",
-            python.as_ref().map_err(|why| *why).map(|program| {
-                let mut subject = lab.peer("Python's requests-oauthlib", program, fetch);
-                subject.words.insert(1, concat!(env!("CARGO_MANIFEST_DIR"), "/subjects/backend_application.py").into());
-                let environment = vec![("OAUTHLIB_INSECURE_TRANSPORT", "1".into())];
-                Subject { binary: None, stride: 20, environment, ..subject }
-            }),
-        );
-        Plan { title, subjects, missing }
-    };
-    let tls_floor = (TLS_FLOOR, &floor_tls, floor_tls_static.as_path());
-    let plain_floor = (PLAIN_FLOOR, &floor_plain, floor_plain_static.as_path());
-    let mut plans = vec![fetches(TLS, tls_floor, Fetch::Tls), fetches(PLAIN, plain_floor, Fetch::Plain)];
-
-    let mut system = Plan { title: SYSTEM, subjects: vec![], missing: vec![] };
-    match std::fs::read(BUNDLE) {
-        Ok(bundle) => {
-            let path = builder.directory.join("lab/bundle.pem");
-            let with_ours = [bundle, std::fs::read(CA).expect("the authority")].concat();
-            std::fs::write(&path, with_ours).expect("a bundle");
-            let path = path.to_str().expect("text");
-            let mut floor = Subject { crates: floor_tls.1, ..lab.peer(TLS_FLOOR, &floor_tls.0, Fetch::Tls) };
-            *floor.words.last_mut().expect("the authority") = path.into();
-            let keyfob = lab.keyfob_as("keyfob", &lab.keyfob, Fetch::Tls, &["--system-roots", "--no-cache"]);
-            let environment = vec![("SSL_CERT_FILE", path.into())];
-            system.subjects.extend([floor, Subject { environment, ..keyfob }]);
-            system.subjects.extend(curl.iter().map(|program| lab.curl(program, Fetch::Tls, path)));
-            plans.push(system);
-        }
-        Err(_) => println!("no {BUNDLE} here: apt-get install ca-certificates"),
-    }
-
-    let start = |name, program: &Path, words: &[&str]| Subject {
-        token: String::new(),
-        ..lab.subject(name, program, words, Fetch::Tls)
-    };
-    let mut starts = vec![
-        start(EMPTY, &empty.0, &[]),
-        lab.cached(&lab.keyfob),
-        Subject { name: "keyfob, cached, static", ..lab.cached(&keyfob_static) },
-    ];
-    starts.extend(curl.iter().map(|program| start("curl --version", program, &["--version"])));
-    plans.push(Plan { title: START, subjects: starts, missing: vec![] });
-
-    let scenarios = measured(&lab, &tools, plans, rounds, repeats);
-
-    report::circumstances(go.is_ok(), python.as_ref().ok().and_then(|path| path.to_str()));
+    report::circumstances(&tools, programs.go.is_ok(), programs.python.as_deref().ok());
     let launchers = scenarios[0].rows[0].samples.iter().map(|sample| sample.launchers).fold(0.0, f64::max) / 1024.0;
     println!(
         "Medians of {rounds} rounds (curl takes part in every second, Python in every twentieth). \
-         The first of each table is what × compares with. A peak is told from {launchers:.1} MiB on."
+         × compares with the first of each table. A peak is told from {launchers:.1} MiB on."
     );
     scenarios.iter().for_each(Scenario::table);
-
+    println!("\n**Heap at its peak, bytes**\n");
     println!(
-        "\n**Heap at its peak, bytes**\n\n| | https, answer of 220 bytes | of 8 KiB | http, of 220 bytes | of 8 KiB |\n|---|---:|---:|---:|---:|"
+        "| | https, an answer of 220 bytes | of 8 KiB | http, of 220 bytes | of 8 KiB |\n|---|---:|---:|---:|---:|"
     );
-    let all = [Fetch::Tls, Fetch::LargeTls, Fetch::Plain, Fetch::LargePlain];
-    let floor_heap = all.map(|fetch| {
-        let program = if lab.url(fetch).starts_with("https") { &floor_tls.0 } else { &floor_plain.0 };
-        tools.heap(&lab.peer("the floor", program, fetch))
-    });
-    let keyfob_heap = all.map(|fetch| tools.heap(&lab.keyfob(fetch)));
-    for (name, heap) in [("the floor", floor_heap), ("keyfob", keyfob_heap)] {
+    for (name, heap) in ["the floor", "keyfob"].into_iter().zip(heap) {
         println!("| {name} | {} |", heap.map(|bytes| report::cell(bytes, 0)).join(" | "));
     }
-
-    let mut named = lab.fetching("keyfob, static", &keyfob_static, Fetch::Plain);
-    named.words.iter_mut().for_each(|word| *word = word.replace("127.0.0.1", "localhost"));
-    tools.sample(&named);
-    println!("\nThe static build finds `localhost` by its name.");
-
-    let builds = asked("--builds").then(|| {
-        let [keyfob, ureq] = builder.times(if asked("--quick") { 1 } else { 3 });
-        println!("A clean build of the library takes {keyfob:.1} s, of ureq with its rustls {ureq:.1} s.");
-        keyfob / ureq
-    });
-    report::aims(&all_aims(&scenarios, [small, small_plain], keyfob_heap, builds));
+    println!("\nThe static build found `localhost` by its name.");
+    if let Some([keyfob, ureq]) = builds {
+        println!("A clean build of the library took {keyfob:.1} s, of ureq with its rustls {ureq:.1} s.");
+    }
+    report::aims(&all_aims(&scenarios, &programs, heap[1], builds));
 
     if asked("--quick") {
         return ExitCode::SUCCESS;
@@ -310,7 +363,10 @@ fn measured(lab: &Lab, tools: &Tools, plans: Vec<Plan>, rounds: usize, repeats: 
         .collect();
     // The first round fills caches, keyfob's among them, and does not count.
     for round in 0..=rounds {
-        for row in scenarios.iter_mut().flat_map(|scenario| &mut scenario.rows) {
+        let mut rows: Vec<_> = scenarios.iter_mut().flat_map(|scenario| &mut scenario.rows).enumerate().collect();
+        // In an order of its own: none always comes after the one that leaves the least in the processor's caches.
+        rows.sort_by_key(|(index, _)| BuildHasherDefault::<DefaultHasher>::default().hash_one((round, *index)));
+        for (_, row) in rows {
             if round % row.subject.stride == 0 {
                 let sample = tools.sample(&row.subject);
                 row.samples.extend((round > 0).then_some(sample));
@@ -321,14 +377,13 @@ fn measured(lab: &Lab, tools: &Tools, plans: Vec<Plan>, rounds: usize, repeats: 
         eprintln!("counting: {}", row.subject.name);
         row.instructions = tools.instructions(&row.subject, if row.subject.stride > 2 { 1 } else { repeats });
         row.calls = tools.calls(&row.subject);
-        let fetches = !row.subject.token.is_empty() && !row.subject.words.iter().any(|word| word == "--cache-dir");
-        row.trips = fetches.then(|| lab.round_trips(tools, &row.subject));
+        row.trips = lab.round_trips(tools, &row.subject);
     }
     scenarios
 }
 
 /// What the command is meant to cost at most.
-fn all_aims(scenarios: &[Scenario], small: [f64; 2], heap: [Option<f64>; 4], builds: Option<f64>) -> Vec<Aim> {
+fn all_aims(scenarios: &[Scenario], programs: &Programs, heap: [Option<f64>; 4], builds: Option<[f64; 2]>) -> Vec<Aim> {
     type Figure = fn(&Figures) -> Option<f64>;
     let (wall, memory): (Figure, Figure) = (|row| Some(row.wall()), |row| Some(row.memory()));
     let instructions: Figure = |row| row.instructions;
@@ -360,10 +415,10 @@ fn all_aims(scenarios: &[Scenario], small: [f64; 2], heap: [Option<f64>; 4], bui
         aim("http: threads", 0.0, of(PLAIN, "keyfob", threads)),
         aim("https: round trips", 3.0, of(TLS, "keyfob", trips)),
         aim("http: round trips", 2.0, of(PLAIN, "keyfob", trips)),
-        aim("size, `--profile small`, MB", 1.65, Some(small[0] / 1e6)),
-        aim("… without TLS, MB", 0.66, Some(small[1] / 1e6)),
+        aim("size, `--profile small`, MB", 1.65, Some(size(&programs.small[0]) / 1e6)),
+        aim("… without TLS, MB", 0.66, Some(size(&programs.small[1]) / 1e6)),
         aim("https: heap for 8 KiB, KB", 110.0, heap[1].map(|bytes| bytes / 1e3)),
         aim("http: heap for 8 KiB, KB", 50.0, heap[3].map(|bytes| bytes / 1e3)),
-        aim("clean build of the library, to ureq's", 1.35, builds),
+        aim("clean build of the library, to ureq's", 1.35, builds.map(|[keyfob, ureq]| keyfob / ureq)),
     ]
 }

@@ -1,7 +1,8 @@
 //! The tables and the aims.
 
 use crate::builds::{Builder, told};
-use crate::measure::{Sample, Subject, libraries, median, quartiles, size};
+use crate::measure::{Sample, Subject, Tools, libraries, median, quartiles, size};
+use std::path::Path;
 
 /// What was found of a subject.
 pub struct Figures {
@@ -89,7 +90,7 @@ pub fn aims(aims: &[Aim]) {
 }
 
 /// When, on what and with what it was measured.
-pub fn circumstances(go: bool, python: Option<&str>) {
+pub fn circumstances(tools: &Tools, go: bool, python: Option<&Path>) {
     let first = |text: String| text.lines().next().unwrap_or("-").to_owned();
     let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = processors.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("an unknown processor");
@@ -104,10 +105,17 @@ pub fn circumstances(go: bool, python: Option<&str>) {
         versions.push(format!("{}, x/oauth2 {package}", told("go", &["version"]).trim()));
     }
     if let Some(python) = python {
+        let python = python.to_str().expect("text");
         let told =
             told(python, &["-c", "import sys,requests_oauthlib as r;print(sys.version.split()[0], r.__version__)"]);
         versions.push(format!("Python {}", told.trim().replace(' ', ", requests-oauthlib ")));
     }
     versions.push(Builder::versions(&["oauth2", "ureq", "reqwest", "rustls", "ring"]));
     println!("{}.", versions.join("; "));
+    if tools.valgrind.is_none() {
+        println!("Instructions and heap are not told without valgrind: apt-get install valgrind.");
+    }
+    if tools.strace.is_none() {
+        println!("System calls and threads are not told without strace: apt-get install strace.");
+    }
 }
