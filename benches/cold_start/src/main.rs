@@ -253,7 +253,7 @@ impl Programs {
         };
         let subjects = [
             lab.peer(name, floor, fetch),
-            lab.peer("the same, static", fixed, fetch),
+            lab.peer("the floor, static", fixed, fetch),
             lab.keyfob(fetch),
             lab.fetching("keyfob, static", &self.keyfob_static, fetch),
             lab.peer("oauth2 with ureq", &self.oauth2_ureq, fetch),
@@ -300,8 +300,9 @@ impl Programs {
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    for word in &words {
-        assert!(["--quick", "--builds", "--budgets"].contains(&word.as_str()), "no option of this program: {word}");
+    if words.iter().any(|word| !["--quick", "--builds", "--budgets"].contains(&word.as_str())) {
+        eprintln!("usage: cold_start [--quick] [--builds] | --budgets");
+        return ExitCode::FAILURE;
     }
     let asked = |option: &str| words.iter().any(|word| word == option);
     let builder = Builder::new();

@@ -1,13 +1,13 @@
 //! The chart: each program's wall time and instructions as bars from the floor, which is 1, on a logarithmic scale.
 
-use crate::report::Scenario;
+use crate::report::{Scenario, times};
 use crate::{PLAIN, TLS};
 use std::fmt::Write;
 
 const WIDTH: f64 = 800.0;
 const LEFT: f64 = 210.0;
 const PLOT: f64 = 540.0;
-const LEAST: f64 = 0.3;
+const LEAST: f64 = 0.2;
 const MOST: f64 = 2000.0;
 const BAR: f64 = 11.0;
 
@@ -39,13 +39,13 @@ pub fn picture(scenarios: &[Scenario]) -> String {
                         r##"<rect x="{from:.1}" y="{y:.1}" width="{width:.1}" height="{BAR}" fill="{color}"/>"##
                     )
                     .unwrap();
-                    text(&mut bars, (to + 4.0, y + BAR - 2.0), r##"fill="#333""##, &format!("{ratio:.2}"));
+                    text(&mut bars, (to + 4.0, y + BAR - 2.0), r##"fill="#333""##, &times(ratio));
                 }
                 y += BAR;
             }
             y += 8.0;
         }
-        for ratio in [0.5, 1.0, 2.0, 5.0, 10.0, 50.0, 100.0, 500.0, 1000.0] {
+        for ratio in [0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 50.0, 100.0, 500.0, 1000.0] {
             let (at, height) = (x(ratio), y - top);
             let color = if ratio == 1.0 { "#555" } else { "#d5d9de" };
             writeln!(body, r##"<path d="M{at:.1} {top:.1}v{height:.1}" stroke="{color}"/>"##).unwrap();

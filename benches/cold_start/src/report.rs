@@ -33,35 +33,63 @@ pub struct Scenario {
 
 impl Scenario {
     pub fn table(&self) {
-        println!("\n**{}**\n", self.title);
-        print!(
-            "| | wall, ms (quartiles) | × | CPU, ms | M instr. | × | peak MiB | × | page faults | syscalls | threads "
-        );
-        println!(
-            "| round trips | KiB + libraries | crates |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
-        );
-        let first = &self.rows[0];
-        for row in &self.rows {
-            let [lower, wall, upper] = quartiles(row.samples.iter().map(|sample| sample.wall)).map(|wall| wall / 1e3);
-            let cpu = median(row.samples.iter().map(|sample| sample.cpu)) / 1e3;
-            let faults = median(row.samples.iter().map(|sample| sample.faults));
-            let (by_wall, by_memory) = (row.wall() / first.wall(), row.memory() / first.memory());
-            let by_instructions = row.instructions.zip(first.instructions).map(|(this, first)| this / first);
-            print!("| {} | {wall:.2} ({lower:.2}–{upper:.2}) | {by_wall:.2} | {cpu:.2} ", row.subject.name);
-            print!("| {} ", cell(row.instructions.map(|count| count / 1e6), 2));
-            print!("| {} | {:.1} | {by_memory:.2} | {faults:.0} ", cell(by_instructions, 2), row.memory() / 1024.0);
-            print!("| {} | {} ", cell(row.calls.map(|calls| calls.0), 0), cell(row.calls.map(|calls| calls.1), 0));
-            print!("| {} ", cell(row.trips, 0));
-            match &row.subject.binary {
-                Some(path) => print!("| {:.0} + {} ", size(path) / 1024.0, libraries(path)),
-                None => print!("| - "),
-            }
-            println!("| {} |", cell(row.subject.crates.map(|crates| crates as f64), 0));
-        }
+        println!("\n**{}**\n\n| | {} |\n|---|{}", self.title, COLUMNS.join(" | "), "---:|".repeat(COLUMNS.len()));
+        self.rows.iter().for_each(|row| println!("| {} |", row.cells(&self.rows[0]).join(" | ")));
         for (name, why) in &self.missing {
-            println!("| {name} | {why} |{}", " |".repeat(12));
+            println!("| {name} | {why} |{}", " |".repeat(COLUMNS.len() - 1));
         }
     }
+}
+
+const COLUMNS: [&str; 13] = [
+    "wall, ms (quartiles)",
+    "×",
+    "CPU, ms",
+    "M instr.",
+    "×",
+    "peak MiB",
+    "×",
+    "page faults",
+    "syscalls",
+    "threads",
+    "round trips",
+    "KiB + libraries",
+    "crates",
+];
+
+impl Figures {
+    fn cells(&self, first: &Self) -> [String; COLUMNS.len() + 1] {
+        let [lower, wall, upper] = quartiles(self.samples.iter().map(|sample| sample.wall)).map(|wall| wall / 1e3);
+        let cpu = median(self.samples.iter().map(|sample| sample.cpu)) / 1e3;
+        let by_instructions = self.instructions.zip(first.instructions).map(|(this, first)| this / first);
+        let binary = self.subject.binary.as_ref();
+        [
+            self.subject.name.into(),
+            format!("{} ({}–{})", times(wall), times(lower), times(upper)),
+            times(self.wall() / first.wall()),
+            times(cpu),
+            self.instructions.map_or("-".into(), |count| times(count / 1e6)),
+            by_instructions.map_or("-".into(), times),
+            times(self.memory() / 1024.0),
+            times(self.memory() / first.memory()),
+            cell(Some(median(self.samples.iter().map(|sample| sample.faults))), 0),
+            cell(self.calls.map(|calls| calls.0), 0),
+            cell(self.calls.map(|calls| calls.1), 0),
+            cell(self.trips, 0),
+            binary.map_or("-".into(), |path| format!("{:.0} + {}", size(path) / 1024.0, libraries(path))),
+            cell(self.subject.crates.map(|crates| crates as f64), 0),
+        ]
+    }
+}
+
+/// With three digits at least.
+pub fn times(figure: f64) -> String {
+    let decimals = match figure {
+        100.0.. => 0,
+        10.0.. => 1,
+        _ => 2,
+    };
+    format!("{figure:.decimals$}")
 }
 
 pub fn cell(figure: Option<f64>, decimals: usize) -> String {
@@ -111,6 +139,7 @@ pub fn circumstances(tools: &Tools, go: bool, python: Option<&Path>) {
         versions.push(format!("Python {}", told.trim().replace(' ', ", requests-oauthlib ")));
     }
     versions.push(Builder::versions(&["oauth2", "ureq", "reqwest", "rustls", "ring"]));
+    versions.retain(|version| version != "-");
     println!("{}.", versions.join("; "));
     if tools.valgrind.is_none() {
         println!("Instructions and heap are not told without valgrind: apt-get install valgrind.");

@@ -20,6 +20,7 @@ fn main() -> ExitCode {
     // Not by getrusage, which would tell what the runner had.
     let own = status.split_once("VmHWM:").and_then(|(_, rest)| rest.split_whitespace().next()).expect("a figure");
     let start = Instant::now();
+    #[expect(clippy::zombie_processes, reason = "it is waited for below")]
     let child = command.spawn().expect("the program starts");
     let mut status = 0;
     // SAFETY: plain numbers, for which zero is a value.
