@@ -2,9 +2,8 @@
 //! KiB, its page faults, and this program's own memory. What a process had in memory at most includes what its parent
 //! had when it started it: so the parent is this small one, and its memory is the least that can be told.
 //!
-//! `launch --no-auxv PROGRAM …` refuses `prctl(PR_GET_AUXV)`. Before 3.22 or so, valgrind hands it to the kernel (6.4 and
-//! later), and rustix then looks for the vDSO where valgrind has unmapped it. Refused, it reads valgrind's own
-//! `/proc/self/auxv`.
+//! `launch --no-auxv PROGRAM …` refuses `prctl(PR_GET_AUXV)`, which Linux has since 6.4. valgrind 3.19 lets it through,
+//! and rustix then looks for the vDSO where valgrind has unmapped it. Refused, it reads valgrind's `/proc/self/auxv`.
 
 use std::process::{Command, ExitCode};
 use std::time::Instant;
