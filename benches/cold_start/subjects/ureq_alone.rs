@@ -1,0 +1,1 @@
+//! Nothing: what `--builds` times are the dependencies.
