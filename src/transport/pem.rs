@@ -2,6 +2,7 @@
 //! wipes itself; the reader of rustls leaves a copy.
 
 use alloc::vec::Vec;
+use std::io::BufRead;
 use zeroize::Zeroizing;
 
 pub(super) struct Section<'p> {
@@ -23,14 +24,22 @@ pub(super) fn sections(text: &[u8]) -> Sections<'_> {
 }
 
 impl<'p> Sections<'p> {
-    fn line(&mut self) -> Option<&'p [u8]> {
-        if self.0.is_empty() {
-            return None;
+    /// What stands before the next line that begins with five dashes, and that line. A bundle is a quarter of a megabyte,
+    /// and the dash is what is rare in it.
+    fn boundary(&mut self) -> Option<(&'p [u8], &'p [u8])> {
+        let (text, mut at) = (core::mem::take(&mut self.0), 0);
+        loop {
+            at += find(&text[at..], b'-')?;
+            let indent = text[..at].iter().rev().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\x0C')).count();
+            let is_at_start = matches!(text[..at - indent].last(), None | Some(b'\n' | b'\r'));
+            if is_at_start && text[at..].starts_with(DASHES) {
+                let rest = &text[at..];
+                let end = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(rest.len());
+                self.0 = rest.get(end + 1..).unwrap_or_default();
+                return Some((&text[..at], rest[..end].trim_ascii_end()));
+            }
+            at += 1;
         }
-        let end = self.0.iter().position(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(self.0.len());
-        let line = &self.0[..end];
-        self.0 = self.0.get(end + 1..).unwrap_or_default();
-        Some(line.trim_ascii())
     }
 }
 
@@ -39,34 +48,35 @@ impl<'p> Iterator for Sections<'p> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let label = loop {
-            if let Some(label) = boundary(self.line()?, "-----BEGIN ") {
+            if let Some(label) = self::label(self.boundary()?.1, "BEGIN ") {
                 break label;
             }
         };
         let start = self.0;
-        loop {
-            let rest = self.0;
-            match self.line() {
-                Some(line) if boundary(line, "-----END ") == Some(label) => {
-                    return Some(section(label, &start[..start.len() - rest.len()]).ok_or(Broken));
-                }
-                Some(line) if line.starts_with(b"-----") => {
-                    // It may begin the next one.
-                    self.0 = rest;
-                    if line.starts_with(b"-----END ") {
-                        self.line();
-                    }
-                    return Some(Err(Broken));
-                }
-                Some(_) => {}
-                None => return Some(Err(Broken)),
-            }
+        let Some((content, line)) = self.boundary() else { return Some(Err(Broken)) };
+        if self::label(line, "END ") == Some(label) {
+            return Some(section(label, content).ok_or(Broken));
         }
+        if !line.starts_with(b"-----END ") {
+            // It may begin the next one.
+            self.0 = &start[content.len()..];
+        }
+        Some(Err(Broken))
     }
 }
 
-fn boundary<'p>(line: &'p [u8], start: &str) -> Option<&'p str> {
-    core::str::from_utf8(line).ok()?.strip_prefix(start)?.strip_suffix("-----")
+const DASHES: &[u8] = b"-----";
+
+fn label<'p>(line: &'p [u8], kind: &str) -> Option<&'p str> {
+    let inner = line.strip_prefix(DASHES)?.strip_prefix(kind.as_bytes())?.strip_suffix(DASHES)?;
+    core::str::from_utf8(inner).ok()
+}
+
+/// Many bytes at a time.
+fn find(text: &[u8], byte: u8) -> Option<usize> {
+    let mut rest = text;
+    let count = rest.skip_until(byte).ok()?;
+    text[..count].ends_with(&[byte]).then(|| count - 1)
 }
 
 fn section<'p>(label: &'p str, content: &[u8]) -> Option<Section<'p>> {
@@ -76,30 +86,46 @@ fn section<'p>(label: &'p str, content: &[u8]) -> Option<Section<'p>> {
     Some(Section { label, der, is_encrypted })
 }
 
-/// RFC 4648 section 4, with white space anywhere.
-fn base64(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+/// What each byte stands for in Base64 (RFC 4648 section 4); what stands for nothing is 64 or more.
+const VALUES: [u8; 256] = {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut values = [NONE; 256];
+    let mut value = 0;
+    while value < DIGITS.len() {
+        values[DIGITS[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
+const NONE: u8 = 64;
+
+/// Base64 with white space anywhere.
+fn base64(mut text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     // Never outgrown: that would leave a copy.
     let mut bytes = Zeroizing::new(Vec::with_capacity(text.len() / 4 * 3 + 3));
     let (mut group, mut digits, mut padding) = (0_u32, 0, 0);
-    for byte in text {
-        let digit = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            b'=' => {
-                padding += 1;
-                continue;
+    let value = |byte: &u8| VALUES[usize::from(*byte)];
+    loop {
+        // Whole groups at a time, as far as they go: lines have 64 digits.
+        while let ([a, b, c, d, rest @ ..], 0, 0) = (text, digits, padding) {
+            let (a, b, c, d) = (value(a), value(b), value(c), value(d));
+            if a | b | c | d >= NONE {
+                break;
             }
-            b' ' | b'\t' | b'\r' | b'\n' => continue,
-            _ => return None,
-        };
-        if padding > 0 {
-            return None;
+            bytes.extend_from_slice(&[a << 2 | b >> 4, b << 4 | c >> 2, c << 6 | d]);
+            text = rest;
         }
-        group = group << 6 | u32::from(digit);
-        digits += 1;
+        let Some((byte, rest)) = text.split_first() else { break };
+        text = rest;
+        match byte {
+            b'=' => padding += 1,
+            b' ' | b'\t' | b'\r' | b'\n' => {}
+            _ if padding > 0 || value(byte) == NONE => return None,
+            _ => {
+                group = group << 6 | u32::from(value(byte));
+                digits += 1;
+            }
+        }
         if digits == 4 {
             bytes.extend_from_slice(&group.to_be_bytes()[1..]);
             (group, digits) = (0, 0);

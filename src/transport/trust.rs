@@ -140,8 +140,11 @@ fn unreadable(place: &str, error: std::io::Error) -> Error {
 }
 
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    std::fs::File::open(path)?.take(MAX_BUNDLE).read_to_end(&mut text)?;
+    let file = std::fs::File::open(path)?;
+    // All of it at once, where its length is known.
+    let length = file.metadata()?.len().min(MAX_BUNDLE);
+    let mut text = Vec::with_capacity(length as usize + 1);
+    file.take(MAX_BUNDLE).read_to_end(&mut text)?;
     Ok(text)
 }
 
