@@ -143,7 +143,7 @@ impl Store {
     pub(crate) fn entry(&self, client: &Client, grant: &Grant) -> Result<Option<Entry>, Error> {
         let Ok(key) = self.key() else { return Ok(None) };
         let mut name = key.seal("name");
-        name.add(&describe(client, grant));
+        name.add(describe(client, grant));
         credentials(client, grant, &mut name)?;
         let slot = Slot::new(self.directory.clone(), format!("keyfob-{}.token", name.finish()));
         Ok(Some(Entry { slot, key }))

@@ -67,7 +67,12 @@ fn token(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
     }
     let (grant, store) = (settings.grant()?, settings.store()?);
     let has_store = store.is_some();
-    let mut tokens = settings::tokens(settings.client()?, grant, store);
+    let client = settings.client()?;
+    let mut tokens = match has_store {
+        true => settings::tokens(client, grant, store),
+        // Nobody renews it, so it is not asked when this device would.
+        false => TokenCache::new(client, grant),
+    };
     let host = tokens.client().endpoint().authority().to_owned();
     let token = while_telling(&host, || fetch::token(&mut tokens, asked))?;
     let cache = output::origin(&token, has_store);

@@ -7,7 +7,7 @@ use keyfob::{
     Transport, UreqTransport,
 };
 use miniserde::json::{self, Number, Object, Value};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -404,21 +404,22 @@ fn secret_from(file: &str) -> Result<SecretSource, Error> {
         return Ok(Secret::read_from(stdin, "standard input")?.into());
     }
     let file = locate(file);
-    warn_if_public(&file);
+    let metadata = warn_if_public(&file);
     let source = SecretSource::file(&file);
     // A pipe, as a shell makes it for `<(command)`, gives its content once, and with a cache a secret is read more often.
-    match std::fs::metadata(&file).is_ok_and(|file| file.file_type().is_fifo()) {
+    match metadata.is_some_and(|file| file.file_type().is_fifo()) {
         true => Ok(Secret::from(&*source.expose()?).into()),
         false => Ok(source),
     }
 }
 
 /// Whoever is on the machine can read it: often so in containers, and there it may be meant.
-fn warn_if_public(file: &Path) {
-    let is_public = std::fs::metadata(file).is_ok_and(|file| file.is_file() && file.mode() & 0o004 != 0);
-    if is_public {
+fn warn_if_public(file: &Path) -> Option<Metadata> {
+    let metadata = std::fs::metadata(file).ok();
+    if metadata.as_ref().is_some_and(|file| file.is_file() && file.mode() & 0o004 != 0) {
         output::hint(&format!("secret file {}: everybody can read it (chmod o-r)", file.display()));
     }
+    metadata
 }
 
 /// Whether a member says something: a flag may say no.
