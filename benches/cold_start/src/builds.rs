@@ -32,9 +32,9 @@ impl<'a> Recipe<'a> {
         Self { manifest: HERE, name, features: &[], profile: "release", fixed: false }
     }
 
-    /// The README's recipe for a program without libraries, at a fixed address, optimised as a whole.
+    /// The README's recipe for a program without libraries, at a fixed address.
     pub fn fixed(self) -> Self {
-        Self { fixed: true, ..self }
+        Self { fixed: true, profile: "device", ..self }
     }
 
     fn features(&self) -> [String; 3] {
@@ -67,7 +67,7 @@ impl Builder {
         let mut built = target.clone();
         if fixed {
             // With a target, the flags are for the program alone, not for what runs at build time.
-            cargo.args(["--target", &self.host]).env("CARGO_PROFILE_RELEASE_LTO", "fat");
+            cargo.args(["--target", &self.host]);
             cargo.env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=static");
             built.push(&self.host);
         }

@@ -61,7 +61,9 @@ pub struct Lab {
     secret: String,
     cache: String,
     pub keyfob: PathBuf,
-    keyfob_crates: usize,
+    /// Built without TLS.
+    keyfob_plain: PathBuf,
+    crates: [usize; 2],
 }
 
 impl Lab {
@@ -85,9 +87,10 @@ impl Lab {
         let late =
             [server.plain, server.tls].map(|to| [to, server::late(to, DELAY)].map(|address| address.to_string()));
         let [secret, cache] = [secret, cache].map(|path| path.into_os_string().into_string().expect("text"));
-        let recipe = Recipe::keyfob(&["cli", "tls"], "release");
-        let (keyfob, keyfob_crates) = (builder.build(&recipe), builder.crates(&recipe));
-        Self { urls, late, secret, cache, keyfob, keyfob_crates }
+        let recipes = [&["cli", "tls"][..], &["cli"]].map(|features| Recipe::keyfob(features, "release"));
+        let [keyfob, keyfob_plain] = recipes.each_ref().map(|recipe| builder.build(recipe));
+        let crates = recipes.each_ref().map(|recipe| builder.crates(recipe));
+        Self { urls, late, secret, cache, keyfob, keyfob_plain, crates }
     }
 
     fn url(&self, fetch: Fetch) -> &str {
@@ -123,7 +126,7 @@ impl Lab {
         let common =
             ["token", "--client-id", "my-client", "--client-secret-file", &self.secret, "--url", self.url(fetch)];
         let subject = self.subject(name, program, &[&common, words].concat(), fetch);
-        Subject { crates: Some(self.keyfob_crates), ..subject }
+        Subject { crates: Some(self.crates[usize::from(program == self.keyfob_plain)]), ..subject }
     }
 
     fn fetching(&self, name: &'static str, program: &Path, fetch: Fetch) -> Subject {
@@ -131,8 +134,9 @@ impl Lab {
         self.keyfob_as(name, program, fetch, &[words, &["--no-cache"]].concat())
     }
 
+    /// For http the build that speaks nothing else.
     pub fn keyfob(&self, fetch: Fetch) -> Subject {
-        self.fetching("keyfob", &self.keyfob, fetch)
+        self.fetching("keyfob", if fetch.is_tls() { &self.keyfob } else { &self.keyfob_plain }, fetch)
     }
 
     /// Takes the token from the cache, but for the first run.
@@ -260,6 +264,9 @@ impl Programs {
             lab.peer("oauth2 with reqwest", &self.oauth2_reqwest, fetch),
         ];
         let mut plan = Plan::new(title, subjects);
+        if !fetch.is_tls() {
+            plan.subjects.insert(3, lab.fetching("keyfob, with TLS", &lab.keyfob, fetch));
+        }
         let name = "Go's clientcredentials";
         plan.add(name, &self.go, |program| Subject {
             valgrind: false,
@@ -406,6 +413,7 @@ fn all_aims(scenarios: &[Scenario], programs: &Programs, heap: [Option<f64>; 4],
         aim("https, static: wall, to the floor", 0.90, ratio(TLS, "keyfob, static", TLS_FLOOR, wall)),
         aim("https, static: memory, to the floor", 0.90, ratio(TLS, "keyfob, static", TLS_FLOOR, memory)),
         aim("http: instructions, to the floor", 1.6, ratio(PLAIN, "keyfob", PLAIN_FLOOR, instructions)),
+        told("… built with TLS", ratio(PLAIN, "keyfob, with TLS", PLAIN_FLOOR, instructions)),
         told("the system's authorities: instructions, to the floor", ratio(SYSTEM, "keyfob", TLS_FLOOR, instructions)),
         told("… to one that is named", from_system(of(TLS, "keyfob", instructions), instructions)),
         told("… wall, to one that is named", from_system(of(TLS, "keyfob", wall), wall)),

@@ -84,7 +84,7 @@ impl Tools {
             return None;
         }
         let out = format!("--{tool}-out-file=/dev/null");
-        let output = self.run(&["--no-auxv", valgrind, &format!("--tool={tool}"), &out], subject);
+        let output = self.run(&[valgrind, &format!("--tool={tool}"), &out], subject);
         let said = String::from_utf8_lossy(&output.stderr);
         let (_, rest) = said.split_once(figure).unwrap_or_else(|| panic!("valgrind does not tell: {said}"));
         let number: String = rest.trim_start().chars().take_while(|c| c.is_ascii_digit() || *c == ',').collect();
