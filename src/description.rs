@@ -151,7 +151,7 @@ fn parse(text: &str) -> Result<Object, Error> {
         let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
         Error::config(format!("description: {reason}, at line {line}, column {column}"))
     };
-    let found = json::scan(text.as_bytes(), &mut []).map_err(|fault| fail(fault.reason, fault.offset))?;
+    let found = json::scan(text.as_bytes(), &mut [], false).map_err(|fault| fail(fault.reason, fault.offset))?;
     if let Some(offset) = found.trailing_comma {
         return Err(fail("a comma without a member behind it", offset));
     }

@@ -103,6 +103,8 @@ pub struct Members {
     access_token: Cow<'static, str>,
     /// Token type, lifetime, refresh token and scope, and whether that is the only place to look at.
     others: [(Cow<'static, str>, bool); 4],
+    /// All are names, without a dot, and no two are the same: so they are found faster.
+    is_plain: bool,
 }
 
 /// RFC 6749 section 5.1, in the order of [`Members::others`].
@@ -111,7 +113,7 @@ const OTHERS: [&str; 4] = ["token_type", "expires_in", "refresh_token", "scope"]
 impl Default for Members {
     /// The names of RFC 6749 section 5.1.
     fn default() -> Self {
-        Self { access_token: "access_token".into(), others: OTHERS.map(|name| (name.into(), true)) }
+        Self { access_token: "access_token".into(), others: OTHERS.map(|name| (name.into(), true)), is_plain: true }
     }
 }
 
@@ -127,7 +129,7 @@ impl Members {
             Some((parent, _)) => OTHERS.map(|name| (format!("{parent}.{name}").into(), false)),
             None => Self::default().others,
         };
-        Ok(Self { access_token: access_token.into(), others })
+        Ok(Self { access_token: access_token.into(), others, is_plain: false }.checked())
     }
 
     /// Names the path of the token's type.
@@ -168,15 +170,23 @@ impl Members {
 
     fn named(mut self, index: usize, name: String) -> Result<Self, Error> {
         self.others[index] = (path(name)?.into(), true);
-        Ok(self)
+        Ok(self.checked())
     }
 
-    /// What a JSON answer is searched for: the seven members, then the places to fall back to.
-    pub(crate) fn wanted(&self) -> [Wanted<'_>; 12] {
+    fn checked(mut self) -> Self {
+        let names = self.names();
+        let is_plain = |(index, name): (usize, &&str)| !name.contains('.') && !names[..index].contains(name);
+        self.is_plain = names.iter().enumerate().all(is_plain);
+        self
+    }
+
+    /// What a JSON answer is searched for: the seven members, then the places to fall back to. And whether the former
+    /// are all that there is, as plain names that differ.
+    pub(crate) fn wanted(&self) -> ([Wanted<'_>; 12], bool) {
         let [a, b, c, d] = &self.others;
         // An empty path is never found.
         let fallback = |index: usize| if self.others[index].1 { "" } else { OTHERS[index] };
-        [
+        let paths = [
             &self.access_token,
             &a.0,
             &b.0,
@@ -189,8 +199,8 @@ impl Members {
             fallback(1),
             fallback(2),
             fallback(3),
-        ]
-        .map(Wanted::new)
+        ];
+        (paths.map(Wanted::new), self.is_plain)
     }
 
     /// What a form is searched for: forms do not nest, so a path is a plain name there.

@@ -76,105 +76,22 @@ pub(crate) struct Found {
     pub(crate) count: usize,
 }
 
-/// Checks that `bytes` are one JSON object and finds the `wanted` members in it.
-pub(crate) fn scan(bytes: &[u8], wanted: &mut [Wanted<'_>]) -> Result<Found, Fault> {
+/// Checks that `bytes` are one JSON object and finds the `wanted` members in it. `is_plain` tells that their paths are
+/// names without a dot and that no two are the same, which makes it faster.
+pub(crate) fn scan(bytes: &[u8], wanted: &mut [Wanted<'_>], is_plain: bool) -> Result<Found, Fault> {
     debug_assert!(wanted.len() <= MAX_WANTED);
     let mut cursor = Cursor { bytes, at: 0 };
-    if bytes.starts_with(b"\xEF\xBB\xBF") {
-        cursor.at = 3;
-    }
-    cursor.skip_space();
-    if cursor.peek() != Some(b'{') {
-        return Err(cursor.fault("not a JSON object"));
-    }
-
     let mut found = Found { trailing_comma: None, twice: None, count: 0 };
-    // The open containers as bits, the innermost lowest: 1 is an object, 0 an array.
-    let (mut containers, mut depth) = (0u128, 0usize);
-    // For each level of objects, the paths that lead through it.
-    let mut through = [Match::NONE; MAX_PATH];
-    // At first all of them do.
-    let mut matched = Match { leads: u16::MAX, ..Match::NONE };
-    // Containers that are themselves wanted end only when they are closed.
-    let mut open_wanted = [(0u16, 0usize); MAX_PATH];
-
-    loop {
-        if depth > 0 {
-            found.count += usize::from(depth == 1);
-            matched = cursor.member(containers & 1 == 1, depth, &through, wanted)?;
-        }
-        // A value starts here.
-        let start = cursor.at;
-        let mut span = match cursor.peek() {
-            Some(open @ (b'{' | b'[')) => {
-                if depth == MAX_DEPTH {
-                    return Err(cursor.fault("nested deeper than 128 levels"));
-                }
-                cursor.at += 1;
-                let is_object = open == b'{';
-                containers = containers << 1 | u128::from(is_object);
-                if depth < MAX_PATH {
-                    through[depth] = if is_object { matched } else { Match::NONE };
-                    open_wanted[depth] = (matched.ends, start);
-                }
-                depth += 1;
-                cursor.skip_space();
-                if cursor.peek() != Some(if is_object { b'}' } else { b']' }) {
-                    continue;
-                }
-                None
-            }
-            _ => Some(cursor.scalar()?),
-        };
-
-        // A value ends here; so may the containers around it.
-        loop {
-            if span.is_none() {
-                // The cursor is at the closing bracket of the innermost container.
-                cursor.at += 1;
-                let kind = if containers & 1 == 1 { Kind::Object } else { Kind::Array };
-                containers >>= 1;
-                depth -= 1;
-                if depth < MAX_PATH {
-                    let (ends, start) = open_wanted[depth];
-                    matched = Match { ends, ..Match::NONE };
-                    span = Some(Span { kind, start, end: cursor.at, is_escaped: false });
-                } else {
-                    matched = Match::NONE;
-                }
-            }
-            if let (Some(span), true) = (span, matched.ends != 0) {
-                found.twice = found.twice.or(cursor.note(span, matched.ends, wanted));
-            }
-            cursor.skip_space();
-            if depth == 0 {
-                return match cursor.peek() {
-                    None => Ok(found),
-                    Some(_) => Err(cursor.fault("text after the end of the JSON object")),
-                };
-            }
-            let close = if containers & 1 == 1 { b'}' } else { b']' };
-            match cursor.peek() {
-                Some(b',') => {
-                    let comma = cursor.at;
-                    cursor.at += 1;
-                    cursor.skip_space();
-                    if cursor.peek() == Some(close) {
-                        found.trailing_comma = found.trailing_comma.or(Some(comma));
-                        span = None;
-                        continue;
-                    }
-                    break;
-                }
-                Some(c) if c == close => span = None,
-                Some(_) => return Err(cursor.fault("a comma or a closing bracket is missing")),
-                None => return Err(cursor.fault(CUT)),
-            }
-        }
+    match cursor.document(wanted, is_plain, &mut found) {
+        Ok(()) => Ok(found),
+        Err(reason) => Err(Fault { reason, offset: cursor.at }),
     }
 }
 
-const CUT: &str = "the JSON text is cut off";
+/// Why the document is refused where the cursor stands.
+type Reason = &'static str;
+
+const CUT: Reason = "the JSON text is cut off";
 
 /// Which of the wanted paths end at a member, and which lead on through it, as masks.
 #[derive(Clone, Copy)]
@@ -182,7 +99,7 @@ struct Match {
     ends: u16,
     leads: u16,
     /// Where the next name stands in those that lead on: they are the same up to there.
-    from: usize,
+    from: u32,
 }
 
 impl Match {
@@ -199,72 +116,173 @@ impl Cursor<'_> {
         self.bytes.get(self.at).copied()
     }
 
-    fn fault(&self, reason: &'static str) -> Fault {
-        Fault { reason, offset: self.at }
-    }
-
-    fn skip_space(&mut self) {
-        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
-            self.at += 1;
+    /// Reads the whole document.
+    #[inline]
+    fn document(&mut self, wanted: &mut [Wanted<'_>], is_plain: bool, found: &mut Found) -> Result<(), Reason> {
+        if self.bytes.starts_with(b"\xEF\xBB\xBF") {
+            self.at = 3;
+        }
+        if self.skip_space() != Some(b'{') {
+            return Err("not a JSON object");
+        }
+        // The open containers as bits, the innermost lowest: 1 is an object, 0 an array.
+        let (mut containers, mut depth) = (0u128, 0usize);
+        // For each of the outer ones, the paths that end at it or lead through it, and where it starts.
+        let mut outer = [(Match::NONE, 0usize); MAX_PATH];
+        // At first all of them lead on.
+        let mut opened = Some(Match { leads: u16::MAX, ..Match::NONE });
+        loop {
+            let goes_on = if let Some(matched) = opened {
+                if depth == MAX_DEPTH {
+                    return Err("nested deeper than 128 levels");
+                }
+                if let Some(level) = outer.get_mut(depth) {
+                    *level = (matched, self.at);
+                }
+                depth += 1;
+                containers = containers << 1 | u128::from(self.peek() == Some(b'{'));
+                self.at += 1;
+                self.skip_space() != Some(closing(containers))
+            } else {
+                // The cursor is at the closing bracket of the innermost container.
+                let kind = if containers & 1 == 1 { Kind::Object } else { Kind::Array };
+                containers >>= 1;
+                depth -= 1;
+                self.at += 1;
+                if let Some((Match { ends, .. }, start)) = outer.get(depth) {
+                    self.note(Span { kind, start: *start, end: self.at, is_escaped: false }, *ends, wanted, found);
+                }
+                if depth == 0 {
+                    return if self.skip_space().is_none() {
+                        Ok(())
+                    } else {
+                        Err("text after the end of the JSON object")
+                    };
+                }
+                self.comma(closing(containers), found)?
+            };
+            opened = if goes_on {
+                let (object, _) = outer.get(depth - 1).copied().unwrap_or((Match::NONE, 0));
+                self.values(closing(containers), depth, object, wanted, is_plain, found)?
+            } else {
+                None
+            };
         }
     }
 
-    /// Reads up to the value of the next member of an object, or element of an array.
-    fn member(
+    /// Reads on in a container until another one opens in it, which the paths that are given back end at or lead through,
+    /// or until its closing bracket.
+    fn values(
         &mut self,
-        is_object: bool,
+        close: u8,
         depth: usize,
-        through: &[Match; MAX_PATH],
-        wanted: &[Wanted<'_>],
-    ) -> Result<Match, Fault> {
-        let mut matched = Match::NONE;
-        if is_object {
-            if self.peek() != Some(b'"') {
-                return Err(self.fault(if self.peek().is_none() { CUT } else { "a member name in quotes is missing" }));
+        object: Match,
+        wanted: &mut [Wanted<'_>],
+        is_plain: bool,
+        found: &mut Found,
+    ) -> Result<Option<Match>, Reason> {
+        let mut next = 0;
+        loop {
+            found.count += usize::from(depth == 1);
+            let name = if close == b'}' { Some(self.name()?) } else { None };
+            let span = match self.skip_space() {
+                Some(b'"') => Some(self.string()?),
+                Some(b'{' | b'[') => None,
+                _ => Some(self.scalar()?),
+            };
+            let matched = match name {
+                Some(name) if is_plain && depth == 1 && !name.is_escaped => {
+                    let text = &self.bytes[name.range()];
+                    // Mostly they come in the order of RFC 6749.
+                    let is_it = |wanted: &Wanted<'_>| same(wanted.path.as_bytes(), text);
+                    let is_next = wanted.get(next).is_some_and(is_it);
+                    let index = if is_next { Some(next) } else { wanted.iter().position(is_it) };
+                    next = index.map_or(next, |index| index + 1);
+                    Match { ends: index.map_or(0, |index| 1 << index), ..Match::NONE }
+                }
+                Some(name) if object.leads != 0 => self.match_name(name, object, wanted),
+                _ => Match::NONE,
+            };
+            let Some(span) = span else { return Ok(Some(matched)) };
+            self.note(span, matched.ends, wanted, found);
+            if !self.comma(close, found)? {
+                return Ok(None);
             }
-            let name = self.string()?;
-            if let Some(object) = through.get(depth - 1).filter(|object| object.leads != 0) {
-                let text = &self.bytes[name.range()];
-                matched = match_name(text, name.is_escaped, object, wanted);
-            }
-            self.skip_space();
-            match self.peek() {
-                Some(b':') => self.at += 1,
-                Some(_) => return Err(self.fault("a colon is missing")),
-                None => return Err(self.fault(CUT)),
-            }
-            self.skip_space();
         }
-        Ok(matched)
     }
 
-    /// Reads a string, a number, `true`, `false` or `null`.
-    fn scalar(&mut self) -> Result<Span, Fault> {
+    /// Reads what stands behind a value: a comma and then another value, or the container's closing bracket.
+    #[inline]
+    fn comma(&mut self, close: u8, found: &mut Found) -> Result<bool, Reason> {
+        match self.skip_space() {
+            Some(b',') => {
+                let comma = self.at;
+                self.at += 1;
+                if self.skip_space() != Some(close) {
+                    return Ok(true);
+                }
+                found.trailing_comma = found.trailing_comma.or(Some(comma));
+                Ok(false)
+            }
+            Some(c) if c == close => Ok(false),
+            Some(_) => Err("a comma or a closing bracket is missing"),
+            None => Err(CUT),
+        }
+    }
+
+    /// Goes to the next byte that is no white space.
+    fn skip_space(&mut self) -> Option<u8> {
+        loop {
+            match self.peek() {
+                Some(b' ' | b'\t' | b'\n' | b'\r') => self.at += 1,
+                other => return other,
+            }
+        }
+    }
+
+    /// Reads the name of the next member of an object, and the colon behind it.
+    #[inline]
+    fn name(&mut self) -> Result<Span, Reason> {
         match self.peek() {
-            Some(b'"') => self.string(),
+            Some(b'"') => {}
+            Some(_) => return Err("a member name in quotes is missing"),
+            None => return Err(CUT),
+        }
+        let name = self.string()?;
+        match self.skip_space() {
+            Some(b':') => self.at += 1,
+            Some(_) => return Err("a colon is missing"),
+            None => return Err(CUT),
+        }
+        Ok(name)
+    }
+
+    /// Reads a number, `true`, `false` or `null`.
+    fn scalar(&mut self) -> Result<Span, Reason> {
+        match self.peek() {
             Some(b'-' | b'0'..=b'9') => self.number(),
             Some(b't') => self.literal("true", Kind::True),
             Some(b'f') => self.literal("false", Kind::False),
             Some(b'n') => self.literal("null", Kind::Null),
-            Some(_) => Err(self.fault("not a JSON value")),
-            None => Err(self.fault(CUT)),
+            Some(_) => Err("not a JSON value"),
+            None => Err(CUT),
         }
     }
 
-    fn literal(&mut self, text: &str, kind: Kind) -> Result<Span, Fault> {
+    fn literal(&mut self, text: &str, kind: Kind) -> Result<Span, Reason> {
         let start = self.at;
         for expected in text.bytes() {
             match self.peek() {
                 Some(c) if c == expected => self.at += 1,
-                Some(_) => return Err(self.fault("not a JSON value")),
-                None => return Err(self.fault(CUT)),
+                Some(_) => return Err("not a JSON value"),
+                None => return Err(CUT),
             }
         }
         Ok(Span { kind, start, end: self.at, is_escaped: false })
     }
 
     /// `number = [ "-" ] int [ frac ] [ exp ]`, RFC 8259 section 6.
-    fn number(&mut self) -> Result<Span, Fault> {
+    fn number(&mut self) -> Result<Span, Reason> {
         let start = self.at;
         if self.peek() == Some(b'-') {
             self.at += 1;
@@ -272,7 +290,7 @@ impl Cursor<'_> {
         if self.peek() == Some(b'0') {
             self.at += 1;
             if let Some(b'0'..=b'9') = self.peek() {
-                return Err(self.fault("a number with a leading zero"));
+                return Err("a number with a leading zero");
             }
         } else {
             self.digits()?;
@@ -291,20 +309,21 @@ impl Cursor<'_> {
         Ok(Span { kind: Kind::Number, start, end: self.at, is_escaped: false })
     }
 
-    fn digits(&mut self) -> Result<(), Fault> {
+    fn digits(&mut self) -> Result<(), Reason> {
         let start = self.at;
         while let Some(b'0'..=b'9') = self.peek() {
             self.at += 1;
         }
         match self.peek() {
             _ if self.at > start => Ok(()),
-            Some(_) => Err(self.fault("a digit is missing")),
-            None => Err(self.fault(CUT)),
+            Some(_) => Err("a digit is missing"),
+            None => Err(CUT),
         }
     }
 
     /// `string = quotation-mark *char quotation-mark`, RFC 8259 section 7. The cursor is at the opening mark.
-    fn string(&mut self) -> Result<Span, Fault> {
+    #[inline]
+    fn string(&mut self) -> Result<Span, Reason> {
         self.at += 1;
         let start = self.at;
         self.at += plain_length(&self.bytes[start..]);
@@ -317,13 +336,15 @@ impl Cursor<'_> {
     }
 
     /// Reads a string on from an escape to the closing mark.
-    fn escapes(&mut self) -> Result<(), Fault> {
+    #[cold]
+    #[inline(never)]
+    fn escapes(&mut self) -> Result<(), Reason> {
         loop {
             match self.peek() {
                 Some(b'"') => return Ok(()),
                 Some(b'\\') => self.at += 1,
-                Some(_) => return Err(self.fault("a control character in a string")),
-                None => return Err(self.fault(CUT)),
+                Some(_) => return Err("a control character in a string"),
+                None => return Err(CUT),
             }
             match self.peek() {
                 Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
@@ -332,42 +353,75 @@ impl Cursor<'_> {
                     for _ in 0..4 {
                         match self.peek() {
                             Some(c) if c.is_ascii_hexdigit() => self.at += 1,
-                            Some(_) => return Err(self.fault("a \\u escape without four hex digits")),
-                            None => return Err(self.fault(CUT)),
+                            Some(_) => return Err("a \\u escape without four hex digits"),
+                            None => return Err(CUT),
                         }
                     }
                 }
-                Some(_) => return Err(self.fault("an unknown escape in a string")),
-                None => return Err(self.fault(CUT)),
+                Some(_) => return Err("an unknown escape in a string"),
+                None => return Err(CUT),
             }
             self.at += plain_length(&self.bytes[self.at..]);
         }
     }
 
-    /// Notes the value of the members in the mask `ends`; a second one must be the same, or there is a fault.
-    fn note(&self, span: Span, ends: u16, wanted: &mut [Wanted<'_>]) -> Option<Fault> {
-        let (mut ends, mut fault) = (ends, None);
+    /// Notes the value of the members in the mask `ends`; a second one must be the same.
+    #[inline]
+    fn note(&self, span: Span, ends: u16, wanted: &mut [Wanted<'_>], found: &mut Found) {
+        let mut ends = ends;
         while ends != 0 {
             let member = &mut wanted[ends.trailing_zeros() as usize].span;
             match *member {
-                Some(first) if first.kind != span.kind || self.bytes[first.range()] != self.bytes[span.range()] => {
-                    fault = Some(Fault { reason: "a member stands there twice, with two values", offset: span.start });
+                Some(first) if self.differ(first, span) => {
+                    let fault = Fault { reason: "a member stands there twice, with two values", offset: span.start };
+                    found.twice = found.twice.or(Some(fault));
                 }
                 _ => *member = Some(span),
             }
             // The lowest bit is done.
             ends &= ends - 1;
         }
-        fault
+    }
+
+    /// Which of the paths that lead through an object go on with `name`.
+    #[cold]
+    fn match_name(&self, name: Span, object: Match, wanted: &[Wanted<'_>]) -> Match {
+        let mut matched = Match::NONE;
+        let text = &self.bytes[name.range()];
+        if text.is_empty() {
+            return matched;
+        }
+        for (index, Wanted { path, .. }) in wanted.iter().enumerate() {
+            let Some(rest) = behind(path, text, name.is_escaped, object.from as usize) else { continue };
+            let bit = object.leads & 1 << index;
+            if rest.is_empty() {
+                matched.ends |= bit;
+            } else if bit != 0 {
+                matched.leads |= bit;
+                matched.from = (path.len() - rest.len() + 1) as u32;
+            }
+        }
+        matched
+    }
+
+    #[cold]
+    fn differ(&self, first: Span, second: Span) -> bool {
+        first.kind != second.kind || self.bytes[first.range()] != self.bytes[second.range()]
     }
 }
 
+/// The bracket that closes the innermost container.
+fn closing(containers: u128) -> u8 {
+    if containers & 1 == 1 { b'}' } else { b']' }
+}
+
 /// How many bytes from the first on are plain text of a string: no quotation mark, backslash or control character.
+#[inline(never)]
 fn plain_length(bytes: &[u8]) -> usize {
     // Eight at a time: a byte's highest bit is set where the subtraction fell below zero, so where the byte was too
     // small. That borrows from the bytes behind it, whose bits then mean nothing; the first one that is set is right.
     const ONES: u64 = 0x0101_0101_0101_0101;
-    let (mut rest, mut length) = (bytes, 0);
+    let mut rest = bytes;
     while let Some((word, behind)) = rest.split_first_chunk() {
         let word = u64::from_le_bytes(*word);
         // With the bit of 2 flipped, the quotation mark (0x22) comes next behind the control characters (0..0x20).
@@ -376,45 +430,30 @@ fn plain_length(bytes: &[u8]) -> usize {
         // Bytes above ASCII have the bit as they are, and are none of the three.
         let special = (control_or_quote | backslash) & !word & (ONES << 7);
         if special != 0 {
-            return length + special.trailing_zeros() as usize / 8;
+            return bytes.len() - rest.len() + special.trailing_zeros() as usize / 8;
         }
         rest = behind;
-        length += 8;
     }
-    length + rest.iter().take_while(|byte| !matches!(byte, 0..=0x1F | b'"' | b'\\')).count()
+    bytes.len() - rest.len() + rest.iter().take_while(|byte| !matches!(byte, 0..=0x1F | b'"' | b'\\')).count()
 }
 
-/// Which of the paths that lead through an object go on with `name`.
-fn match_name(name: &[u8], is_escaped: bool, object: &Match, wanted: &[Wanted<'_>]) -> Match {
-    let mut matched = Match::NONE;
-    if name.is_empty() {
-        return matched;
-    }
-    for (index, Wanted { path, .. }) in wanted.iter().enumerate() {
-        let Some(path) = path.as_bytes().get(object.from..) else { continue };
-        let Some(rest) = (if is_escaped { behind_escaped(path, name) } else { behind(path, name) }) else { continue };
-        // Asked last, for nearly all names differ.
-        if object.leads & (1 << index) == 0 {
-            continue;
-        }
-        if rest.is_empty() {
-            matched.ends |= 1 << index;
-        } else {
-            matched.leads |= 1 << index;
-            matched.from = object.from + path.len() - rest.len() + 1;
-        }
-    }
-    matched
+/// Whether a name is all of a path, for which hardly ever a function is called: most are of 8 to 16 bytes.
+fn same(path: &[u8], name: &[u8]) -> bool {
+    path.len() == name.len()
+        && path.first_chunk::<8>() == name.first_chunk()
+        && path.last_chunk::<8>() == name.last_chunk()
+        && ((8..=16).contains(&name.len()) || path == name)
 }
 
-/// What is left of `path` behind its first segment, if that is `name`: nothing, or a dot and the next segments.
-fn behind<'p>(path: &'p [u8], name: &[u8]) -> Option<&'p [u8]> {
+/// What is left of `path` behind its segment at `from`, if that is `name`: nothing, or a dot and the next segments.
+fn behind<'p>(path: &'p str, name: &[u8], is_escaped: bool, from: usize) -> Option<&'p [u8]> {
+    let path = path.as_bytes().get(from..)?;
+    if is_escaped {
+        return behind_escaped(path, name);
+    }
     // Nearly all names differ in their length.
     let (start, rest) = path.split_at_checked(name.len())?;
-    if !matches!(rest, [] | [b'.', ..]) {
-        return None;
-    }
-    let is_name = name.iter().zip(start).all(|(byte, expected)| byte == expected && *expected != b'.');
+    let is_name = matches!(rest, [] | [b'.', ..]) && start == name && !name.contains(&b'.');
     is_name.then_some(rest)
 }
 
@@ -474,9 +513,11 @@ fn hex4(bytes: &[u8], at: usize) -> Option<u32> {
 ///
 /// A lone surrogate stands for no character: it is a [`Fault`], or U+FFFD where `lossy` is set.
 pub(crate) fn unescape(bytes: &mut [u8], span: Span, lossy: bool) -> Result<Range<usize>, Fault> {
-    if !span.is_escaped {
-        return Ok(span.range());
-    }
+    if span.is_escaped { unescape_escaped(bytes, span, lossy) } else { Ok(span.range()) }
+}
+
+#[cold]
+fn unescape_escaped(bytes: &mut [u8], span: Span, lossy: bool) -> Result<Range<usize>, Fault> {
     let (mut read, mut write) = (span.start, span.start);
     loop {
         let plain = plain_length(&bytes[read..span.end]);
@@ -503,8 +544,7 @@ pub(crate) fn join(bytes: &mut [u8], span: Span) -> Option<Range<usize>> {
     let (mut read, mut write) = (span.start + 1, span.start);
     loop {
         let mut cursor = Cursor { bytes, at: read };
-        cursor.skip_space();
-        match cursor.peek()? {
+        match cursor.skip_space()? {
             b']' => break,
             b',' => cursor.at += 1,
             b'"' => {

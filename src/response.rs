@@ -193,7 +193,12 @@ impl<'b> TokenResponse<'b> {
         let access_token = raw.access_token.map_err(Rejection::Malformed)?;
         let token_type = raw.token_type.map_err(Rejection::Malformed)?;
         // Only a scope may be no UTF-8, and is none then; an empty text could only come from a mistake of ours, and is refused.
-        let text = |range: Range<usize>| core::str::from_utf8(&body[range]).ok().filter(|text| !text.is_empty());
+        // Mostly all of the body is UTF-8, and is checked faster as one.
+        let whole = core::str::from_utf8(body);
+        let text = |range: Range<usize>| match whole {
+            Ok(whole) => whole.get(range).filter(|text| !text.is_empty()),
+            Err(_) => core::str::from_utf8(&body[range]).ok().filter(|text| !text.is_empty()),
+        };
         Ok(Self {
             access_token: text(access_token).ok_or(Rejection::Malformed(Malformed::whole(EMPTY_TOKEN)))?,
             token_type: token_type.and_then(text),
@@ -246,10 +251,10 @@ struct Raw {
 
 impl Raw {
     fn json(body: &mut [u8], members: &Members) -> Result<Self, Malformed> {
-        let mut wanted = members.wanted();
+        let (mut wanted, is_plain) = members.wanted();
         // Mostly there is no other place to look at.
-        let count = if wanted[COUNT..].iter().all(|other| other.path.is_empty()) { COUNT } else { wanted.len() };
-        let json::Found { twice, .. } = json::scan(body, &mut wanted[..count])?;
+        let count = if is_plain { COUNT } else { wanted.len() };
+        let json::Found { twice, .. } = json::scan(body, &mut wanted[..count], is_plain)?;
         let found = |index: usize| wanted[index].span;
         let beside = |index: usize| found(index).or(wanted.get(COUNT + index).and_then(|other| other.span));
 
@@ -370,14 +375,18 @@ fn first_outside(text: &[u8], allowed: RangeInclusive<u8>) -> Option<usize> {
 }
 
 /// Reads `expires_in`: decimal, with a fraction or an exponent, spaces around it. Rounds down, never wraps.
-///
-/// Digits are counted out instead of computed with floats: 1e400 is no infinity and 3599.99999999999999999 is 3599.
 fn lifetime(text: &[u8]) -> ExpiresIn {
-    let text = text.trim_ascii();
-    // Mostly it is a plain number.
-    if let Some(value) = core::str::from_utf8(text).ok().and_then(|text| text.parse().ok()) {
+    // Mostly it is a plain number, of so few digits that it fits.
+    if (1..=19).contains(&text.len()) && text.iter().all(u8::is_ascii_digit) {
+        let value = text.iter().fold(0, |value, digit| value * 10 + u64::from(digit - b'0'));
         return if value == 0 { ExpiresIn::NotPositive } else { ExpiresIn::Units(value) };
     }
+    any_lifetime(text.trim_ascii())
+}
+
+/// Digits are counted out instead of computed with floats: 1e400 is no infinity and 3599.99999999999999999 is 3599.
+#[cold]
+fn any_lifetime(text: &[u8]) -> ExpiresIn {
     let (negative, text) = match text {
         [b'-', rest @ ..] => (true, rest),
         [b'+', rest @ ..] => (false, rest),

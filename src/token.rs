@@ -331,7 +331,7 @@ fn lifetime(rules: &LifetimeRules, expires_in: ExpiresIn, sent_at: Duration) -> 
 /// The member of a JSON answer at `path`, decoded into a text of its own.
 fn member(body: &[u8], path: &str) -> Option<(String, Secret)> {
     let mut wanted = [Wanted::new(path)];
-    json::scan(body, &mut wanted).ok()?;
+    json::scan(body, &mut wanted, false).ok()?;
     let span = wanted[0].span.filter(|span| span.kind != Kind::Null)?;
     let mut text = zeroize::Zeroizing::new(body[span.range()].to_vec());
     if span.kind == Kind::String {
