@@ -32,6 +32,11 @@ impl<'a> Recipe<'a> {
         Self { manifest: HERE, name, features: &[], profile: "release", fixed: false }
     }
 
+    /// Optimised as a whole, as keyfob is.
+    pub fn whole(self) -> Self {
+        Self { profile: "whole", ..self }
+    }
+
     /// The README's recipe for a program without libraries, at a fixed address.
     pub fn fixed(self) -> Self {
         Self { fixed: true, profile: "device", ..self }

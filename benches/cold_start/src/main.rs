@@ -191,8 +191,10 @@ struct Programs {
     small: [PathBuf; 2],
     empty: Peer,
     floor_plain: Peer,
+    floor_plain_whole: Peer,
     floor_plain_static: Peer,
     floor_tls: Peer,
+    floor_tls_whole: Peer,
     floor_tls_static: Peer,
     oauth2_ureq: Peer,
     oauth2_reqwest: Peer,
@@ -216,8 +218,10 @@ impl Programs {
             small,
             empty: built(Recipe::here("empty")),
             floor_plain: built(Recipe::here("floor-plain")),
+            floor_plain_whole: built(Recipe::here("floor-plain").whole()),
             floor_plain_static: built(Recipe::here("floor-plain").fixed()),
             floor_tls: built(Recipe::here("floor-tls")),
+            floor_tls_whole: built(Recipe::here("floor-tls").whole()),
             floor_tls_static: built(Recipe::here("floor-tls").fixed()),
             oauth2_ureq: built(Recipe::here("oauth2-ureq")),
             oauth2_reqwest: built(Recipe::here("oauth2-reqwest")),
@@ -251,12 +255,13 @@ impl Programs {
     }
 
     fn fetches(&self, lab: &Lab, fetch: Fetch) -> Plan {
-        let (title, name, floor, fixed) = match fetch {
-            Fetch::Tls => (TLS, TLS_FLOOR, &self.floor_tls, &self.floor_tls_static),
-            _ => (PLAIN, PLAIN_FLOOR, &self.floor_plain, &self.floor_plain_static),
+        let (title, name, floor, whole, fixed) = match fetch {
+            Fetch::Tls => (TLS, TLS_FLOOR, &self.floor_tls, &self.floor_tls_whole, &self.floor_tls_static),
+            _ => (PLAIN, PLAIN_FLOOR, &self.floor_plain, &self.floor_plain_whole, &self.floor_plain_static),
         };
         let subjects = [
             lab.peer(name, floor, fetch),
+            lab.peer("the floor, built as keyfob", whole, fetch),
             lab.peer("the floor, static", fixed, fetch),
             lab.keyfob(fetch),
             lab.fetching("keyfob, static", &self.keyfob_static, fetch),
@@ -265,7 +270,7 @@ impl Programs {
         ];
         let mut plan = Plan::new(title, subjects);
         if !fetch.is_tls() {
-            plan.subjects.insert(3, lab.fetching("keyfob, with TLS", &lab.keyfob, fetch));
+            plan.subjects.insert(4, lab.fetching("keyfob, with TLS", &lab.keyfob, fetch));
         }
         let name = "Go's clientcredentials";
         plan.add(name, &self.go, |program| Subject {
