@@ -282,6 +282,11 @@ impl Hasher for Pieces {
         self.0.extend_from_slice(bytes);
     }
 
+    /// The same for processes whose words have other sizes.
+    fn write_usize(&mut self, number: usize) {
+        self.write_u64(number as u64);
+    }
+
     /// It is asked for the pieces alone.
     fn finish(&self) -> u64 {
         0

@@ -651,6 +651,13 @@ fn a_secret_that_can_be_read_once_is_read_once() {
              hint: keyfob help shows what there is",
         );
     }
+    for option in ["--ca-file", "--client-cert-file"] {
+        bench(&place, &server.url("/t"), &[option, "pipe"]).outcome().fails(
+            2,
+            "keyfob: usage: bench: each fetch reads the certificates anew, from files that stay\n\
+             hint: keyfob help shows what there is",
+        );
+    }
     assert_eq!(server.requests(), []);
     let run = bench(&place, &server.url("/t"), &["--client-secret-file", "-", "-n2"]).input("hunter2");
     assert_eq!(run.outcome().code, Some(0));

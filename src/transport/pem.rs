@@ -36,7 +36,7 @@ impl<'p> Sections<'p> {
                 let rest = &text[at..];
                 let end = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(rest.len());
                 self.0 = rest.get(end + 1..).unwrap_or_default();
-                return Some((&text[..at], rest[..end].trim_ascii_end()));
+                return Some((&text[..at - indent], rest[..end].trim_ascii_end()));
             }
             at += 1;
         }
@@ -181,6 +181,9 @@ mod tests {
             (good.trim_end().into(), "A B=hello "),
             (good.replace('\n', "\r\n"), "A B=hello "),
             (good.replace('\n', " \n"), "A B=hello "),
+            (good.replace('\n', "\r"), "A B=hello "),
+            (good.replace("-----END", " \x0C-----END"), "A B=hello "),
+            (good.replace("aGVs", "aGVs-----END A B-----"), "broken "),
             (format!("text\n{good}more\n{good}"), "A B=hello A B=hello "),
             (section("A", "!"), "broken "),
             (cut.into(), "broken "),

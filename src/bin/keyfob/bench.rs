@@ -3,7 +3,7 @@
 use crate::arguments::{Arguments, usage};
 use crate::events::{self, Events};
 use crate::output::{self, Format};
-use crate::settings::Settings;
+use crate::settings::{Settings, is_pipe};
 use keyfob::{BootClock, Client, Clock, Error, ErrorKind, Grant, Request, Timing, Transport};
 use miniserde::json::{Number, Object, Value};
 use rustix::process::{Pid, Signal, kill_process};
@@ -68,7 +68,11 @@ pub(crate) fn run(mut arguments: Arguments, format: &mut Format) -> Result<ExitC
         return Err(config("bench: what this grant sends may be good for one use, and would be used up")
             .with_hint("the grants client_credentials, password and bearer_session can be measured"));
     }
-    if by_processes && settings.reads_once() {
+    if settings.has_certificates_by_pipe() {
+        return Err(usage("bench: each fetch reads the certificates anew, from files that stay"));
+    }
+    let is_profile_pipe = arguments.profile.as_ref().is_some_and(|file| is_pipe(file.as_ref()));
+    if by_processes && (is_profile_pipe || settings.reads_once()) {
         return Err(usage("bench: with --processes each fetch reads the secrets anew, from files that stay"));
     }
     let grant = settings.grant()?;

@@ -187,10 +187,16 @@ impl Settings {
         [DEFAULT_GRANT, "password", "bearer_session"].contains(&name)
     }
 
+    /// Whether a certificate comes from a pipe, which can be read once.
+    pub(crate) fn has_certificates_by_pipe(&self) -> bool {
+        let own = matches!(self.members.get("client_cert_file"), Some(Value::String(file)) if is_pipe(&locate(file)));
+        own || self.connection.ca_file.as_deref().is_some_and(is_pipe)
+    }
+
     /// Whether a secret comes from where it can be read once: standard input, or a pipe.
     pub(crate) fn reads_once(&self) -> bool {
-        let is_pipe = |file: &str| std::fs::metadata(locate(file)).is_ok_and(|file| file.file_type().is_fifo());
-        secret_files(&self.members).iter().any(|(_, file)| *file == "-" || is_pipe(file))
+        let is_stdin = |file: &str| ["-", "/dev/stdin"].contains(&file);
+        secret_files(&self.members).iter().any(|(_, file)| is_stdin(file) || is_pipe(&locate(file)))
     }
 
     /// The grant, with its secrets.
@@ -457,6 +463,10 @@ fn check_stdin(members: &Object) -> Result<(), Error> {
         }
         _ => Ok(()),
     }
+}
+
+pub(crate) fn is_pipe(file: &Path) -> bool {
+    std::fs::metadata(file).is_ok_and(|file| file.file_type().is_fifo())
 }
 
 /// The files that secrets are to be read from, with the members that name them.
