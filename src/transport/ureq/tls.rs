@@ -43,13 +43,16 @@ impl<In: Connection> Connector<In> for TlsConnector {
         let config = if details.uri == &self.target { &self.config } else { &self.proxys_config };
         let config = config.clone().ok_or(ureq::Error::TlsRequired)?;
         let failed = |error| ureq::Error::Io(io::Error::new(io::ErrorKind::InvalidData, error));
-        let mut conn = ClientConnection::new(config, name).map_err(failed)?;
+        let conn = ClientConnection::new(config, name).map_err(failed)?;
         let mut sock = TransportAdapter::new(Box::new(connection) as Box<dyn Connection>, details.current_time.clone());
         let left = self.deadline.saturating_duration_since(Instant::now());
         sock.set_timeout(NextTimeout { after: Duration::Exact(left), ..details.timeout });
-        conn.complete_io(&mut sock)?;
         let buffers = WipedBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
-        Ok(Some(Either::B(Tls { stream: StreamOwned { conn, sock }, buffers })))
+        let mut tls = Tls { stream: StreamOwned { conn, sock }, buffers };
+        if let Err(error) = tls.stream.conn.complete_io(&mut tls.stream.sock) {
+            return Err(tls.last_words(error).into());
+        }
+        Ok(Some(Either::B(tls)))
     }
 }
 
@@ -59,19 +62,18 @@ pub(super) struct Tls {
 }
 
 impl Tls {
-    /// What the server still said, where it would take no more: by TLS 1.3 it refuses a client certificate only when
-    /// the request is on its way.
-    fn last_words(&mut self) -> Option<io::Error> {
-        loop {
-            match self.stream.conn.read_tls(&mut self.stream.sock) {
-                Ok(0) | Err(_) => return None,
-                Ok(_) => {
-                    if let Err(error) = self.stream.conn.process_new_packets() {
-                        return Some(io::Error::new(io::ErrorKind::InvalidData, error));
-                    }
-                }
+    /// What the server still said, where it would take no more: it refuses a client certificate while that is on its way,
+    /// by TLS 1.3 even when the request is.
+    fn last_words(&mut self, error: io::Error) -> io::Error {
+        if !matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) {
+            return error;
+        }
+        while self.stream.conn.read_tls(&mut self.stream.sock).is_ok_and(|count| count > 0) {
+            if let Err(error) = self.stream.conn.process_new_packets() {
+                return io::Error::new(io::ErrorKind::InvalidData, error);
             }
         }
+        error
     }
 }
 
@@ -84,10 +86,7 @@ impl Connection for Tls {
         self.stream.sock.set_timeout(timeout);
         let sent = self.stream.write_all(&self.buffers.output()[..amount]);
         wipe_stack();
-        sent.map_err(|error| match error.kind() {
-            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => self.last_words().unwrap_or(error).into(),
-            _ => error.into(),
-        })
+        sent.map_err(|error| self.last_words(error).into())
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
