@@ -81,7 +81,7 @@ const MAX_BODY: usize = 1024 * 1024;
 const MAX_ANSWER: usize = 2 * MAX_BODY;
 /// A body's first buffer is no larger, whatever length the server claims.
 const MAX_FIRST_BUFFER: usize = 16 * 1024;
-/// ureq zeroes its buffers, twice under TLS; 128 KiB each by default.
+/// What an answer's headers may have at most; the buffers begin smaller.
 const INPUT_BUFFER: usize = 16 * 1024;
 /// Holds the whole head of a usual request. A longer line gets a buffer for it: ureq cannot split one.
 const OUTPUT_BUFFER: usize = 2 * 1024;
