@@ -295,7 +295,7 @@ impl Keeper {
     }
 
     pub(crate) fn now(&self) -> Duration {
-        self.client.clock().now()
+        self.client.now()
     }
 
     pub(crate) fn first_state(&self) -> State {

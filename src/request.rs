@@ -1,6 +1,6 @@
 //! The request, as bytes in wiped buffers.
 
-use crate::client_auth::{ClientAuthentication, ClientCredentials};
+use crate::client_auth::{ClientAuthentication, ClientCertificate, ClientCredentials};
 use crate::encode;
 use crate::endpoint::{Endpoint, Method, Parameters, Revocation};
 use crate::error::{Error, REDACTED};
@@ -30,6 +30,8 @@ pub struct Request {
     repeatable: bool,
     once: u32,
     to_loopback: bool,
+    certificate: Option<ClientCertificate<Secret>>,
+    timeout: Duration,
     waited: Duration,
 }
 
@@ -132,6 +134,7 @@ impl Request {
         });
         request.once = hash(own.flat_map(|(name, value)| [*name, &**value]));
         request.place(endpoint.parameters, &parameters);
+        request.set_client_certificate(credentials)?;
         Ok(request)
     }
 
@@ -199,6 +202,8 @@ impl Request {
             repeatable: false,
             once: 0,
             to_loopback: url.is_loopback(),
+            certificate: None,
+            timeout: crate::client::TIMEOUT,
             waited: Duration::ZERO,
         })
     }
@@ -297,13 +302,39 @@ impl Request {
         self.repeatable
     }
 
-    /// How much of the time for the whole fetch has passed already, waiting for another process: a transport takes it off
-    /// its time limit.
+    /// Returns the client certificate to show to the server, and to nobody else, as (chain, private key) in PEM: see
+    /// [`Client::client_certificate`](crate::Client::client_certificate). A transport that cannot show it must fail.
     #[must_use]
-    pub fn waited(&self) -> Duration {
-        self.waited
+    pub fn client_certificate(&self) -> Option<(&Secret, &Secret)> {
+        self.certificate.as_ref().map(|certificate| (&certificate.chain, &certificate.key))
     }
 
+    /// Reads the client's certificate, where it has one.
+    pub(crate) fn set_client_certificate(&mut self, credentials: &ClientCredentials) -> Result<(), Error> {
+        self.certificate = credentials.certificate.as_ref().map(ClientCertificate::read).transpose()?;
+        Ok(())
+    }
+
+    /// Returns the time that is left for the whole exchange, from the name look-up to the end of the answer.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.timeout.saturating_sub(self.waited)
+    }
+
+    /// Sets the time limit of the exchange. Default: 30 s. A [`Client`](crate::Client) sets its own.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The whole time limit, the part that has passed included: for messages.
+    #[cfg(feature = "ureq")]
+    pub(crate) fn whole_timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Takes off the time limit what has passed while another process was waited for.
     pub(crate) fn set_waited(&mut self, waited: Duration) {
         self.waited = waited;
     }
@@ -312,7 +343,8 @@ impl Request {
     pub(crate) fn fingerprint(&self) -> u32 {
         let headers = self.headers.iter().flat_map(|header| [header.name.as_str(), header.value.expose()]);
         let body = self.body.as_ref().map_or("", |body| body.expose());
-        hash([self.url.expose(), body].into_iter().chain(headers))
+        let certificate = self.certificate.as_ref().map_or("", |certificate| certificate.chain.expose());
+        hash([self.url.expose(), body, certificate].into_iter().chain(headers))
     }
 
     /// The same for what may be good for one use: the refresh token, or the parameters of an extension grant. The

@@ -340,7 +340,12 @@ fn credentials(client: &Client, grant: &Grant, mark: &mut Seal) -> Result<(), Er
             mark.add(&*source.expose()?);
         }
     }
-    client.transport().identity(&mut |text| mark.add(text))
+    // Its key follows from it.
+    match &client.credentials().certificate {
+        Some(certificate) => mark.add(&*certificate.chain.expose()?),
+        None => mark.add(""),
+    }
+    Ok(())
 }
 
 fn boot_id() -> Result<String, Error> {

@@ -101,7 +101,7 @@ impl Service {
 const NOW: Duration = Duration::from_secs(1000);
 
 fn client(endpoint: Endpoint) -> Client {
-    let transport = UreqTransport::new().no_proxy().timeout(Duration::from_secs(20));
+    let transport = UreqTransport::new().no_proxy();
     Client::with_parts(endpoint, transport, || NOW)
 }
 

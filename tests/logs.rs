@@ -83,8 +83,8 @@ fn no_log_record_shows_a_secret() {
 /// Each way of sending a secret.
 fn askers(server: &Server) -> Vec<(Client, Grant)> {
     let client = |endpoint: Endpoint| {
-        let transport = UreqTransport::new().no_proxy().timeout(Duration::from_secs(5));
-        Client::with_parts(endpoint, transport.roots_pem(tls::CA).unwrap(), BootClock)
+        let transport = UreqTransport::new().no_proxy();
+        Client::new(endpoint).transport(transport.roots_pem(tls::CA).unwrap()).timeout(Duration::from_secs(5))
     };
     let url = server.url("/t?key=SENT%2FNEL+");
     let endpoint = || Endpoint::new(&url).unwrap();

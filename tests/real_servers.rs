@@ -289,7 +289,7 @@ fn client_credentials_may_hold_any_character() {
             let client = server.client_with(endpoint, "MACHINE_ID", transport());
             let token = client.fetch(&Grant::client_credentials().scope("read")).unwrap();
             assert_eq!((token.token_type(), token.scope()), (Some("Bearer"), Some("read")), "{server} {name}");
-            let left = token.remaining(client.clock().now()).unwrap();
+            let left = token.remaining(client.now()).unwrap();
             assert!((580..600).contains(&left.as_secs()), "{server} {name}: {left:?}");
             assert_eq!(server.resource(token.expose()), 200, "{server} {name}");
             server.token_by_command(&server.place(), "MACHINE_ID", &["--auth", name, "--scope", "read"]);

@@ -253,26 +253,40 @@ fn what_makes_another_request_has_another_file() {
     }
 }
 
-/// A client certificate is none of the request's parts, and still tells who asks.
+/// A client certificate is part of the request, so it tells clients apart whatever the transport is wrapped in.
 #[test]
-fn who_shows_another_certificate_has_another_file() {
-    struct Showing(&'static str);
-    impl Transport for Showing {
-        fn send(&self, _: &Request) -> Result<Response, Error> {
-            Ok(Response::new(200, format!(r#"{{"access_token":"for-{}","expires_in":3600}}"#, self.0)))
-        }
-
-        fn identity(&self, add: &mut dyn FnMut(&str)) -> Result<(), Error> {
-            add(self.0);
-            Ok(())
+fn clients_with_different_certificates_never_share_a_token() {
+    struct Delegating<T>(T);
+    impl<T: Transport> Transport for Delegating<T> {
+        fn send(&self, request: &Request) -> Result<Response, Error> {
+            self.0.send(request)
         }
     }
-    let directory = Directory::new();
-    for (certificate, is_stored) in [("a", false), ("b", false), ("a", true), ("b", true)] {
-        let client = Client::with_parts(Endpoint::new(URL).unwrap(), Showing(certificate), || s(1000));
-        let mut tokens = TokenCache::new(client, Grant::client_credentials()).store(directory.store());
-        let token = tokens.token().unwrap();
-        assert_eq!((token.expose(), token.is_stored()), (format!("for-{certificate}").as_str(), is_stored));
+    fn shown(request: &Request) -> Result<Response, Error> {
+        let (chain, _) = request.client_certificate().unwrap();
+        Ok(Response::new(200, format!(r#"{{"access_token":"for-{}","expires_in":3600}}"#, chain.expose())))
+    }
+    type Wrapper = fn(Client) -> Client;
+    let wrappers: [(&str, Wrapper); 5] = [
+        ("a function", |client| client.transport(shown)),
+        ("a struct that delegates", |client| client.transport(Delegating(shown))),
+        ("two of them", |client| client.transport(Delegating(Delegating(shown)))),
+        ("a closure around one", |client| {
+            let inner = Delegating(shown);
+            client.transport(move |request: &Request| inner.send(request))
+        }),
+        ("an Arc", |client| client.transport(Arc::new(Delegating(shown)))),
+    ];
+    for (what, wrap) in wrappers {
+        let directory = Directory::new();
+        for (certificate, is_stored) in [("a", false), ("b", false), ("a", true), ("b", true)] {
+            let client = wrap(Client::new(Endpoint::new(URL).unwrap()).clock(|| s(1000)));
+            let client = client.client_certificate(certificate, "key");
+            let mut tokens = TokenCache::new(client, Grant::client_credentials()).store(directory.store());
+            let token = tokens.token().unwrap();
+            let expected = (format!("for-{certificate}"), is_stored);
+            assert_eq!((token.expose(), token.is_stored()), (expected.0.as_str(), expected.1), "{what}");
+        }
     }
 }
 

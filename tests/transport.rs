@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const TOKEN: &str = r#"{"access_token":"t0ken","token_type":"Bearer","expires_in":3600}"#;
 
 fn transport() -> UreqTransport {
-    UreqTransport::new().no_proxy().timeout(Duration::from_secs(20))
+    UreqTransport::new().no_proxy()
 }
 
 fn client(endpoint: Endpoint, transport: UreqTransport) -> Client {
@@ -364,7 +364,7 @@ fn a_stalled_answer_ends_within_the_timeout_and_is_asked_for_again_only_where_th
         let fetch = |grant: Grant, is_retryable: bool| {
             let endpoint = Endpoint::new(server.url("/token")).unwrap();
             let started = Instant::now();
-            let result = client(endpoint, transport().timeout(timeout)).fetch(&grant);
+            let result = client(endpoint, transport()).timeout(timeout).fetch(&grant);
             let took = started.elapsed();
             let message = format!("no complete answer from {} within 0.4 s", server.address());
             let error = assert_error(result, ErrorKind::OutcomeUnknown, &message);
@@ -391,7 +391,7 @@ fn a_timeout_may_be_as_short_or_as_long_as_can_be() {
     let server = Server::answering(json(200, TOKEN));
     let fetch = |timeout| {
         let endpoint = Endpoint::new(server.url("/token")).unwrap();
-        client(endpoint, transport().timeout(timeout)).fetch(&Grant::client_credentials())
+        client(endpoint, transport()).timeout(timeout).fetch(&Grant::client_credentials())
     };
     let message = format!("no connection to {} within 0 s", server.address());
     assert_error(fetch(Duration::ZERO), ErrorKind::Unreachable, &message);
@@ -409,7 +409,7 @@ fn an_answer_that_trickles_ends_within_the_timeout_too() {
     });
     let endpoint = Endpoint::new(server.url("/token")).unwrap();
     let started = Instant::now();
-    let result = client(endpoint, transport().timeout(Duration::from_millis(500))).fetch(&Grant::client_credentials());
+    let result = client(endpoint, transport()).timeout(Duration::from_millis(500)).fetch(&Grant::client_credentials());
     let message = format!("no complete answer from {} within 0.5 s", server.address());
     assert_error(result, ErrorKind::OutcomeUnknown, &message);
     assert!(started.elapsed() < Duration::from_secs(10));
@@ -442,7 +442,7 @@ fn asking_whether_a_port_speaks_tls_keeps_within_the_timeout() {
     let server = Server::start("http", Box::new(wrapper), Box::new(|_: &Seen, _: &mut dyn Stream| {}));
     let endpoint = Endpoint::new(server.url("/token")).unwrap();
     let started = Instant::now();
-    let result = client(endpoint, transport().timeout(Duration::from_millis(500))).fetch(&Grant::client_credentials());
+    let result = client(endpoint, transport()).timeout(Duration::from_millis(500)).fetch(&Grant::client_credentials());
     let took = started.elapsed();
     let message = format!("the connection to {} ended before the answer did: unexpected end of file", server.address());
     assert_error(result, ErrorKind::OutcomeUnknown, &message);
@@ -721,7 +721,7 @@ fn proxy() -> (Server, Arc<Mutex<Vec<Seen>>>) {
 fn fetch_through(proxy: &str) -> Result<AccessToken, Error> {
     // A name that is not looked up here: the proxy does that.
     let endpoint = Endpoint::new("http://as.invalid/token").unwrap().allow_http(true);
-    let transport = UreqTransport::new().timeout(Duration::from_secs(20)).proxy(proxy).unwrap();
+    let transport = UreqTransport::new().proxy(proxy).unwrap();
     client(endpoint, transport).fetch(&Grant::client_credentials())
 }
 
@@ -777,11 +777,8 @@ fn a_proxy_that_does_not_connect_leaves_the_server_unreachable() {
 fn a_proxy_that_stalls_or_is_not_there_leaves_the_server_unreachable() {
     let stalled = Server::with(|_, stream| stall(stream));
     let endpoint = Endpoint::new("http://as.invalid/token").unwrap().allow_http(true);
-    let transport = UreqTransport::new()
-        .timeout(Duration::from_millis(300))
-        .proxy(&format!("http://{}", stalled.address()))
-        .unwrap();
-    let result = client(endpoint, transport).fetch(&Grant::client_credentials());
+    let transport = UreqTransport::new().proxy(&format!("http://{}", stalled.address())).unwrap();
+    let result = client(endpoint, transport).timeout(Duration::from_millis(300)).fetch(&Grant::client_credentials());
     assert_error(result, ErrorKind::Unreachable, "no connection to as.invalid within 0.3 s");
 
     let (address, _guard) = closed_port();

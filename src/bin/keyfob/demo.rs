@@ -119,7 +119,7 @@ fn play(service: &Service) -> Result<String, Error> {
 
     let sent = seen.lock().map(|seen| hide(&seen)).unwrap_or_default();
     let kind = token.token_type().unwrap_or("none told, so Bearer").to_owned();
-    let expires = match token.remaining(client.clock().now()) {
+    let expires = match token.remaining(client.now()) {
         Some(left) => format!("in {} min {} s", left.as_secs() / 60, left.as_secs() % 60),
         None if token.lifetime() == Lifetime::Unknown => "not told".to_owned(),
         None => "not credible".to_owned(),
