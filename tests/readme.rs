@@ -224,7 +224,12 @@ fn each_link_works_on_a_forge_and_in_rustdoc() {
     let pages = pages();
     for (path, page) in &pages {
         let (name, definitions, prose) = (path.display(), definitions(page), prose(page));
-        assert!(!prose.contains("](") || prose.contains("](http"), "{name}: a link without a label");
+        let headings: Vec<String> = page.lines().filter(|line| line.starts_with('#')).map(anchor).collect();
+        for link in prose.split("](").skip(1) {
+            let fragment = link.split(')').next().unwrap().strip_prefix('#');
+            let fragment = fragment.unwrap_or_else(|| panic!("{name}: a link to another page needs a label: {link}"));
+            assert!(headings.iter().any(|heading| heading == fragment), "{name}: there is no heading #{fragment}");
+        }
         for (label, to) in &definitions {
             // rustdoc resolves it: with `-D warnings` it refuses one that leads nowhere.
             let in_rustdoc = [LINKS, PICTURES].iter().any(|there| there.contains(&format!("[{label}]: ")));
