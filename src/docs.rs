@@ -1,9 +1,9 @@
-//! The guide, the recipes and the reference of the command: the pages that the front page links to.
+//! The guide, the recipes, the cookbook and the reference of the command.
 //!
-//! They are the files of `src/docs` in the repository, where they can be read as well.
+//! These pages are the files of `src/docs` in the repository, where a forge shows them too.
 
-// A page ends with definitions of its links for a forge: relative paths. Here those of links.md and pictures.md come
-// first, and the first definition of a name is the one that counts.
+// A page ends with definitions of its links: relative paths, which a forge follows. rustdoc cannot, so it reads links.md
+// and pictures.md before the page; of two definitions of one name, the first counts.
 macro_rules! pages {
     ($($name:ident)*) => { $(
         #[doc = include_str!("docs/links.md")]

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 const README: &str = include_str!("../README.md");
 const COMMAND: &str = include_str!("../src/docs/command.md");
+const COSTS: &str = include_str!("../src/docs/costs.md");
 const ERRORS: &str = include_str!("../src/docs/errors.md");
 const TOLERANCES: &str = include_str!("../src/docs/tolerances.md");
 /// What rustdoc puts before each page: the links and pictures that a forge takes from the end of the page.
@@ -199,7 +200,7 @@ fn each_tolerance_has_cases_in_the_corpus() {
 }
 
 #[test]
-fn each_exit_code_and_kind_is_told() {
+fn each_exit_code_and_kind_is_documented() {
     for (kind, code) in [
         ("internal", 1),
         ("config", 2),
@@ -220,6 +221,29 @@ fn the_readme_is_one_page() {
 }
 
 #[test]
+fn each_page_is_linked_from_the_readme_and_shown_by_rustdoc() {
+    let module = include_str!("../src/docs.rs");
+    let names: Vec<&str> =
+        module.split("pages! {").nth(1).unwrap().split('}').next().unwrap().split_whitespace().collect();
+    for (path, _) in &pages()[1..] {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        assert!(names.contains(&name), "src/docs.rs does not name {name}");
+        assert!(README.contains(&format!("]: src/docs/{name}.md\n")), "README.md has no link to {name}");
+    }
+    assert_eq!(names.len(), pages().len() - 1);
+}
+
+#[test]
+fn the_cost_in_the_readme_is_that_of_the_table() {
+    let cells = |text: &'static str, row: &str| -> Vec<&str> {
+        let row = text.lines().find(|line| line.starts_with(row)).unwrap();
+        row.trim_matches('|').split('|').map(str::trim).collect()
+    };
+    let (short, whole) = (cells(README, "| keyfob | "), cells(COSTS, "| keyfob | "));
+    assert_eq!(short, [whole[0], whole[2], whole[4], whole[6]]);
+}
+
+#[test]
 fn each_link_works_on_a_forge_and_in_rustdoc() {
     let pages = pages();
     for (path, page) in &pages {
@@ -231,13 +255,15 @@ fn each_link_works_on_a_forge_and_in_rustdoc() {
             assert!(headings.iter().any(|heading| heading == fragment), "{name}: there is no heading #{fragment}");
         }
         for (label, to) in &definitions {
-            // rustdoc resolves it: with `-D warnings` it refuses one that leads nowhere.
-            let in_rustdoc = [LINKS, PICTURES].iter().any(|there| there.contains(&format!("[{label}]: ")));
-            assert!(in_rustdoc || to.starts_with("https://"), "{name}: rustdoc has no link for [{label}]");
-            let (file, fragment) = to.split_once('#').unwrap_or((to, ""));
             if to.starts_with("https://") {
                 continue;
             }
+            let (file, fragment) = to.split_once('#').unwrap_or((to, ""));
+            // rustdoc resolves the path itself, with `-D warnings`, but not the fragment.
+            let start = format!("[{label}]: ");
+            let in_rustdoc = LINKS.lines().chain(PICTURES.lines()).find(|line| line.starts_with(&start));
+            let in_rustdoc = in_rustdoc.unwrap_or_else(|| panic!("{name}: rustdoc has no link for [{label}]"));
+            assert!(fragment.is_empty() || in_rustdoc.ends_with(&format!("#{fragment}")), "{name}: [{label}]: {to}");
             let file = path.parent().unwrap().join(file).canonicalize();
             let file = file.unwrap_or_else(|error| panic!("{name}: [{label}]: {to}: {error}"));
             let (_, text) = pages.iter().find(|(path, _)| *path == file).cloned().unwrap_or_default();
