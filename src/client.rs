@@ -154,7 +154,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Any [`ErrorKind`]; the README has the table.
+    /// Any [`ErrorKind`]; [errors and exit codes](crate::docs::errors) has the table.
     pub fn fetch(&self, grant: &Grant) -> Result<AccessToken, Error> {
         #[cfg(all(feature = "std", unix))]
         if let Some((mut turn, waited)) = RefreshTurn::wait(grant, self.timeout, self.endpoint.authority())? {

@@ -28,7 +28,8 @@ impl Endpoint {
         Self::from_description(&description)
     }
 
-    /// The endpoint that a JSON document describes. The README lists its members; an unknown one is an error.
+    /// The endpoint that a JSON document describes. [Profiles](crate::docs::profiles) lists its members; an unknown one is
+    /// an error.
     ///
     /// ```
     /// use keyfob::Endpoint;

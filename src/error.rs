@@ -9,7 +9,7 @@ use core::fmt::{self, Write};
 use core::time::Duration;
 use zeroize::Zeroize;
 
-/// Who must act: the table in the README has each kind with its exit code.
+/// Who must act: [errors and exit codes](crate::docs::errors) has each kind with its exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {

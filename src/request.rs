@@ -389,7 +389,7 @@ pub(crate) fn fnv1a(bytes: impl Iterator<Item = u8>) -> u32 {
     bytes.fold(0x811C_9DC5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
-/// How the client authenticates: as described, else by what there is (README, "authentication").
+/// How the client authenticates: as described, else by what there is (`auth` in src/docs/profiles.md).
 fn authentication(endpoint: &Endpoint, credentials: &ClientCredentials) -> Result<ClientAuthentication, Error> {
     let has_secret = credentials.client_secret.is_some();
     let has_id = credentials.client_id.is_some();
