@@ -104,6 +104,11 @@ impl Grant {
         self
     }
 
+    /// The grant's name in a description: its `grant_type`, or `bearer_session`, which is none.
+    pub(crate) fn name(&self) -> &str {
+        self.grant_type().unwrap_or("bearer_session")
+    }
+
     /// The value of `grant_type`; a bearer session has none.
     pub(crate) fn grant_type(&self) -> Option<&str> {
         match &self.kind {

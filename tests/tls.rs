@@ -49,7 +49,7 @@ fn trusting() -> UreqTransport {
 
 fn fetch(url: &str, transport: UreqTransport) -> Result<AccessToken, Error> {
     let client = Client::with_parts(Endpoint::new(url).unwrap(), transport, BootClock);
-    client.client_id("id").client_secret("hunter2").fetch(&Grant::client_credentials())
+    client.client_id("id").client_secret(keyfob::SecretSource::value("hunter2")).fetch(&Grant::client_credentials())
 }
 
 #[track_caller]
@@ -381,7 +381,7 @@ fn text(pem: &'static [u8]) -> &'static str {
 }
 
 fn as_client(chain: &'static [u8], key: &'static [u8]) -> UreqTransport {
-    trusting().client_certificate_pem(text(chain), text(key))
+    trusting().client_certificate_pem(keyfob::SecretSource::value(text(chain)), keyfob::SecretSource::value(text(key)))
 }
 
 /// What is asked by a client that authenticates by its certificate.
@@ -503,7 +503,8 @@ fn a_client_certificate_or_key_that_cannot_be_used_is_told_before_anything_is_se
         assert!(std::error::Error::source(&error).is_none(), "it might be about the key");
         assert!(!format!("{error:?}").contains("MIGHAgEA"), "the key itself is not shown");
     }
-    let missing = trusting().client_certificate_pem(SecretSource::file("/nonexistent/a"), text(CLIENT.1));
+    let missing = trusting()
+        .client_certificate_pem(SecretSource::file("/nonexistent/a"), keyfob::SecretSource::value(text(CLIENT.1)));
     let message = "secret file /nonexistent/a: there is no such file";
     assert_error(fetch_by_certificate(&server.url("/token"), missing), ErrorKind::Config, message);
     let plain = server.url("/token").replace("https:", "http:");
@@ -543,7 +544,7 @@ fn tls_client_auth_has_an_id_and_no_secret() {
     for (client, message) in [
         (client(), "the client id is missing"),
         (
-            client().client_id("id").client_secret("hunter2"),
+            client().client_id("id").client_secret(keyfob::SecretSource::value("hunter2")),
             "there is a client secret, but the client authentication is `tls_client_auth`",
         ),
     ] {
@@ -663,7 +664,9 @@ fn a_proxy_sees_where_an_https_request_goes_and_nothing_of_it() {
             let transport = as_client(CLIENT.0, CLIENT.1);
             let transport = transport.proxy(&format!("http://{user_info}{}", proxy.address())).unwrap();
             let endpoint = Endpoint::new("https://localhost/t0kens?x=y").unwrap().header("X-Key", "k3y");
-            let client = Client::with_parts(endpoint, transport, BootClock).client_id("my-id").client_secret("hunter2");
+            let client = Client::with_parts(endpoint, transport, BootClock)
+                .client_id("my-id")
+                .client_secret(keyfob::SecretSource::value("hunter2"));
             assert_eq!(client.fetch(&Grant::client_credentials()).unwrap().expose(), "t0ken");
             let request = server.request();
             assert_eq!(request.header("authorization"), Some("Basic bXktaWQ6aHVudGVyMg=="));
@@ -746,7 +749,9 @@ fn a_proxy_may_speak_tls_itself() {
         let proxy = tls_proxy(config(pair, rustls::ALL_VERSIONS), None);
         let transport = trusting().proxy(&proxy.url("")).unwrap();
         let endpoint = Endpoint::new("http://as.invalid/token").unwrap().allow_http(true);
-        let client = Client::with_parts(endpoint, transport, BootClock).client_id("id").client_secret("hunter2");
+        let client = Client::with_parts(endpoint, transport, BootClock)
+            .client_id("id")
+            .client_secret(keyfob::SecretSource::value("hunter2"));
         let result = client.fetch(&Grant::client_credentials());
         if is_trusted {
             assert_eq!(result.unwrap().expose(), "t0ken");
