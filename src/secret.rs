@@ -86,9 +86,16 @@ enum Source {
     File(PathBuf),
     /// A refresh token's file: each new one is written back.
     #[cfg(all(feature = "std", unix))]
-    Rotated(PathBuf),
+    Rotated(RefreshFile),
     #[cfg(feature = "std")]
     Environment(String),
+}
+
+/// The file of a refresh token, and what hears of a new one that is not in its place yet.
+#[cfg(all(feature = "std", unix))]
+pub(crate) struct RefreshFile {
+    pub(crate) path: PathBuf,
+    pub(crate) report: Option<alloc::sync::Arc<crate::refresh_file::Report>>,
 }
 
 type Provider = dyn Fn() -> Result<Secret, Error> + Send + Sync;
@@ -132,15 +139,15 @@ impl SecretSource {
 
     /// A file with a refresh token, which is rewritten when the server hands out a new one.
     #[cfg(all(feature = "std", unix))]
-    pub(crate) fn rotated(path: PathBuf) -> Self {
-        Self(Source::Rotated(path))
+    pub(crate) fn rotated(file: RefreshFile) -> Self {
+        Self(Source::Rotated(file))
     }
 
     /// The file that a new one is written back to.
     #[cfg(all(feature = "std", unix))]
-    pub(crate) fn rotated_file(&self) -> Option<&std::path::Path> {
+    pub(crate) fn rotated_file(&self) -> Option<&RefreshFile> {
         match &self.0 {
-            Source::Rotated(path) => Some(path),
+            Source::Rotated(file) => Some(file),
             _ => None,
         }
     }
@@ -158,7 +165,7 @@ impl SecretSource {
             #[cfg(feature = "std")]
             Source::File(path) => read_file(path).map(Exposed::read),
             #[cfg(all(feature = "std", unix))]
-            Source::Rotated(path) => read_file(path).map(Exposed::read),
+            Source::Rotated(RefreshFile { path, .. }) => read_file(path).map(Exposed::read),
             #[cfg(feature = "std")]
             Source::Environment(name) => read_environment(name).map(Exposed::read),
         }
@@ -189,7 +196,7 @@ impl SecretSource {
             #[cfg(feature = "std")]
             Source::File(path) => Some(file_origin(path)),
             #[cfg(all(feature = "std", unix))]
-            Source::Rotated(path) => Some(file_origin(path)),
+            Source::Rotated(RefreshFile { path, .. }) => Some(file_origin(path)),
             #[cfg(feature = "std")]
             Source::Environment(name) => Some(format!("environment variable {name}")),
         }
@@ -225,7 +232,7 @@ impl fmt::Debug for SecretSource {
             #[cfg(feature = "std")]
             Source::File(path) => f.debug_tuple("File").field(path).finish(),
             #[cfg(all(feature = "std", unix))]
-            Source::Rotated(path) => f.debug_tuple("Rotated").field(path).finish(),
+            Source::Rotated(RefreshFile { path, .. }) => f.debug_tuple("Rotated").field(path).finish(),
             #[cfg(feature = "std")]
             Source::Environment(name) => f.debug_tuple("Environment").field(name).finish(),
         }
