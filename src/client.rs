@@ -53,7 +53,7 @@ impl Client {
     ///
     /// ```
     /// use core::time::Duration;
-    /// use keyfob::{Client, Endpoint, Error, Grant, Request, Response};
+    /// use keyfob::{Client, Endpoint, Error, Grant, Request, Response, Secret};
     ///
     /// fn uptime() -> Duration {
     ///     Duration::from_millis(1234) // from the board's timer
@@ -64,7 +64,7 @@ impl Client {
     /// }
     ///
     /// let endpoint = Endpoint::dialect("form-credentials", "https://c.example/configapi/v2/oauth/token")?;
-    /// let client = Client::with_parts(endpoint, modem, uptime).client_id("id").client_secret("secret");
+    /// let client = Client::with_parts(endpoint, modem, uptime).client_id("id").client_secret(Secret::from("secret"));
     /// let token = client.fetch(&Grant::client_credentials().scope("https://tenant.example"))?;
     /// assert_eq!(token.remaining(uptime()), Some(Duration::from_secs(3599)));
     /// # Ok::<(), Error>(())

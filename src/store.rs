@@ -313,7 +313,7 @@ fn describe(client: &Client, grant: &Grant) -> Vec<u8> {
                 FieldValue::Plain(value) => Some(value),
                 FieldValue::Secret(_) => None,
             };
-            (&field.name, plain).hash(out);
+            (&field.name, plain, field.is_list).hash(out);
         }
     }
     pieces.0

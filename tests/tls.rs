@@ -67,7 +67,7 @@ impl Setup {
 }
 
 fn client(url: &str, setup: impl Into<Setup>) -> Client {
-    setup.into().client(Endpoint::new(url).unwrap()).client_secret("hunter2")
+    setup.into().client(Endpoint::new(url).unwrap()).client_secret(SecretSource::value("hunter2"))
 }
 
 fn fetch(url: &str, setup: impl Into<Setup>) -> Result<AccessToken, Error> {
@@ -403,7 +403,7 @@ fn text(pem: &'static [u8]) -> &'static str {
 }
 
 fn as_client(chain: &'static [u8], key: &'static [u8]) -> Setup {
-    Setup(trusting(), Some((text(chain).into(), text(key).into())))
+    Setup(trusting(), Some((SecretSource::value(text(chain)), SecretSource::value(text(key)))))
 }
 
 /// What is asked by a client that authenticates by its certificate.
@@ -525,7 +525,7 @@ fn a_client_certificate_or_key_that_cannot_be_used_is_told_before_anything_is_se
         assert!(std::error::Error::source(&error).is_none(), "it might be about the key");
         assert!(!format!("{error:?}").contains("MIGHAgEA"), "the key itself is not shown");
     }
-    let missing = Setup(trusting(), Some((SecretSource::file("/nonexistent/a"), text(CLIENT.1).into())));
+    let missing = Setup(trusting(), Some((SecretSource::file("/nonexistent/a"), SecretSource::value(text(CLIENT.1)))));
     let message = "secret file /nonexistent/a: there is no such file";
     assert_error(fetch_by_certificate(&server.url("/token"), missing), ErrorKind::Config, message);
     let plain = server.url("/token").replace("https:", "http:");
@@ -559,11 +559,14 @@ fn a_client_certificate_is_read_for_each_fetch() {
 #[test]
 fn tls_client_auth_has_an_id_and_no_secret() {
     let endpoint = || Endpoint::from_json(r#"{"url": "https://as.example/token", "auth": "tls_client_auth"}"#).unwrap();
-    let client = || Client::new(endpoint()).client_certificate(text(CLIENT.0), text(CLIENT.1));
+    let client = || {
+        Client::new(endpoint())
+            .client_certificate(SecretSource::value(text(CLIENT.0)), SecretSource::value(text(CLIENT.1)))
+    };
     for (client, message) in [
         (client(), "the client id is missing"),
         (
-            client().client_id("id").client_secret("hunter2"),
+            client().client_id("id").client_secret(keyfob::SecretSource::value("hunter2")),
             "there is a client secret, but the client authentication is `tls_client_auth`",
         ),
     ] {
@@ -684,7 +687,10 @@ fn a_proxy_sees_where_an_https_request_goes_and_nothing_of_it() {
             let Setup(transport, shown) = as_client(CLIENT.0, CLIENT.1);
             let transport = transport.proxy(&format!("http://{user_info}{}", proxy.address())).unwrap();
             let endpoint = Endpoint::new("https://localhost/t0kens?x=y").unwrap().header("X-Key", "k3y");
-            let client = Setup(transport, shown).client(endpoint).client_id("my-id").client_secret("hunter2");
+            let client = Setup(transport, shown)
+                .client(endpoint)
+                .client_id("my-id")
+                .client_secret(SecretSource::value("hunter2"));
             assert_eq!(client.fetch(&Grant::client_credentials()).unwrap().expose(), "t0ken");
             let request = server.request();
             assert_eq!(request.header("authorization"), Some("Basic bXktaWQ6aHVudGVyMg=="));
@@ -767,7 +773,9 @@ fn a_proxy_may_speak_tls_itself() {
         let proxy = tls_proxy(config(pair, rustls::ALL_VERSIONS), None);
         let transport = trusting().proxy(&proxy.url("")).unwrap();
         let endpoint = Endpoint::new("http://as.invalid/token").unwrap().allow_http(true);
-        let client = Client::with_parts(endpoint, transport, BootClock).client_id("id").client_secret("hunter2");
+        let client = Client::with_parts(endpoint, transport, BootClock)
+            .client_id("id")
+            .client_secret(keyfob::SecretSource::value("hunter2"));
         let result = client.fetch(&Grant::client_credentials());
         if is_trusted {
             assert_eq!(result.unwrap().expose(), "t0ken");

@@ -18,7 +18,9 @@ fn transport() -> UreqTransport {
 }
 
 fn client(endpoint: Endpoint, transport: UreqTransport) -> Client {
-    Client::with_parts(endpoint, transport, BootClock).client_id("id").client_secret("hunter2")
+    Client::with_parts(endpoint, transport, BootClock)
+        .client_id("id")
+        .client_secret(keyfob::SecretSource::value("hunter2"))
 }
 
 fn fetch(url: &str) -> Result<AccessToken, Error> {
@@ -374,8 +376,8 @@ fn a_stalled_answer_ends_within_the_timeout_and_is_asked_for_again_only_where_th
         let assertion = Grant::extension("urn:ietf:params:oauth:grant-type:jwt-bearer").parameter("assertion", "a");
         std::thread::scope(|scope| {
             scope.spawn(|| fetch(Grant::client_credentials(), true));
-            scope.spawn(|| fetch(Grant::password("alice", "hunter2"), true));
-            scope.spawn(|| fetch(Grant::refresh_token("r0tated"), false));
+            scope.spawn(|| fetch(Grant::password("alice", keyfob::SecretSource::value("hunter2")), true));
+            scope.spawn(|| fetch(Grant::refresh_token(keyfob::SecretSource::value("r0tated")), false));
             scope.spawn(|| fetch(assertion, false));
         });
         assert_eq!(server.requests().len(), 4, "{what}");
@@ -516,7 +518,9 @@ fn long_tokens_and_long_secrets_pass() {
     for parameters in [Parameters::Form, Parameters::Json, Parameters::Query] {
         let server = Server::answering(json(200, TOKEN));
         let endpoint = Endpoint::new(server.url("/token")).unwrap().parameters(parameters);
-        let client = Client::with_parts(endpoint, transport(), BootClock).client_id("id").client_secret(&*secret);
+        let client = Client::with_parts(endpoint, transport(), BootClock)
+            .client_id("id")
+            .client_secret(keyfob::SecretSource::value(&*secret));
         assert_token(client.fetch(&grant), "t0ken");
         let request = server.request();
         match parameters {
@@ -562,7 +566,9 @@ fn a_url_that_grows_too_long_by_its_parameters_is_refused_before_anything_is_sen
     let server = Server::answering(json(200, TOKEN));
     let endpoint = Endpoint::new(server.url("/token")).unwrap().parameters(Parameters::Query);
     let client = Client::with_parts(endpoint, transport(), BootClock).client_id("id");
-    let result = client.client_secret("s".repeat(65_536).as_str()).fetch(&Grant::client_credentials());
+    let result = client
+        .client_secret(keyfob::SecretSource::value("s".repeat(65_536).as_str()))
+        .fetch(&Grant::client_credentials());
     let message = "url: the HTTP client does not take it; is it longer than 64 KiB?";
     assert_error(result, ErrorKind::Config, message);
     assert_eq!(server.requests(), []);
@@ -665,7 +671,7 @@ fn an_endpoints_headers_are_added_or_replace_ours() {
         .header("accept", "application/vnd.example+json")
         .header("Content-TYPE", "application/x-www-form-urlencoded; charset=UTF-8")
         .header("X-Tenant", "7")
-        .secret_header("X-Api-Key", "k3y");
+        .secret_header("X-Api-Key", keyfob::SecretSource::value("k3y"));
     assert_token(client(endpoint, transport()).fetch(&Grant::client_credentials()), "t0ken");
     let host = server.address().to_string();
     let expected = [

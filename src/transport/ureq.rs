@@ -232,6 +232,7 @@ impl UreqTransport {
             Method::Get => http::Method::GET,
             Method::Post => http::Method::POST,
             Method::Delete => http::Method::DELETE,
+            Method::Put => http::Method::PUT,
         };
         *message.uri_mut() = uri;
         let unsendable = |name: &str| Error::config(format!("header {name}: it cannot be sent"));
