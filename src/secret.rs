@@ -412,6 +412,8 @@ pub(crate) struct Field {
 pub(crate) enum FieldValue {
     Plain(String),
     Secret(SecretSource),
+    /// A secret of one line, as RFC 6749 appendix A has it.
+    Line(SecretSource),
 }
 
 impl Field {
@@ -423,10 +425,23 @@ impl Field {
         Self { name: name.into(), value: FieldValue::Secret(value.into()), is_list: false }
     }
 
+    pub(crate) fn line(name: impl Into<String>, value: impl Into<SecretSource>) -> Self {
+        Self { name: name.into(), value: FieldValue::Line(value.into()), is_list: false }
+    }
+
     pub(crate) fn expose(&self) -> Result<Exposed<'_>, Error> {
         match &self.value {
             FieldValue::Plain(text) => Ok(Exposed::borrowed(text)),
             FieldValue::Secret(source) => source.expose(),
+            FieldValue::Line(source) => source.expose_line(&self.name.replace('_', " ")),
+        }
+    }
+
+    /// Where its value comes from, if that is secret.
+    pub(crate) fn secret_source(&self) -> Option<&SecretSource> {
+        match &self.value {
+            FieldValue::Plain(_) => None,
+            FieldValue::Secret(source) | FieldValue::Line(source) => Some(source),
         }
     }
 }
@@ -435,7 +450,7 @@ impl fmt::Debug for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.value {
             FieldValue::Plain(text) => write!(f, "{}: {text:?}", self.name),
-            FieldValue::Secret(source) => write!(f, "{}: {source:?}", self.name),
+            FieldValue::Secret(source) | FieldValue::Line(source) => write!(f, "{}: {source:?}", self.name),
         }
     }
 }
