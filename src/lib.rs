@@ -24,6 +24,7 @@ mod file;
 mod grant;
 mod client_auth;
 mod endpoint;
+mod words;
 mod description;
 mod request;
 mod transport;

@@ -700,7 +700,10 @@ fn a_wrong_option_is_named_and_nothing_is_sent() {
         (&["-n"], "usage: -n wants a value"),
         (&["-n1", "--count", "1"], "usage: --count is given twice"),
         (&["-x"], "usage: there are no one-letter options but -h, -v, -V and bench's -n"),
-        (&["--pause", "x"], "usage: --pause: this must be a whole number"),
+        (
+            &["--pause", "x"],
+            "usage: --pause: this must be seconds (30, 0.5) or a number with a unit (500ms, 5s, 2m, 1h, 1d)",
+        ),
         (&["--processes=2"], "usage: --processes takes no value"),
         (&["--format", "token"], format),
         (&["--format", "header"], format),
