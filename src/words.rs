@@ -21,19 +21,19 @@ pub(crate) fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>)
     known.into_iter().filter(|_| given.len() <= 64).filter(is_near).min_by_key(distance)
 }
 
-/// How many characters have to be added, removed or replaced (Levenshtein).
+/// How many characters have to be added, removed, replaced or swapped with the next (Damerau and Levenshtein).
 fn distance(a: &[u8], b: &[u8]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+    let mut rows: Vec<Vec<usize>> = (0..=a.len()).map(|i| (i..=i + b.len()).collect()).collect();
+    for i in 1..=a.len() {
+        for j in 1..=b.len() {
+            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            rows[i][j] = replaced.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                rows[i][j] = rows[i][j].min(rows[i - 2][j - 2] + 1);
+            }
         }
     }
-    row[b.len()]
+    rows[a.len()][b.len()]
 }
 
 /// The first member that an object of this text has twice, and where it begins the second time. The text is known to be
@@ -102,8 +102,10 @@ pub(crate) fn duration(text: &str) -> Option<Duration> {
         _ => Duration::from_secs(whole.saturating_mul(milliseconds / 1000)),
     };
     let fraction = &fraction[..fraction.len().min(9)];
-    let nanoseconds = fraction.parse::<u64>().ok()? * milliseconds * 1_000_000 / 10_u64.pow(fraction.len() as u32);
-    Some(whole.saturating_add(Duration::from_nanos(nanoseconds)))
+    let nanoseconds = u128::from(fraction.parse::<u32>().ok()?) * u128::from(milliseconds) * 1_000_000;
+    let nanoseconds = nanoseconds / 10_u128.pow(fraction.len() as u32);
+    // Less than a day's worth.
+    Some(whole.saturating_add(Duration::from_nanos(u64::try_from(nanoseconds).ok()?)))
 }
 
 /// Reads a duration as a description has it: a number of seconds, or a text.

@@ -990,8 +990,9 @@ fn a_file_with_two_names_is_refused_before_anything_is_sent() {
             run(&place, &server.url("/t"), &options).fails(
                 2,
                 &format!(
-                    "keyfob: refresh token file {name}: it has 2 names (hard links), and a new token would reach only \
-                     one of them\nhint: keep one of them, and make the others symbolic links to it"
+                    "keyfob: refresh token file {}: it has 2 names (hard links), and a new token would reach only \
+                     one of them\nhint: keep one of them, and make the others symbolic links to it",
+                    place.path(&format!("here/{name}"))
                 ),
             );
         }
