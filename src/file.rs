@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use zeroize::Zeroizing;
 
 /// A place for a file: a name in an open directory, so that nobody can put another directory in its way.
@@ -194,7 +194,7 @@ impl Lock {
 
     /// How many names the file has.
     pub(crate) fn names(&self) -> io::Result<u64> {
-        Ok(fs::fstat(&self.0)?.st_nlink as u64)
+        Ok(self.0.metadata()?.nlink())
     }
 }
 
@@ -212,8 +212,7 @@ fn overwrite(file: &File, contents: &[&[u8]]) -> io::Result<()> {
 /// Dates a draft `ahead` seconds after now, and after the file that it is to replace: the clock may have been set back.
 fn date(draft: &File, file: &File, ahead: i64) -> io::Result<()> {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-    let written = fs::fstat(file)?;
-    let newest = now.tv_sec.max(i64::try_from(written.st_mtime).unwrap_or(0).saturating_add(1));
+    let newest = now.tv_sec.max(file.metadata()?.mtime().saturating_add(1));
     let at = rustix::time::Timespec { tv_sec: newest.saturating_add(ahead), tv_nsec: 0 };
     Ok(fs::futimens(draft, &fs::Timestamps { last_access: at, last_modification: at })?)
 }

@@ -194,13 +194,16 @@ fn a_file_that_cannot_be_kept_ends_it_at_the_start() {
         (&["--file", "token", "--mode", "1600"], wrong_mode),
         (&["--file", "token", "--mode", "+600"], wrong_mode),
         (&["--file", "token", "--mode", "00600"], wrong_mode),
-        (&["--file", "token", "--client-secret-file", "missing"], "keyfob: secret file missing: there is no such file"),
+        (
+            &["--file", "token", "--client-secret-file", "missing"],
+            "keyfob: secret file HERE/missing: there is no such file",
+        ),
         (
             &["--file", "token", "--grant", "password"],
             "keyfob: the grant `password` needs a user name\nhint: give it by --username",
         ),
     ] {
-        with(options).fails(2, lines);
+        with(options).fails(2, &lines.replace("HERE", &place.path("here")));
     }
     assert_eq!(left(&place), [""; 0]);
     assert_eq!(server.requests(), []);
@@ -477,7 +480,7 @@ fn systemd_is_told_what_is_the_matter() {
         fs::remove_file(place.path("here/secret")).unwrap();
         keep.signal(Signal::HUP);
         assert!(notes.next().starts_with("RELOADING=1\n"));
-        assert_eq!(notes.next(), "STATUS=secret file secret: there is no such file");
+        assert_eq!(notes.next(), format!("STATUS=secret file {}: there is no such file", place.path("here/secret")));
         assert_eq!(notes.next(), "READY=1");
         keep.signal(Signal::TERM);
         assert_eq!(notes.next(), "STOPPING=1");

@@ -1,6 +1,7 @@
 //! The command line. Options are collected as the members of a profile of their names, which they override.
 
 use crate::output::Format;
+use crate::words;
 use keyfob::{Error, ErrorKind};
 use lexopt::{Arg, Parser, ValueExt};
 use miniserde::json::{Array, Number, Object, Value};
@@ -35,8 +36,10 @@ enum Kind {
     Texts,
     /// Names with values, joined by this character: the option may be repeated.
     Pairs(char),
-    /// A whole number, mostly of seconds.
-    Seconds,
+    /// A duration: seconds, or a number with a unit.
+    Duration,
+    /// A whole number.
+    Number,
     Flag,
 }
 
@@ -76,14 +79,14 @@ const OPTIONS: &[(&str, Kind)] = &[
     ("proxy", Kind::Text),
     ("no-proxy", Kind::Flag),
     ("allow-http", Kind::Flag),
-    ("timeout", Kind::Seconds),
-    ("lifetime", Kind::Seconds),
-    ("min-valid", Kind::Seconds),
+    ("timeout", Kind::Duration),
+    ("lifetime", Kind::Duration),
+    ("min-valid", Kind::Duration),
     ("no-cache", Kind::Flag),
     ("fresh", Kind::Flag),
     ("cache-dir", Kind::Text),
-    ("wait", Kind::Seconds),
-    ("splay", Kind::Seconds),
+    ("wait", Kind::Duration),
+    ("splay", Kind::Duration),
     ("format", Kind::Text),
     ("verbose", Kind::Flag),
 ];
@@ -93,11 +96,11 @@ const KEEP_OPTIONS: &[(&str, Kind)] = &[("file", Kind::Text), ("mode", Kind::Tex
 
 /// The options that only `bench` has. `single` is for what it starts itself: one fetch, timed for the other process.
 const BENCH_OPTIONS: &[(&str, Kind)] =
-    &[("count", Kind::Seconds), ("pause", Kind::Seconds), ("processes", Kind::Flag), ("single", Kind::Flag)];
+    &[("count", Kind::Number), ("pause", Kind::Duration), ("processes", Kind::Flag), ("single", Kind::Flag)];
 
 /// The options of `parse`.
 const PARSE_OPTIONS: &[(&str, Kind)] =
-    &[("status", Kind::Seconds), ("content-type", Kind::Text), ("show-secrets", Kind::Flag)];
+    &[("status", Kind::Number), ("content-type", Kind::Text), ("show-secrets", Kind::Flag)];
 
 impl Arguments {
     pub(crate) fn from_command_line() -> Result<Self, Error> {
@@ -143,7 +146,7 @@ impl Arguments {
                 Arg::Long(name) => {
                     let Some((name, kind)) = known.iter().copied().flatten().find(|(known, _)| *known == name).copied()
                     else {
-                        return Err(unknown(name));
+                        return Err(unknown(name, known.iter().copied().flatten().map(|(known, _)| *known)));
                     };
                     let value = match kind {
                         Kind::Flag => Value::Bool(true),
@@ -156,7 +159,7 @@ impl Arguments {
                 }
                 Arg::Short('n') if arguments.verb == Verb::Bench => {
                     let count = parser.value().map_err(|_| usage("-n wants a value"))?;
-                    arguments.set("count", Kind::Seconds, text("count", count)?)?;
+                    arguments.set("count", Kind::Number, text("count", count)?)?;
                 }
                 Arg::Short(_) => return Err(usage("there are no one-letter options but -h, -v, -V and bench's -n")),
                 Arg::Value(profile) => {
@@ -173,7 +176,12 @@ impl Arguments {
         let member = option.replace('-', "_");
         let value = match (kind, value) {
             (Kind::Text | Kind::Flag, value) => value,
-            (Kind::Seconds, Value::String(text)) => match text.parse() {
+            // The text is not shown: it may be a secret.
+            (Kind::Duration, Value::String(text)) => match words::duration(&text) {
+                Some(_) => Value::String(text),
+                None => return Err(usage(format!("--{option}: this must be {}", words::DURATION))),
+            },
+            (Kind::Number, Value::String(text)) => match text.parse() {
                 Ok(seconds) if text.bytes().all(|byte| byte.is_ascii_digit()) => Value::Number(Number::U64(seconds)),
                 _ => return Err(usage(format!("--{option}: this must be a whole number"))),
             },
@@ -194,16 +202,20 @@ impl Arguments {
                     Some(Value::Object(pairs)) => pairs,
                     _ => Object::new(),
                 };
-                let mut values = match pairs.remove(name) {
-                    Some(Value::Array(values)) => values,
-                    _ => Array::new(),
+                let value = Value::String(if joint == ':' { value.trim() } else { value }.to_owned());
+                // One value is a text, and several are a list.
+                let value = match pairs.remove(name) {
+                    None => value,
+                    Some(Value::Array(mut values)) => {
+                        values.push(value);
+                        Value::Array(values)
+                    }
+                    Some(first) => Value::Array([first, value].into_iter().collect()),
                 };
-                let value = if joint == ':' { value.trim() } else { value };
-                values.push(Value::String(value.to_owned()));
-                pairs.insert(name.to_owned(), Value::Array(values));
+                pairs.insert(name.to_owned(), value);
                 Value::Object(pairs)
             }
-            (Kind::Seconds | Kind::Pairs(_), other) => other,
+            (Kind::Duration | Kind::Number | Kind::Pairs(_), other) => other,
         };
         let is_repeatable = matches!(kind, Kind::Texts | Kind::Pairs(_) | Kind::Flag);
         if self.options.insert(member, value).is_some() && !is_repeatable {
@@ -240,14 +252,16 @@ fn text(option: &str, value: OsString) -> Result<Value, Error> {
     }
 }
 
-fn unknown(option: &str) -> Error {
+fn unknown(option: &str, known: impl Iterator<Item = &'static str>) -> Error {
     let secrets = ["client-secret", "password", "session-token", "refresh-token", "access-token", "client-key"];
-    let error = usage(format!("there is no option --{option}"));
+    let error = |nearest: &str| usage(format!("there is no option --{option}{nearest}"));
     match secrets.iter().find(|secret| **secret == option) {
         Some(secret) => {
-            error.with_hint(format!("everyone can read argument lists: put it into a file and use --{secret}-file"))
+            error("").with_hint(format!("everyone can read argument lists: put it into a file and use --{secret}-file"))
         }
-        None => error,
+        None => {
+            error(&words::nearest(option, known).map_or(String::new(), |known| format!("; did you mean --{known}?")))
+        }
     }
 }
 

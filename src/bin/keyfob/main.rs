@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+extern crate alloc;
+
 mod arguments;
 mod bench;
 #[cfg(feature = "demo")]
@@ -14,7 +16,10 @@ mod output;
 mod parse;
 mod process;
 mod settings;
+mod terminal;
 mod token_file;
+#[path = "../../words.rs"]
+mod words;
 
 use arguments::{Arguments, Verb};
 use keyfob::{AccessToken, Error, ErrorKind, Lifetime, Request, TokenCache};

@@ -2,13 +2,15 @@
 
 use crate::arguments::Arguments;
 use crate::output::{self, Format};
+use crate::words;
+use crate::{arguments::Verb, terminal};
 use keyfob::{
     AccessToken, BootClock, Client, Endpoint, Error, ErrorKind, Grant, Secret, SecretSource, Share, Store, TokenCache,
     Transport, UreqTransport,
 };
-use miniserde::json::{self, Number, Object, Value};
+use miniserde::json::{self, Object, Value};
 use std::fs::{File, Metadata};
-use std::io::Read;
+use std::io::{ErrorKind as IoKind, IsTerminal, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -23,6 +25,9 @@ pub(crate) struct Settings {
     connection: Connection,
     /// The client authenticates by its certificate (RFC 8705 section 2.1).
     needs_certificate: bool,
+    /// A token is to be fetched, with a refresh token that only the cache can take the next one of.
+    needs_store: bool,
+    is_revocation: bool,
 }
 
 /// How the server is reached, whom it is trusted to be, and by what the client shows itself.
@@ -55,6 +60,14 @@ impl Asked {
 }
 
 const DEFAULT_GRANT: &str = "client_credentials";
+
+/// The grants that have a name of their own here; any other word is sent as it is.
+const GRANTS: &[&str] = &[DEFAULT_GRANT, "password", "bearer_session", "refresh_token"];
+
+/// The parameters that carry what a grant exchanges (RFC 6749 section 4.1.3, 7521, 7636, 8628, 8693): they belong to the
+/// grant, and no request with the refresh token that came for it has them.
+const EXCHANGED: &[&str] =
+    &["assertion", "code", "code_verifier", "device_code", "subject_token", "actor_token", "ticket"];
 
 /// The members of an endpoint's description, which the library reads.
 const DESCRIPTION: &[&str] = &[
@@ -144,11 +157,7 @@ impl Settings {
                 true => &mut description,
                 false if OTHERS.contains(&&*name) || secret_named(&name).is_some() => &mut others,
                 false => {
-                    let error = config(format!("profile: `{name}` is not a member of it"));
-                    return Err(match SECRETS.contains(&&*name) {
-                        true => error.with_hint(format!("a profile holds no secret, but where it is: `{name}_file`")),
-                        false => error.with_hint("the README lists the members"),
-                    });
+                    return Err(unknown(&name));
                 }
             };
             known.insert(name, value);
@@ -158,22 +167,24 @@ impl Settings {
         Ok(Self {
             endpoint,
             asked: Asked {
-                min_valid: take_seconds(&mut members, "min_valid")?,
+                min_valid: take_duration(&mut members, "min_valid")?,
                 no_cache: take_flag(&mut members, "no_cache")?,
                 fresh: take_flag(&mut members, "fresh")?,
-                wait: take_seconds(&mut members, "wait")?.unwrap_or_default().min(LONGEST_WAIT),
-                splay: take_seconds(&mut members, "splay")?.unwrap_or_default().min(LONGEST_WAIT),
+                wait: take_duration(&mut members, "wait")?.unwrap_or_default().min(LONGEST_WAIT),
+                splay: take_duration(&mut members, "splay")?.unwrap_or_default().min(LONGEST_WAIT),
                 verbose: take_flag(&mut members, "verbose")?,
             },
             cache_dir: take_text(&mut members, "cache_dir")?.map(PathBuf::from),
             connection: Connection {
-                timeout: take_seconds(&mut members, "timeout")?.map(check_timeout).transpose()?,
+                timeout: take_duration(&mut members, "timeout")?.map(check_timeout).transpose()?,
                 ca_file: take_text(&mut members, "ca_file")?.map(PathBuf::from),
                 system_roots: take_flag(&mut members, "system_roots")?,
                 proxy: take_text(&mut members, "proxy")?,
                 no_proxy: take_flag(&mut members, "no_proxy")?,
             },
             needs_certificate,
+            needs_store: false,
+            is_revocation: arguments.verb == Verb::Revoke,
             members,
         })
     }
@@ -212,16 +223,19 @@ impl Settings {
                 Some(Value::String(file)) if file != "-" && !self.members.contains_key("refresh_token_env") => {
                     let file = locate(file);
                     warn_if_public(&file);
-                    Grant::refresh_token_file(file)
+                    Grant::refresh_token_file_with(file, warn)
                 }
-                _ => Grant::refresh_token(self.needed(&name, "refresh_token")?),
+                _ => {
+                    self.needs_store = !self.is_revocation;
+                    Grant::refresh_token(self.needed(&name, "refresh_token")?)
+                }
             },
-            urn if urn.contains(':') => Grant::extension(urn),
-            _ => {
-                return Err(config(
-                    "`grant`: this must be one of client_credentials, password, bearer_session, refresh_token or a URN",
-                ));
-            }
+            "" => return Err(config("`grant`: it is empty")),
+            other => match words::nearest(other, GRANTS.iter().copied()) {
+                // What is nearly one of them is a mistake, and would be sent without the secret that it needs.
+                Some(known) => return Err(config(format!("unknown grant {other:?}; did you mean {known:?}?"))),
+                None => Grant::extension(other),
+            },
         };
         match self.members.remove("scope") {
             None => {}
@@ -236,19 +250,48 @@ impl Settings {
             }
             Some(_) => return Err(wrong("scope", "a string or an array of them")),
         }
-        for (name, file) in take_pairs(&mut self.members, "param_file")? {
-            grant = grant.secret_parameter(&name, secret_from(&file)?);
+        for (name, file) in self.parameter_files(true)? {
+            grant = grant.secret_parameter(&name, secret_from(&name, &file)?);
         }
         Ok(grant)
     }
 
+    /// Takes the secret parameters that belong to the grant, or the others: those are in each request for a token.
+    fn parameter_files(&mut self, of_grant: bool) -> Result<Vec<(String, String)>, Error> {
+        let Some(Value::Object(given)) = self.members.get_mut("param_file") else {
+            return take_pairs(&mut self.members, "param_file");
+        };
+        let mut taken = Object::new();
+        let is_taken = |name: &&String| EXCHANGED.contains(&name.as_str()) == of_grant;
+        for name in given.keys().filter(is_taken).cloned().collect::<Vec<_>>() {
+            if let Some(file) = given.remove(&name) {
+                taken.insert(name, file);
+            }
+        }
+        let mut taken = [("param_file".to_owned(), Value::Object(taken))].into_iter().collect();
+        take_pairs(&mut taken, "param_file")
+    }
+
     /// Where tokens are shared with other processes; nowhere if that is not wanted, or there is no place for it.
+    ///
+    /// A refresh token that comes by a variable or standard input cannot be replaced there, so without a cache a new one
+    /// would be lost. The server may then take the next use of the old one for theft.
     pub(crate) fn store(&self) -> Result<Option<Store>, Error> {
+        let lost = |why: &str| {
+            config(format!("the server may hand out a new refresh token, and there is no place to keep it: {why}"))
+                .with_hint(
+                    "give the refresh token by a file, which is rewritten (--refresh-token-file), or use a cache",
+                )
+        };
         let store = match &self.cache_dir {
+            _ if self.asked.no_cache && self.needs_store => return Err(lost("the cache is turned off (--no-cache)")),
             _ if self.asked.no_cache => return Ok(None),
             Some(directory) => Store::at(directory)?,
             None => match Store::find() {
                 Ok(store) => store,
+                Err(error) if self.needs_store => {
+                    return Err(lost(&format!("{error}: {}", error.hint().unwrap_or_default())).with_source(error));
+                }
                 Err(error) => {
                     self.asked.tell(&format!("{error}: {}", error.hint().unwrap_or("it is not said why")));
                     return Ok(None);
@@ -269,9 +312,13 @@ impl Settings {
         mut self,
         transport: impl FnOnce(Connection) -> Result<T, Error>,
     ) -> Result<Client, Error> {
+        let parameters = self.parameter_files(false)?;
         let mut endpoint = self.endpoint;
+        for (name, file) in parameters {
+            endpoint = endpoint.secret_parameter(&name, secret_from(&name, &file)?);
+        }
         for (name, file) in take_pairs(&mut self.members, "header_file")? {
-            endpoint = endpoint.secret_header(&name, secret_from(&file)?);
+            endpoint = endpoint.secret_header(&name, secret_from(&name, &file)?);
         }
         let certificate = take_text(&mut self.members, "client_cert_file")?;
         let identity = match (certificate, take_secret(&mut self.members, "client_key")?) {
@@ -398,12 +445,15 @@ fn secret_named(name: &str) -> Option<&str> {
     SECRETS.contains(&secret).then_some(secret)
 }
 
-/// A secret from a file, or from standard input for `-`.
-fn secret_from(file: &str) -> Result<SecretSource, Error> {
+/// A secret from a file, or from standard input for `-`; a person who types it is asked for it by its name.
+fn secret_from(name: &str, file: &str) -> Result<SecretSource, Error> {
     if file == "-" {
         // Not by std's buffer, which keeps what it read.
         let stdin = std::io::stdin().as_fd().try_clone_to_owned().map(File::from);
         let stdin = stdin.map_err(|_| config("standard input: it cannot be read"))?;
+        if stdin.is_terminal() {
+            return Ok(terminal::read_secret(stdin, &name.replace('_', " "))?.into());
+        }
         return Ok(Secret::read_from(stdin, "standard input")?.into());
     }
     let file = locate(file);
@@ -413,6 +463,14 @@ fn secret_from(file: &str) -> Result<SecretSource, Error> {
     match metadata.is_some_and(|file| file.file_type().is_fifo()) {
         true => Ok(Secret::from(&*source.expose()?).into()),
         false => Ok(source),
+    }
+}
+
+/// Tells an error that keeps nobody from going on.
+fn warn(error: &Error) {
+    output::note(&format!("keyfob: {error}"));
+    if let Some(hint) = error.hint() {
+        output::hint(hint);
     }
 }
 
@@ -529,7 +587,7 @@ fn override_by(members: &mut Object, options: &Object) {
             (Some(Value::Object(present)), Value::String(path)) if name == "field" => {
                 present.insert("access_token".to_owned(), Value::String(path.clone()));
             }
-            (Some(Value::Object(present)), Value::Number(_)) if name == "lifetime" => {
+            (Some(Value::Object(present)), value) if name == "lifetime" => {
                 present.insert("absent".to_owned(), value.clone());
                 present.insert("zero".to_owned(), value.clone());
             }
@@ -560,19 +618,93 @@ const MAX_PROFILE: u64 = 1024 * 1024;
 fn read_profile(name: &Path) -> Result<Object, Error> {
     let file = find_profile(name)?;
     let shown = file.display();
-    let mut text = String::new();
-    let read = File::open(&file).and_then(|file| file.take(MAX_PROFILE + 1).read_to_string(&mut text));
-    read.map_err(|error| config(format!("profile {shown}: {}", output::reason(&error))).with_source(error))?;
+    let text = read_within(&file).map_err(|error| {
+        let why = error.get_ref().map_or_else(|| output::reason(&error), ToString::to_string);
+        config(format!("profile {shown}: {why}")).with_source(error)
+    })?;
     if text.len() as u64 > MAX_PROFILE {
         return Err(config(format!("profile {shown}: it is larger than 1 MiB")));
     }
     match json::from_str(text.strip_prefix('\u{FEFF}').unwrap_or(&text)) {
-        Ok(Value::Object(members)) => Ok(members),
+        Ok(Value::Object(mut members)) => {
+            if let Some((name, offset)) = words::duplicate(&text) {
+                let (line, column) = words::position(&text, offset);
+                return Err(config(format!(
+                    "profile {shown}: duplicate member {name:?}, at line {line}, column {column}"
+                )));
+            }
+            // A pipe is in no directory of its own.
+            if let (false, Some(directory)) = (is_pipe(&file), file.parent()) {
+                resolve(&mut members, directory).map_err(|why| config(format!("profile {shown}: {why}")))?;
+            }
+            Ok(members)
+        }
         // miniserde does not say where the mistake is; the library's own reader does.
         _ => Err(match Endpoint::from_json(&text) {
             Err(error) => config(format!("profile {shown}: {error}")),
             Ok(_) => config(format!("profile {shown}: this is not a JSON object")),
         }),
+    }
+}
+
+/// Reads a profile, but one that comes out of a pipe not for ever: nobody may be at its other end.
+fn read_within(file: &Path) -> std::io::Result<String> {
+    const PATIENCE: Duration = Duration::from_secs(30);
+    let path = file.to_owned();
+    let read = move || {
+        let mut text = String::new();
+        File::open(path)?.take(MAX_PROFILE + 1).read_to_string(&mut text).map(|_| text)
+    };
+    if !is_pipe(file) {
+        return read();
+    }
+    let (done, text) = std::sync::mpsc::sync_channel(1);
+    // Opening it may wait as well, and nothing but a thread can be left to that.
+    std::thread::Builder::new().spawn(move || done.send(read()))?;
+    text.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+        Err(std::io::Error::new(
+            IoKind::TimedOut,
+            format!("nothing whole came out of it within {} s", PATIENCE.as_secs()),
+        ))
+    })
+}
+
+/// Makes the paths in a profile count from its directory, and `~/` from the user's home.
+fn resolve(members: &mut Object, directory: &Path) -> Result<(), String> {
+    const PATHS: &[&str] = &["ca_file", "cache_dir", "file"];
+    for (name, value) in members.iter_mut() {
+        let is_secret = secret_named(name).is_some_and(|_| name.ends_with("_file"))
+            || ["param_file", "header_file", "client_cert_file"].contains(&name.as_str());
+        if !is_secret && !PATHS.contains(&name.as_str()) {
+            continue;
+        }
+        let mut values = vec![value];
+        while let Some(value) = values.pop() {
+            match value {
+                Value::String(file) => {
+                    let path = resolved(file, directory, is_secret)?;
+                    let whole = path.into_os_string().into_string();
+                    *file = whole.map_err(|_| format!("`{name}`: its directory's name is not UTF-8 text"))?;
+                }
+                Value::Array(several) => values.extend(several.iter_mut()),
+                Value::Object(named) => values.extend(named.values_mut()),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+fn resolved(file: &str, directory: &Path, is_secret: bool) -> Result<PathBuf, String> {
+    if let Some(below) = file.strip_prefix("~/") {
+        let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
+        return home.map(|home| home.join(below)).ok_or_else(|| format!("{file}: HOME does not say where that is"));
+    }
+    match is_secret {
+        // Standard input, which is no file.
+        true if file == "-" => Ok(file.into()),
+        true => Ok(credential(file).unwrap_or_else(|| directory.join(file))),
+        false => Ok(directory.join(file)),
     }
 }
 
@@ -587,24 +719,30 @@ fn find_profile(name: &Path) -> Result<PathBuf, Error> {
     file.push(".json");
     let places = own.into_iter().chain([PathBuf::from("/etc")]).map(|place| place.join("keyfob").join(&file));
     let places: Vec<PathBuf> = places.collect();
-    places.iter().find(|place| place.exists()).cloned().ok_or_else(|| {
+    // One that cannot be looked at may be there all the same, with other credentials: reading it tells what is wrong.
+    places.iter().find(|place| may_be_there(place)).cloned().ok_or_else(|| {
         let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
         config(format!("profile {}: there is none", name.display()))
             .with_hint(format!("looked for {}; a file elsewhere is named with a slash", places.join(" and ")))
     })
 }
 
+/// Whether something of this name is there, be it a link that leads nowhere, or nobody lets this user know.
+fn may_be_there(path: &Path) -> bool {
+    match path.symlink_metadata() {
+        Ok(_) => true,
+        Err(error) => !matches!(error.kind(), IoKind::NotFound | IoKind::NotADirectory),
+    }
+}
+
 /// Where a secret's file is: a bare name is one of systemd's credentials, where there are any of that name.
 fn locate(file: &str) -> PathBuf {
-    if !file.contains('/') {
-        if let Some(directory) = std::env::var_os("CREDENTIALS_DIRECTORY") {
-            let credential = Path::new(&directory).join(file);
-            if credential.exists() {
-                return credential;
-            }
-        }
-    }
-    file.into()
+    credential(file).unwrap_or_else(|| file.into())
+}
+
+fn credential(file: &str) -> Option<PathBuf> {
+    let directory = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|_| !file.contains('/'))?;
+    Some(Path::new(&directory).join(file)).filter(|credential| may_be_there(credential))
 }
 
 #[cfg(feature = "tls")]
@@ -632,7 +770,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn check_timeout(timeout: Duration) -> Result<Duration, Error> {
     match timeout {
-        Duration::ZERO => Err(config("`timeout`: nothing can be fetched in no time")),
+        Duration::ZERO => Err(config("`timeout`: this must be longer than 0 s")),
         timeout => Ok(timeout.min(LONGEST_WAIT)),
     }
 }
@@ -643,7 +781,7 @@ fn take_secret(members: &mut Object, name: &str) -> Result<Option<SecretSource>,
     let variable = take_text(members, &format!("{name}_env"))?;
     match (file, variable) {
         (None, None) => Ok(None),
-        (Some(file), None) => secret_from(&file).map(Some),
+        (Some(file), None) => secret_from(name, &file).map(Some),
         (None, Some(variable)) => Ok(Some(SecretSource::environment(variable))),
         (Some(_), Some(_)) => Err(config(format!("`{name}_file` and `{name}_env` are both given"))),
     }
@@ -689,11 +827,26 @@ fn take_flag(members: &mut Object, name: &str) -> Result<bool, Error> {
     }
 }
 
-fn take_seconds(members: &mut Object, name: &str) -> Result<Option<Duration>, Error> {
-    match members.remove(name) {
-        None => Ok(None),
-        Some(Value::Number(Number::U64(seconds))) => Ok(Some(Duration::from_secs(seconds))),
-        Some(_) => Err(wrong(name, "a whole number of seconds")),
+pub(crate) fn take_duration(members: &mut Object, name: &str) -> Result<Option<Duration>, Error> {
+    let Some(value) = members.remove(name) else { return Ok(None) };
+    match words::described_duration(&value) {
+        Some(duration) => Ok(Some(duration)),
+        None => Err(wrong(name, words::DURATION)),
+    }
+}
+
+fn unknown(name: &str) -> Error {
+    if SECRETS.contains(&name) {
+        return config(format!("profile: unknown member {name:?}"))
+            .with_hint(format!("a profile holds no secret, but where it is: `{name}_file`"));
+    }
+    let secrets: Vec<String> =
+        SECRETS.iter().flat_map(|name| [format!("{name}_file"), format!("{name}_env")]).collect();
+    let known = DESCRIPTION.iter().chain(OTHERS).copied().chain(secrets.iter().map(String::as_str));
+    match words::nearest(name, known) {
+        Some(known) => config(format!("profile: unknown member {name:?}; did you mean {known:?}?")),
+        None => config(format!("profile: unknown member {name:?}"))
+            .with_hint("`keyfob help` lists the options, which are its members with underscores for hyphens"),
     }
 }
 
