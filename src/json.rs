@@ -5,7 +5,9 @@
 //! byte-order mark, one trailing comma in an object or array, and bytes that are not UTF-8 inside strings (who uses
 //! a string checks it). Everything else that the RFC forbids is refused with the offset.
 
+use crate::secret::Secret;
 use core::ops::Range;
+use zeroize::Zeroizing;
 
 /// Containers nested deeper than this are refused; real answers have 2 or 3 levels.
 pub(crate) const MAX_DEPTH: usize = 128;
@@ -58,11 +60,13 @@ pub(crate) struct Wanted<'p> {
     /// Names joined by dots (`data.token`), which lead through objects only. An empty path is never found.
     pub(crate) path: &'p str,
     pub(crate) span: Option<Span>,
+    /// How many bytes of the path have led to a value: more with each level.
+    met: usize,
 }
 
 impl<'p> Wanted<'p> {
     pub(crate) fn new(path: &'p str) -> Self {
-        Self { path, span: None }
+        Self { path, span: None, met: 0 }
     }
 }
 
@@ -70,19 +74,19 @@ impl<'p> Wanted<'p> {
 pub(crate) struct Found {
     /// The first one.
     pub(crate) trailing_comma: Option<usize>,
-    /// A wanted member that stands there a second time with another value; the first one is noted.
+    /// A wanted member that stands there a second time with another value, or an object that leads to one a second time;
+    /// the first one is noted.
     pub(crate) twice: Option<Fault>,
     /// How many members the object has.
     pub(crate) count: usize,
 }
 
-/// Checks that `bytes` are one JSON object and finds the `wanted` members in it. `is_plain` tells that their paths are
-/// names without a dot and that no two are the same, which makes it faster.
-pub(crate) fn scan(bytes: &[u8], wanted: &mut [Wanted<'_>], is_plain: bool) -> Result<Found, Fault> {
+/// Checks that `bytes` are one JSON object and finds the `wanted` members in it.
+pub(crate) fn scan(bytes: &[u8], wanted: &mut [Wanted<'_>]) -> Result<Found, Fault> {
     debug_assert!(wanted.len() <= MAX_WANTED);
     let mut cursor = Cursor { bytes, at: 0 };
     let mut found = Found { trailing_comma: None, twice: None, count: 0 };
-    match cursor.document(wanted, is_plain, &mut found) {
+    match cursor.document(wanted, &mut found) {
         Ok(()) => Ok(found),
         Err(reason) => Err(Fault { reason, offset: cursor.at }),
     }
@@ -118,7 +122,7 @@ impl Cursor<'_> {
 
     /// Reads the whole document.
     #[inline]
-    fn document(&mut self, wanted: &mut [Wanted<'_>], is_plain: bool, found: &mut Found) -> Result<(), Reason> {
+    fn document(&mut self, wanted: &mut [Wanted<'_>], found: &mut Found) -> Result<(), Reason> {
         if self.bytes.starts_with(b"\xEF\xBB\xBF") {
             self.at = 3;
         }
@@ -163,7 +167,7 @@ impl Cursor<'_> {
             };
             opened = if goes_on {
                 let (object, _) = outer.get(depth - 1).copied().unwrap_or((Match::NONE, 0));
-                self.values(closing(containers), depth, object, wanted, is_plain, found)?
+                self.values(closing(containers), depth, object, wanted, found)?
             } else {
                 None
             };
@@ -178,10 +182,8 @@ impl Cursor<'_> {
         depth: usize,
         object: Match,
         wanted: &mut [Wanted<'_>],
-        is_plain: bool,
         found: &mut Found,
     ) -> Result<Option<Match>, Reason> {
-        let mut next = 0;
         loop {
             found.count += usize::from(depth == 1);
             let name = if close == b'}' { Some(self.name()?) } else { None };
@@ -191,16 +193,7 @@ impl Cursor<'_> {
                 _ => Some(self.scalar()?),
             };
             let matched = match name {
-                Some(name) if is_plain && depth == 1 && !name.is_escaped => {
-                    let text = &self.bytes[name.range()];
-                    // Mostly they come in the order of RFC 6749.
-                    let is_it = |wanted: &Wanted<'_>| same(wanted.path.as_bytes(), text);
-                    let is_next = wanted.get(next).is_some_and(is_it);
-                    let index = if is_next { Some(next) } else { wanted.iter().position(is_it) };
-                    next = index.map_or(next, |index| index + 1);
-                    Match { ends: index.map_or(0, |index| 1 << index), ..Match::NONE }
-                }
-                Some(name) if object.leads != 0 => self.match_name(name, object, wanted),
+                Some(name) if object.leads != 0 => self.match_name(name, object, wanted, found),
                 _ => Match::NONE,
             };
             let Some(span) = span else { return Ok(Some(matched)) };
@@ -383,22 +376,27 @@ impl Cursor<'_> {
         }
     }
 
-    /// Which of the paths that lead through an object go on with `name`.
-    #[cold]
-    fn match_name(&self, name: Span, object: Match, wanted: &[Wanted<'_>]) -> Match {
+    /// Which of the paths that lead through an object go on with `name`. The cursor is at its value.
+    fn match_name(&self, name: Span, object: Match, wanted: &mut [Wanted<'_>], found: &mut Found) -> Match {
         let mut matched = Match::NONE;
         let text = &self.bytes[name.range()];
         if text.is_empty() {
             return matched;
         }
-        for (index, Wanted { path, .. }) in wanted.iter().enumerate() {
+        for (index, Wanted { path, met, .. }) in wanted.iter_mut().enumerate() {
             let Some(rest) = behind(path, text, name.is_escaped, object.from as usize) else { continue };
             let bit = object.leads & 1 << index;
             if rest.is_empty() {
                 matched.ends |= bit;
             } else if bit != 0 {
+                let from = path.len() - rest.len() + 1;
+                if *met >= from {
+                    let reason = "an object that leads to a member stands there twice";
+                    found.twice = found.twice.or(Some(Fault { reason, offset: self.at }));
+                }
+                *met = from;
                 matched.leads |= bit;
-                matched.from = (path.len() - rest.len() + 1) as u32;
+                matched.from = from as u32;
             }
         }
         matched
@@ -437,14 +435,6 @@ fn plain_length(bytes: &[u8]) -> usize {
     bytes.len() - rest.len() + rest.iter().take_while(|byte| !matches!(byte, 0..=0x1F | b'"' | b'\\')).count()
 }
 
-/// Whether a name is all of a path, for which hardly ever a function is called: most are of 8 to 16 bytes.
-fn same(path: &[u8], name: &[u8]) -> bool {
-    path.len() == name.len()
-        && path.first_chunk::<8>() == name.first_chunk()
-        && path.last_chunk::<8>() == name.last_chunk()
-        && ((8..=16).contains(&name.len()) || path == name)
-}
-
 /// What is left of `path` behind its segment at `from`, if that is `name`: nothing, or a dot and the next segments.
 fn behind<'p>(path: &'p str, name: &[u8], is_escaped: bool, from: usize) -> Option<&'p [u8]> {
     let path = path.as_bytes().get(from..)?;
@@ -479,7 +469,7 @@ fn behind_escaped<'p>(path: &'p [u8], name: &[u8]) -> Option<&'p [u8]> {
 }
 
 /// The character that the escape at `at` stands for, and how many bytes it takes; none for a lone surrogate.
-fn escape(bytes: &[u8], at: usize) -> Option<(char, usize)> {
+pub(crate) fn escape(bytes: &[u8], at: usize) -> Option<(char, usize)> {
     let simple = match *bytes.get(at + 1)? {
         b'b' => '\u{8}',
         b'f' => '\u{c}',
@@ -537,6 +527,18 @@ fn unescape_escaped(bytes: &mut [u8], span: Span, lossy: bool) -> Result<Range<u
     }
     bytes[write..span.end].fill(b' ');
     Ok(span.start..write)
+}
+
+/// A copy of the value at `span`: a string's text, or anything else as JSON; none if it is not UTF-8, or holds a lone
+/// surrogate that is not tolerated.
+pub(crate) fn text(bytes: &[u8], span: Span, lossy: bool) -> Option<Secret> {
+    let mut text = Zeroizing::new(bytes[span.range()].to_vec());
+    if span.kind == Kind::String {
+        let whole = Span { start: 0, end: text.len(), ..span };
+        let decoded = unescape(&mut text, whole, lossy).ok()?;
+        text.truncate(decoded.end);
+    }
+    core::str::from_utf8(&text).ok().map(Secret::from)
 }
 
 /// Joins the strings of the array at `span` with one space each, in place; none if an element is not a string.

@@ -16,6 +16,7 @@ mod encode;
 mod error;
 mod http_date;
 mod secret;
+mod text;
 mod url;
 #[cfg(all(feature = "std", unix))]
 mod file;
@@ -30,6 +31,7 @@ mod transport;
 mod json;
 mod form;
 mod response;
+mod answer;
 mod clock;
 mod token;
 #[cfg(all(feature = "std", unix))]

@@ -13,6 +13,7 @@ fn refusal(status: u16, content_type: Option<&str>, body: &[u8]) -> String {
     match TokenResponse::read(status, content_type, true, &mut body.to_vec(), &Members::default()) {
         Err(Rejection::Malformed(malformed)) => malformed.to_string(),
         Err(Rejection::OAuth(refusal)) => format!("OAuth error {}", refusal.error()),
+        Err(other) => panic!("{other}"),
         Ok(token) => panic!("a token: {}", token.access_token),
     }
 }
@@ -48,7 +49,7 @@ fn what_is_no_token_response_is_refused_with_reason_and_place() {
         (r#"{"Access_Token":"t"}"#, "there is no access token"),
         (r#"{"x":{"access_token":"t"}}"#, "there is no access token"),
         (r#"{"access_token":null}"#, "the access token is no string, at byte 16"),
-        (r#"{"access_token":{"token":"t"}}"#, "the access token is no string, at byte 16"),
+        (r#"{"access_token":{"token":"t"}}"#, "the access token is an object, not a string, at byte 16"),
         (r#"{"access_token":["t"]}"#, "the access token is no string, at byte 16"),
         (r#"{"access_token":1}"#, "the access token is no string, at byte 16"),
         (r#"{"access_token":""}"#, "the access token is empty, at byte 17"),
