@@ -55,7 +55,9 @@ fn reading_64_kb() -> Box<dyn FnMut()> {
 }
 
 fn building(endpoint: Endpoint) -> Box<dyn FnMut()> {
-    let credentials = ClientCredentials::default().client_id("my client").client_secret("s3cret/with+signs");
+    let credentials = ClientCredentials::default()
+        .client_id("my client")
+        .client_secret(keyfob::SecretSource::value("s3cret/with+signs"));
     let grant = Grant::client_credentials().scope("read write").parameter("audience", "https://api.example");
     Box::new(move || {
         let request = Request::token(&endpoint, &credentials, &grant).unwrap();

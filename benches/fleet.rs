@@ -126,7 +126,9 @@ impl Device {
                 Answer::Wait(wait) => Ok(Response::new(429, *b"").header("Retry-After", &wait.as_secs().to_string())),
             };
             let endpoint = Endpoint::new("https://as.example/token").unwrap();
-            let client = Client::with_parts(endpoint, answer, move || clock.now()).client_id("id").client_secret("s");
+            let client = Client::with_parts(endpoint, answer, move || clock.now())
+                .client_id("id")
+                .client_secret(keyfob::SecretSource::value("s"));
             TokenCache::new(client, Grant::client_credentials()).share(Share::from_seed(&number.to_le_bytes()))
         };
         match policy {

@@ -424,8 +424,10 @@ mod soak {
             let client = |id: u64| {
                 let endpoint = Endpoint::new(format!("http://{}/token", self.address)).expect("a URL");
                 let endpoint = endpoint.authentication(ClientAuthentication::ClientSecretPost);
-                let client = Client::with_parts(endpoint, UreqTransport::new().timeout(TIMEOUT), Noted);
-                let client = client.client_id(id.to_string()).client_secret(format!("secret{id}").as_str());
+                let client = Client::new(endpoint).clock(Noted).timeout(TIMEOUT);
+                let client = client
+                    .client_id(id.to_string())
+                    .client_secret(keyfob::SecretSource::value(format!("secret{id}").as_str()));
                 let tokens = SharedTokenCache::new(client, Grant::client_credentials());
                 match &self.store {
                     Some(directory) => tokens.store(Store::at(directory).expect("a store")),

@@ -295,7 +295,7 @@ impl Keeper {
     }
 
     pub(crate) fn now(&self) -> Duration {
-        self.client.clock().now()
+        self.client.now()
     }
 
     pub(crate) fn first_state(&self) -> State {
@@ -380,7 +380,7 @@ impl Keeper {
 
     /// By the refresh token; none if it is refused, and the original grant is to be tried instead.
     fn by_refresh_token(&self, secret: &Secret, given: Spent) -> Option<Attempt> {
-        let grant = Grant::refresh_token(SecretSource::from(secret.expose()));
+        let grant = Grant::refresh_token(SecretSource::value(secret.expose()));
         let (error, mut fingerprint, spent) = match self.fetch(&grant, Spent { used: None, ..given }) {
             Ok((token, _)) => return Some(Attempt::of(Ok(token))),
             Err(Failure::Nothing(error)) => return Some(Attempt::of(Err(Failure::Nothing(error)))),

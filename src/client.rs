@@ -16,6 +16,10 @@ use alloc::string::String;
 use core::fmt;
 use core::time::Duration;
 
+/// The time limit of a fetch, unless the user sets another.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// A client of one authorization server.
 ///
 /// ```no_run
@@ -33,21 +37,23 @@ pub struct Client {
     credentials: ClientCredentials,
     transport: Box<dyn Transport>,
     clock: Box<dyn Clock>,
+    timeout: Duration,
 }
 
 impl Client {
-    /// A client that sends by ureq and counts time by the system's clock since boot.
+    /// Creates a client that sends through [`UreqTransport`](crate::UreqTransport) and measures time with
+    /// [`BootClock`](crate::BootClock).
     #[cfg(feature = "ureq")]
     #[must_use]
     pub fn new(endpoint: Endpoint) -> Self {
         Self::with_parts(endpoint, crate::UreqTransport::new(), crate::BootClock)
     }
 
-    /// A client with a transport and a clock of your own, with or without `std`.
+    /// Creates a client with a transport and a clock of your own; without `std` there is no other way.
     ///
     /// ```
     /// use core::time::Duration;
-    /// use keyfob::{Client, Endpoint, Error, Grant, Request, Response};
+    /// use keyfob::{Client, Endpoint, Error, Grant, Request, Response, Secret};
     ///
     /// fn uptime() -> Duration {
     ///     Duration::from_millis(1234) // from the board's timer
@@ -58,7 +64,7 @@ impl Client {
     /// }
     ///
     /// let endpoint = Endpoint::dialect("form-credentials", "https://c.example/configapi/v2/oauth/token")?;
-    /// let client = Client::with_parts(endpoint, modem, uptime).client_id("id").client_secret("secret");
+    /// let client = Client::with_parts(endpoint, modem, uptime).client_id("id").client_secret(Secret::from("secret"));
     /// let token = client.fetch(&Grant::client_credentials().scope("https://tenant.example"))?;
     /// assert_eq!(token.remaining(uptime()), Some(Duration::from_secs(3599)));
     /// # Ok::<(), Error>(())
@@ -70,7 +76,33 @@ impl Client {
             credentials: ClientCredentials::default(),
             transport: Box::new(transport),
             clock: Box::new(clock),
+            timeout: TIMEOUT,
         }
+    }
+
+    /// Sets the transport that sends the requests. Default: [`UreqTransport`](crate::UreqTransport) as it comes.
+    #[must_use]
+    pub fn transport(mut self, transport: impl Transport + 'static) -> Self {
+        self.transport = Box::new(transport);
+        self
+    }
+
+    /// Sets the clock that token lifetimes are measured with. Default: [`BootClock`](crate::BootClock).
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Box::new(clock);
+        self
+    }
+
+    /// Sets the time limit of a whole fetch: waiting for another process that fetches the same token, the name look-up,
+    /// the connection, the request and the answer. Default: 30 s.
+    ///
+    /// The transport keeps it ([`Request::timeout`]).
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        // Transports add it to the present moment, which must not overflow.
+        self.timeout = timeout.min(LONGEST_TIMEOUT);
+        self
     }
 
     /// The client identifier (RFC 6749 section 2.2).
@@ -87,14 +119,45 @@ impl Client {
         self
     }
 
+    /// Sets the certificate that the client shows to the server, and its private key: for `tls_client_auth` (RFC 8705
+    /// section 2), or in addition to any other client authentication. A proxy is never shown it.
+    ///
+    /// Both are PEM. `chain` holds the client's certificate first and then those that issued it, as far as the server
+    /// needs them; `key` is the certificate's private key, not encrypted: RSA, ECDSA on P-256 or P-384, or Ed25519, in
+    /// PKCS #8, PKCS #1 or SEC 1. Both may be one file, which is then named twice.
+    ///
+    /// Both are read for each fetch, so a new certificate needs no restart. keyfob wipes what it read of the key at
+    /// once; ring, which signs with it, holds its numbers as long as the fetch takes and frees them unwiped, and rustls makes
+    /// one more copy of a SEC 1 key. An allocator that wipes covers both, as in the command.
+    ///
+    /// A fetch fails with [`Config`](ErrorKind::Config), before anything is sent, where one of them cannot be read, there
+    /// is no certificate or no key in it, the key is encrypted, of another kind or of another certificate, or the URL
+    /// is plain http.
+    ///
+    /// ```no_run
+    /// use keyfob::{Client, ClientAuthentication, Endpoint, SecretSource};
+    ///
+    /// let endpoint = Endpoint::new("https://as.example/token")?.authentication(ClientAuthentication::TlsClientAuth);
+    /// let key = SecretSource::file("/run/credentials/meter.service/key.pem");
+    /// let client = Client::new(endpoint)
+    ///     .client_id("meter")
+    ///     .client_certificate(SecretSource::file("/etc/meter/cert.pem"), key);
+    /// # Ok::<(), keyfob::Error>(())
+    /// ```
+    #[must_use]
+    pub fn client_certificate(mut self, chain: impl Into<SecretSource>, key: impl Into<SecretSource>) -> Self {
+        self.credentials = self.credentials.client_certificate(chain, key);
+        self
+    }
+
     /// Fetches a token now: one request, no retry, no cache.
     ///
     /// # Errors
     ///
-    /// Any [`ErrorKind`]; the README has the table.
+    /// Any [`ErrorKind`]; [errors and exit codes](crate::docs::errors) has the table.
     pub fn fetch(&self, grant: &Grant) -> Result<AccessToken, Error> {
         #[cfg(all(feature = "std", unix))]
-        if let Some((mut turn, waited)) = RefreshTurn::wait(grant, self.patience(), self.endpoint.authority())? {
+        if let Some((mut turn, waited)) = RefreshTurn::wait(grant, self.timeout, self.endpoint.authority())? {
             let mut request = self.request(grant)?;
             request.set_waited(waited);
             let (token, in_time) = self.exchange(&request)?;
@@ -107,7 +170,7 @@ impl Client {
 
     /// The request for a token, with the secrets as they are now.
     pub(crate) fn request(&self, grant: &Grant) -> Result<Request, Error> {
-        Request::token(&self.endpoint, &self.credentials, grant)
+        Ok(Request::token(&self.endpoint, &self.credentials, grant)?.with_timeout(self.timeout))
     }
 
     /// Sends a request for a token and reads the answer; tells too whether it came in time. If it did not, a refresh
@@ -130,7 +193,8 @@ impl Client {
     /// [`Config`](ErrorKind::Config) where the description knows no way to end a token; it can still be used then.
     /// Otherwise any [`ErrorKind`].
     pub fn revoke(&self, token: AccessToken) -> Result<(), Error> {
-        let request = Request::revocation(&self.endpoint, token.expose())?;
+        let mut request = Request::revocation(&self.endpoint, token.expose())?.with_timeout(self.timeout);
+        request.set_client_certificate(&self.credentials)?;
         if token.is_ended() {
             return Ok(());
         }
@@ -147,16 +211,17 @@ impl Client {
         }
     }
 
-    /// What sends the requests.
+    /// Names the way in which the server is reached, for telling apart the failures of different ways. None where the
+    /// transport does not say.
     #[cfg(all(feature = "std", unix))]
-    pub(crate) fn transport(&self) -> &dyn Transport {
-        &*self.transport
+    pub(crate) fn route(&self) -> Option<crate::secret::Secret> {
+        self.transport.route(self.endpoint.url.as_str())
     }
 
-    /// How long a whole fetch may take.
+    /// The time limit of a whole fetch.
     #[cfg(all(feature = "std", unix))]
     pub(crate) fn patience(&self) -> Duration {
-        self.transport.timeout()
+        self.timeout
     }
 
     /// Who asks.
@@ -171,10 +236,10 @@ impl Client {
         &self.endpoint
     }
 
-    /// What tells the time for this client's tokens.
+    /// Returns the present moment on the client's clock, which its tokens' lifetimes are measured with.
     #[must_use]
-    pub fn clock(&self) -> &dyn Clock {
-        &*self.clock
+    pub fn now(&self) -> Duration {
+        self.clock.now()
     }
 
     /// Sends a request; returns the answer, and when the request went out.

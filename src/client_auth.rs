@@ -1,6 +1,7 @@
 //! Who asks: the client, and how it proves so.
 
-use crate::secret::SecretSource;
+use crate::error::Error;
+use crate::secret::{Secret, SecretSource};
 use alloc::string::String;
 
 /// How the client authenticates at the token endpoint, by the registered names (RFC 7591 section 2).
@@ -11,8 +12,8 @@ pub enum ClientAuthentication {
     ClientSecretBasic,
     /// `client_secret_post`: id and secret among the parameters.
     ClientSecretPost,
-    /// `tls_client_auth`: id among the parameters, and a certificate that the transport shows the server (RFC 8705
-    /// section 2.1), as `UreqTransport::client_certificate_pem` has it do. There is no client secret.
+    /// `tls_client_auth`: id among the parameters, and a certificate that the server is shown (RFC 8705 section
+    /// 2.1), set by [`Client::client_certificate`](crate::Client::client_certificate). There is no client secret.
     TlsClientAuth,
     /// `none`: a public client, which sends its id alone.
     None,
@@ -25,6 +26,21 @@ pub enum ClientAuthentication {
 pub struct ClientCredentials {
     pub(crate) client_id: Option<String>,
     pub(crate) client_secret: Option<SecretSource>,
+    pub(crate) certificate: Option<ClientCertificate<SecretSource>>,
+}
+
+/// A client certificate with its private key, both in PEM: where they are read from, or as they were read.
+#[derive(Debug)]
+pub(crate) struct ClientCertificate<T> {
+    /// The client's certificate first, then those that issued it.
+    pub(crate) chain: T,
+    pub(crate) key: T,
+}
+
+impl ClientCertificate<SecretSource> {
+    pub(crate) fn read(&self) -> Result<ClientCertificate<Secret>, Error> {
+        Ok(ClientCertificate { chain: Secret::from(&*self.chain.expose()?), key: Secret::from(&*self.key.expose()?) })
+    }
 }
 
 impl ClientCredentials {
@@ -39,6 +55,14 @@ impl ClientCredentials {
     #[must_use]
     pub fn client_secret(mut self, secret: impl Into<SecretSource>) -> Self {
         self.client_secret = Some(secret.into());
+        self
+    }
+
+    /// Sets the client certificate and its private key, both in PEM (RFC 8705 section 2), as
+    /// [`Client::client_certificate`](crate::Client::client_certificate) does.
+    #[must_use]
+    pub fn client_certificate(mut self, chain: impl Into<SecretSource>, key: impl Into<SecretSource>) -> Self {
+        self.certificate = Some(ClientCertificate { chain: chain.into(), key: key.into() });
         self
     }
 }

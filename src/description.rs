@@ -11,6 +11,9 @@ use alloc::vec::Vec;
 use core::time::Duration;
 use miniserde::json::{Number, Object, Value};
 
+/// The methods of token requests.
+const METHODS: &[(&str, Method)] = &[("POST", Method::Post), ("PUT", Method::Put), ("GET", Method::Get)];
+
 /// The dialects' descriptions, by name: what their services document, and no more.
 const DIALECTS: &str = include_str!("dialects.json");
 
@@ -28,7 +31,8 @@ impl Endpoint {
         Self::from_description(&description)
     }
 
-    /// The endpoint that a JSON document describes. The README lists its members; an unknown one is an error.
+    /// The endpoint that a JSON document describes. [Profiles](crate::docs::profiles) lists its members; an unknown one is
+    /// an error.
     ///
     /// ```
     /// use keyfob::Endpoint;
@@ -79,15 +83,12 @@ impl Endpoint {
 
         let mut endpoint = Self::new(url(&members)?)?;
         if let Some(method) = members.get("method") {
-            endpoint = endpoint.method(choice("method", method, &[("POST", Method::Post), ("GET", Method::Get)])?);
+            endpoint = endpoint.method(choice("method", method, METHODS)?);
         }
         for (name, value) in &members {
             endpoint = endpoint.described(name, value)?;
         }
-        if endpoint.method == Method::Get && endpoint.parameters != Parameters::Query {
-            return Err(Error::config("`params`: with GET they can only go into the query")
-                .with_hint("leave `params` out, or use POST"));
-        }
+        endpoint.check_method()?;
         Ok(endpoint)
     }
 
@@ -117,12 +118,15 @@ impl Endpoint {
             "allow_http" => self = self.allow_http(flag(name, value)?),
             "revoke" => self = self.revocation(choice(name, value, &[("delete", Revocation::Delete)])?),
             "param" => {
-                for (parameter, text) in pairs(name, value)? {
-                    self = self.parameter(parameter, text);
+                for (parameter, text, is_list) in pairs(name, value)? {
+                    match is_list {
+                        true => self.list_parameter(parameter, text),
+                        false => self = self.parameter(parameter, text),
+                    }
                 }
             }
             "header" => {
-                for (header, text) in pairs(name, value)? {
+                for (header, text, _) in pairs(name, value)? {
                     self = self.header(header, text);
                 }
             }
@@ -274,18 +278,18 @@ fn seconds(name: &str, value: &Value) -> Result<Duration, Error> {
     }
 }
 
-/// An object of strings; an array of strings gives its name several times.
-fn pairs<'v>(name: &str, value: &'v Value) -> Result<Vec<(&'v str, &'v str)>, Error> {
+/// An object of strings; an array of strings gives its name several times, marked as an array's.
+fn pairs<'v>(name: &str, value: &'v Value) -> Result<Vec<(&'v str, &'v str, bool)>, Error> {
     let fail = || wrong(name, "an object of names with their text, or an array of texts");
     let Value::Object(object) = value else { return Err(fail()) };
     let mut pairs = Vec::new();
     for (key, value) in object {
         match value {
-            Value::String(text) => pairs.push((key.as_str(), text.as_str())),
+            Value::String(text) => pairs.push((key.as_str(), text.as_str(), false)),
             Value::Array(texts) => {
                 for text in texts {
                     let Value::String(text) = text else { return Err(fail()) };
-                    pairs.push((key.as_str(), text.as_str()));
+                    pairs.push((key.as_str(), text.as_str(), true));
                 }
             }
             _ => return Err(fail()),

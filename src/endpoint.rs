@@ -43,26 +43,29 @@ pub struct Endpoint {
     pub(crate) allow_http: bool,
 }
 
-/// The HTTP method of a request.
+/// The HTTP method of a request. A token request knows `POST`, `PUT` and `GET`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Method {
-    /// `GET`, for dialects B and D.
+    /// `GET`, which has the parameters in the query: for bearer sessions, and for services that document it.
     Get,
     /// `POST`, which RFC 6749 section 3.2 asks for.
     Post,
-    /// `DELETE`, which ends a session of dialect B.
+    /// `DELETE`, which ends a bearer session ([`Revocation::Delete`]). A token is not asked for with it.
     Delete,
+    /// `PUT`, for services that document it: as `POST` otherwise.
+    Put,
 }
 
 impl Method {
-    /// The method's name: `GET`, `POST` or `DELETE`.
+    /// Returns the method's name: `GET`, `POST`, `DELETE` or `PUT`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Get => "GET",
             Self::Post => "POST",
             Self::Delete => "DELETE",
+            Self::Put => "PUT",
         }
     }
 }
@@ -329,7 +332,11 @@ impl Endpoint {
         })
     }
 
-    /// Sends the request by this method. GET moves the parameters into the query.
+    /// Sets the method of token requests: `POST` (the default), `PUT` or `GET`. `GET` moves the parameters into the
+    /// query.
+    ///
+    /// With `GET`, a body named by [`parameters`](Endpoint::parameters) afterwards is refused as
+    /// [`Config`](crate::ErrorKind::Config) before anything is sent, and so is `DELETE`.
     #[must_use]
     pub fn method(mut self, method: Method) -> Self {
         self.method = method;
@@ -339,7 +346,7 @@ impl Endpoint {
         self
     }
 
-    /// Sends the parameters there.
+    /// Sets where the parameters go. Default: a form in the body; the query with `GET`, which has no other place.
     #[must_use]
     pub fn parameters(mut self, parameters: Parameters) -> Self {
         self.parameters = parameters;
@@ -375,7 +382,8 @@ impl Endpoint {
         self
     }
 
-    /// Adds a parameter to every token request: audience, resource, tenant.
+    /// Adds a parameter to every token request: audience, resource, tenant. One that is added several times is repeated
+    /// in a form or a query, and an array in JSON.
     #[must_use]
     pub fn parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.extra.push(Field::plain(name, value));
@@ -442,7 +450,8 @@ impl Endpoint {
         self
     }
 
-    /// The grant that this service's description names: `bearer_session` for dialect B, `password` for E.
+    /// Returns the grant that the description names: `bearer_session` for the dialect `bearer-session`, `password` for
+    /// `user-credentials`. Another one is refused as [`Config`](crate::ErrorKind::Config), but for a refresh token.
     #[must_use]
     pub fn grant_type(&self) -> Option<&str> {
         self.grant_type.as_deref()
@@ -458,6 +467,26 @@ impl Endpoint {
     #[must_use]
     pub fn can_revoke(&self) -> bool {
         self.revocation.is_some()
+    }
+
+    /// Refuses a method that no token request has, and a body where there can be none: a secret that was meant for a
+    /// body must not get lost, nor into a log of URLs.
+    pub(crate) fn check_method(&self) -> Result<(), Error> {
+        match (self.method, self.parameters) {
+            (Method::Delete, _) => {
+                Err(Error::config("`method`: a token is not asked for with DELETE").with_hint("use POST, PUT or GET"))
+            }
+            (Method::Get, Parameters::Form | Parameters::Json) => {
+                Err(Error::config("`params`: with GET they can only go into the query")
+                    .with_hint("leave `params` out, or use POST"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds the elements of an array to every token request: a JSON array, or a parameter that is repeated.
+    pub(crate) fn list_parameter(&mut self, name: &str, value: &str) {
+        self.extra.push(Field { is_list: true, ..Field::plain(name, value) });
     }
 
     pub(crate) fn set_grant_type(&mut self, grant_type: &str) {

@@ -18,7 +18,7 @@ pub(crate) use alloc::rc::Rc as Shared;
 #[cfg(target_has_atomic = "ptr")]
 pub(crate) use alloc::sync::Arc as Shared;
 
-/// Who must act: the table in the README has each kind with its exit code.
+/// Who must act: [errors and exit codes](crate::docs::errors) has each kind with its exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {

@@ -87,9 +87,65 @@ impl Slot {
             return Ok(None);
         }
         lock.0.sync_all()?;
-        fs::renameat(&self.directory, &draft.name, &self.directory, &self.name)?;
+        match fs::renameat(&self.directory, &draft.name, &self.directory, &self.name) {
+            Err(Errno::BUSY) => {
+                self.copy_over(&lock.0, &self.writable(old, content.len())?, &[&content])?;
+                Ok(None)
+            }
+            result => {
+                result?;
+                let _ = fs::fsync(&self.directory);
+                Ok(Some(lock))
+            }
+        }
+    }
+
+    /// Whether the file is a mount point of its own, as a container's volume of a single file is: no rename replaces it.
+    /// Before Linux 5.8 nobody says so, and then the rename fails.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(crate) fn is_mount_point(&self) -> bool {
+        use fs::{StatxAttributes, StatxFlags, statx};
+        statx(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty())
+            .is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    pub(crate) fn is_mount_point(&self) -> bool {
+        false
+    }
+
+    /// The file itself, to be written in place, with room for `size` bytes that nobody sees who reads it.
+    pub(crate) fn writable(&self, lock: &Lock, size: usize) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = fs::openat(&self.directory, &self.name, flags, Mode::empty())?;
+        let (own, locked) = (fs::fstat(&file)?, fs::fstat(&lock.0)?);
+        if (own.st_dev, own.st_ino) != (locked.st_dev, locked.st_ino) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        match fs::fallocate(&file, fs::FallocateFlags::KEEP_SIZE, 0, size as u64) {
+            // A file system that cannot: the draft beside it has the room.
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
+            Err(error) => return Err(error.into()),
+        }
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let _ = size;
+        Ok(file.into())
+    }
+
+    /// Writes what a whole draft has over the file, and removes the draft once that survives a power cut.
+    fn copy_over(&self, draft: &File, file: &File, contents: &[&[u8]]) -> io::Result<()> {
+        // A crash leaves the file torn, and younger than the draft. So the draft is from tomorrow until all is written.
+        date(draft, file, 24 * 60 * 60)?;
+        draft.sync_all()?;
         let _ = fs::fsync(&self.directory);
-        Ok(Some(lock))
+        if let Err(error) = overwrite(file, contents) {
+            let _ = date(draft, file, 0);
+            return Err(error);
+        }
+        let _ = fs::unlinkat(&self.directory, self.draft_name(), AtFlags::empty());
+        let _ = fs::fsync(&self.directory);
+        Ok(())
     }
 
     /// A new file that is to take this one's place, with its mode and owner, or for this user alone.
@@ -135,6 +191,31 @@ impl Lock {
         self.0.read_exact_at(&mut bytes, 0)?;
         Ok(bytes)
     }
+
+    /// How many names the file has.
+    pub(crate) fn names(&self) -> io::Result<u64> {
+        Ok(fs::fstat(&self.0)?.st_nlink as u64)
+    }
+}
+
+/// Writes `contents` over the file, to the disk.
+fn overwrite(file: &File, contents: &[&[u8]]) -> io::Result<()> {
+    let mut offset = 0;
+    for content in contents {
+        file.write_all_at(content, offset)?;
+        offset += content.len() as u64;
+    }
+    file.set_len(offset)?;
+    file.sync_all()
+}
+
+/// Dates a draft `ahead` seconds after now, and after the file that it is to replace: the clock may have been set back.
+fn date(draft: &File, file: &File, ahead: i64) -> io::Result<()> {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    let written = fs::fstat(file)?;
+    let newest = now.tv_sec.max(i64::try_from(written.st_mtime).unwrap_or(0).saturating_add(1));
+    let at = rustix::time::Timespec { tv_sec: newest.saturating_add(ahead), tv_nsec: 0 };
+    Ok(fs::futimens(draft, &fs::Timestamps { last_access: at, last_modification: at })?)
 }
 
 /// Whether nobody else can read it or has put it there.
@@ -186,16 +267,7 @@ impl Draft {
     /// Puts this file, with these contents, into the place of the old one; returns the lock on it. With `durable` it is
     /// there after a power cut too.
     pub(crate) fn commit(mut self, contents: &[&[u8]], durable: bool) -> Result<Lock, Unfinished> {
-        let Some(mut file) = self.file.take() else { return Err(io::Error::from(io::ErrorKind::Other).into()) };
-        let mut write = || -> io::Result<()> {
-            contents.iter().try_for_each(|content| file.write_all(content))?;
-            file.set_len(contents.iter().map(|content| content.len() as u64).sum())?;
-            if durable { file.sync_all() } else { Ok(()) }
-        };
-        if let Err(error) = write() {
-            self.file = Some(file);
-            return Err(error.into());
-        }
+        let file = self.write(contents, durable)?;
         match fs::renameat(&self.slot.directory, &self.name, &self.slot.directory, &self.slot.name) {
             Ok(()) => {
                 // Not every file system can; the file itself is safe by now.
@@ -205,10 +277,40 @@ impl Draft {
                 Ok(Lock(file))
             }
             // It is all there is, so it stays.
-            Err(error) if durable => Err(Unfinished { error: error.into(), left_in: Some(self.name.clone()) }),
+            Err(error) if durable => {
+                let _ = fs::fsync(&self.slot.directory);
+                Err(Unfinished { error: error.into(), left_in: Some(self.name.clone()) })
+            }
             Err(error) => {
                 self.file = Some(file);
                 Err(io::Error::from(error).into())
+            }
+        }
+    }
+}
+
+impl Draft {
+    /// Writes these contents over `old`, which no rename replaces; this file has them until they are on the disk.
+    pub(crate) fn commit_over(mut self, contents: &[&[u8]], old: &File) -> Result<(), Unfinished> {
+        let file = self.write(contents, true)?;
+        self.slot
+            .copy_over(&file, old, contents)
+            .map_err(|error| Unfinished { error, left_in: Some(self.name.clone()) })
+    }
+
+    /// Writes the contents; from then on the file stays if this is dropped.
+    fn write(&mut self, contents: &[&[u8]], durable: bool) -> io::Result<File> {
+        let Some(mut file) = self.file.take() else { return Err(io::ErrorKind::Other.into()) };
+        let mut write = || -> io::Result<()> {
+            contents.iter().try_for_each(|content| file.write_all(content))?;
+            file.set_len(contents.iter().map(|content| content.len() as u64).sum())?;
+            if durable { file.sync_all() } else { Ok(()) }
+        };
+        match write() {
+            Ok(()) => Ok(file),
+            Err(error) => {
+                self.file = Some(file);
+                Err(error)
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What is asked: the grant.
 
+#[cfg(all(feature = "std", unix))]
+use crate::secret::RefreshFile;
 use crate::secret::{Field, SecretSource};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -59,16 +61,35 @@ impl Grant {
         Self::new(GrantKind::RefreshToken { token: token.into() })
     }
 
-    /// Renews by the refresh token in a file, and writes each new one that the server hands out back into it, before the
-    /// access token is returned: by a temporary file beside it, in a way that survives a power cut. While one process does
-    /// this, others that share the file wait.
+    /// Renews with the refresh token in a file, and writes each new one that the server hands out back into it before the
+    /// access token is returned, in a way that survives a power cut. While one process does this, others that share the
+    /// file wait.
     ///
-    /// It is found out before anything is sent whether the file can be rewritten. If the new one cannot be put in its
-    /// place all the same, the error says where it is.
+    /// The new token is written to `.NAME.new` beside the file, which then takes the file's place. A file that is a mount
+    /// point of its own, such as a container's volume of a single file, is written in place while `.NAME.new` still has
+    /// the token. What an interrupted process left there is put into the file by the next.
+    ///
+    /// Whether the file can be rewritten, with room for a token of 64 KiB, is found out before anything is sent. A file with
+    /// several names (hard links) is refused. If the new token cannot be put in its place all the same, the error says
+    /// where it is: see [`refresh_token_file_with`](Grant::refresh_token_file_with).
     #[cfg(all(feature = "std", unix))]
     #[must_use]
     pub fn refresh_token_file(path: impl Into<std::path::PathBuf>) -> Self {
-        Self::new(GrantKind::RefreshToken { token: SecretSource::rotated(path.into()) })
+        let file = RefreshFile { path: path.into(), report: None };
+        Self::new(GrantKind::RefreshToken { token: SecretSource::rotated(file) })
+    }
+
+    /// Renews as [`refresh_token_file`](Grant::refresh_token_file) does, but a new refresh token that is safe in the file
+    /// beside it, and only there, does not keep the access token back: `report` is called with the error, and the next
+    /// renewal puts the refresh token in its place first.
+    #[cfg(all(feature = "std", unix))]
+    #[must_use]
+    pub fn refresh_token_file_with(
+        path: impl Into<std::path::PathBuf>,
+        report: impl Fn(&crate::Error) + Send + Sync + 'static,
+    ) -> Self {
+        let file = RefreshFile { path: path.into(), report: Some(alloc::sync::Arc::new(report)) };
+        Self::new(GrantKind::RefreshToken { token: SecretSource::rotated(file) })
     }
 
     /// Any other grant, by its `grant_type`, mostly a URN (RFC 6749 section 4.5). Add its parameters.
@@ -104,6 +125,11 @@ impl Grant {
         self
     }
 
+    /// The grant's name in a description: its `grant_type`, or `bearer_session`, which is none.
+    pub(crate) fn name(&self) -> &str {
+        self.grant_type().unwrap_or("bearer_session")
+    }
+
     /// The value of `grant_type`; a bearer session has none.
     pub(crate) fn grant_type(&self) -> Option<&str> {
         match &self.kind {
@@ -117,7 +143,7 @@ impl Grant {
 
     /// The file that a new refresh token is written back to.
     #[cfg(all(feature = "std", unix))]
-    pub(crate) fn refresh_file(&self) -> Option<&std::path::Path> {
+    pub(crate) fn refresh_file(&self) -> Option<&RefreshFile> {
         match &self.kind {
             GrantKind::RefreshToken { token } => token.rotated_file(),
             _ => None,

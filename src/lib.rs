@@ -1,8 +1,12 @@
+// The links and pictures of the README, as src/docs.rs explains.
+#![cfg_attr(doc, doc = include_str!("docs/links.md"))]
+#![cfg_attr(doc, doc = include_str!("docs/pictures.md"))]
 #![doc = include_str!("../README.md")]
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
-// The README names the transport and the clock, which not every build has.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+// The documentation names the transport and the clock, which not every build has.
 #![cfg_attr(not(feature = "ureq"), allow(rustdoc::broken_intra_doc_links))]
 // Indices into a body come from the pass that checked it; a pass over every cut and every changed byte tests them.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -45,6 +49,8 @@ mod cache;
 mod shared;
 #[cfg(feature = "ureq")]
 mod middleware;
+#[cfg(doc)]
+pub mod docs;
 
 #[cfg(feature = "std")]
 pub use clock::BootClock;

@@ -3,14 +3,15 @@
 use crate::error::Error;
 use crate::file::{Draft, Lock, Slot, Unfinished, Waits};
 use crate::grant::Grant;
-use crate::secret::{Secret, io_reason};
+use crate::secret::{MAX_SECRET, RefreshFile, Secret, SecretSource, io_reason};
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::time::Duration;
 use rustix::fs::{Mode, OFlags};
+use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// This process may spend the refresh token, and the file can take a new one.
 pub(crate) struct RefreshTurn {
@@ -19,18 +20,24 @@ pub(crate) struct RefreshTurn {
     slot: Slot,
     lock: Lock,
     draft: Option<Draft>,
+    /// The file, where it has to be written in place.
+    in_place: Option<File>,
+    report: Option<Arc<Report>>,
 }
 
-/// Room that is set aside for a new token before the old one is sent; most are much smaller.
-const ROOM: usize = 4096;
+/// What is told where a new token is safe, but not in its place.
+pub(crate) type Report = dyn Fn(&Error) + Send + Sync;
+
+/// Room that is set aside for a new token before the old one is sent: as much as a secret and its line end can take.
+const ROOM: usize = MAX_SECRET + 2;
 
 impl RefreshTurn {
     /// Waits for the turn to spend the refresh token of `grant`, if that is in a file; tells how long it took.
     pub(crate) fn wait(grant: &Grant, patience: Duration, host: &str) -> Result<Option<(Self, Duration)>, Error> {
-        let Some(path) = grant.refresh_file() else { return Ok(None) };
+        let Some(file) = grant.refresh_file() else { return Ok(None) };
         let mut waits = Waits::default();
         loop {
-            if let Some(turn) = Self::take(path)? {
+            if let Some(turn) = Self::take(file)? {
                 return Ok(Some((turn, waits.waited())));
             }
             waits.wait(patience, host)?;
@@ -38,7 +45,7 @@ impl RefreshTurn {
     }
 
     /// Takes the turn, unless another process has it.
-    pub(crate) fn take(path: &Path) -> Result<Option<Self>, Error> {
+    pub(crate) fn take(RefreshFile { path, report }: &RefreshFile) -> Result<Option<Self>, Error> {
         let fail = |error: &io::Error| {
             Error::config(format!(
                 "refresh token file {}: it cannot be rewritten: {}",
@@ -46,8 +53,9 @@ impl RefreshTurn {
                 io_reason(error)
             ))
             .with_hint(
-                "the server may hand out a new refresh token with each use, and nothing is sent where it would be \
-                     lost: put the file where this user can write, a symbolic link to it will do",
+                "the server may hand out a new refresh token with each use, and nothing is sent where it would be lost: \
+                 put the file where this user can write (a symbolic link to it will do); into a container, mount its \
+                 directory",
             )
         };
         let found = || -> io::Result<_> {
@@ -65,13 +73,21 @@ impl RefreshTurn {
             Ok((None, ..)) => return Ok(None),
             // Reading it tells what is wrong in the words for any secret file.
             Err(error) => {
-                crate::secret::SecretSource::file(path).expose()?;
+                SecretSource::file(path).expose()?;
                 return Err(fail(&error));
             }
         };
-        let mut turn = Self { path, slot, lock, draft: None };
+        let names = lock.names().map_err(|error| fail(&error))?;
+        if names > 1 {
+            return Err(Error::config(format!(
+                "refresh token file {}: it has {names} names (hard links), and a new token would reach only one of them",
+                path.display()
+            ))
+            .with_hint("keep one of them, and make the others symbolic links to it"));
+        }
+        let mut turn = Self { path, slot, lock, draft: None, in_place: None, report: report.clone() };
         turn.recover()?;
-        turn.draft = Some(turn.prepare().map_err(|error| fail(&error).with_source(error))?);
+        turn.prepare().map_err(|error| fail(&error).with_source(error))?;
         Ok(Some(turn))
     }
 
@@ -101,14 +117,19 @@ impl RefreshTurn {
         )
     }
 
-    /// A draft with room for a new token.
-    fn prepare(&self) -> io::Result<Draft> {
+    /// Makes a draft with room for a new token, and has the file ready where that must be written in place.
+    fn prepare(&mut self) -> io::Result<()> {
         let mut draft = self.slot.draft(Some(&self.lock))?;
         draft.reserve(ROOM)?;
-        Ok(draft)
+        self.draft = Some(draft);
+        if self.slot.is_mount_point() {
+            self.in_place = Some(self.slot.writable(&self.lock, ROOM)?);
+        }
+        Ok(())
     }
 
-    /// Puts the new refresh token into the file, so that it survives a power cut.
+    /// Puts the new refresh token into the file, so that it survives a power cut. Where it got no further than beside the
+    /// file, that is reported if somebody wants to hear it, and else an error.
     pub(crate) fn save(&mut self, token: &Secret) -> Result<(), Error> {
         let before = self.lock.content().unwrap_or_default();
         let line_end: &[u8] = match before[..] {
@@ -121,33 +142,38 @@ impl RefreshTurn {
             return Ok(());
         }
         let contents = [token.expose().as_bytes(), line_end];
-        let commit = |turn: &mut Self| -> Result<Lock, Unfinished> {
-            let mut draft = match turn.draft.take() {
-                Some(draft) => draft,
-                None => turn.prepare()?,
-            };
-            // More room than it needs: as long as that is there, the draft is not whole.
-            let length = contents.iter().map(|content| content.len()).sum::<usize>();
-            if length >= ROOM {
-                draft.reserve(length + 1)?;
-            }
-            draft.commit(&contents, true)
+        let Err(Unfinished { error, left_in }) = self.put(&contents) else { return Ok(()) };
+        let path = self.path.display();
+        let message = format!("refresh token file {path}: the new token cannot be put into it: {}", io_reason(&error));
+        let Some(name) = left_in else {
+            return Err(Error::config(message)
+                .with_hint("the old one may be used up: sign in again")
+                .with_source(error));
         };
-        match commit(self) {
-            Ok(lock) => {
-                self.lock = lock;
+        let error = Error::config(message).with_hint(self.beside(&name)).with_source(error);
+        match &self.report {
+            Some(report) => {
+                report(&error);
                 Ok(())
             }
-            Err(Unfinished { error, left_in }) => {
-                let path = self.path.display();
-                let message =
-                    format!("refresh token file {path}: the new token cannot be put into it: {}", io_reason(&error));
-                Err(match left_in {
-                    Some(name) => Error::config(message).with_hint(self.beside(&name)),
-                    None => Error::config(message).with_hint("the old one may be used up: sign in again"),
-                }
-                .with_source(error))
-            }
+            None => Err(error),
         }
+    }
+
+    fn put(&mut self, contents: &[&[u8]]) -> Result<(), Unfinished> {
+        if self.draft.is_none() {
+            self.prepare()?;
+        }
+        let Some(mut draft) = self.draft.take() else { return Err(io::Error::from(io::ErrorKind::Other).into()) };
+        // More room than it needs: as long as that is there, the draft is not whole.
+        let length = contents.iter().map(|content| content.len()).sum::<usize>();
+        if length >= ROOM {
+            draft.reserve(length + 1)?;
+        }
+        match &self.in_place {
+            Some(file) => draft.commit_over(contents, file)?,
+            None => self.lock = draft.commit(contents, true)?,
+        }
+        Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! The request, as bytes in wiped buffers.
 
-use crate::client_auth::{ClientAuthentication, ClientCredentials};
+use crate::client_auth::{ClientAuthentication, ClientCertificate, ClientCredentials};
 use crate::encode;
 use crate::endpoint::{Endpoint, Method, Parameters, Revocation};
 use crate::error::{Echoes, Error};
@@ -31,6 +31,8 @@ pub struct Request {
     repeatable: bool,
     once: u32,
     to_loopback: bool,
+    certificate: Option<ClientCertificate<Secret>>,
+    timeout: Duration,
     waited: Duration,
 }
 
@@ -48,15 +50,19 @@ impl Request {
     /// # Errors
     ///
     /// [`Config`](crate::ErrorKind::Config): a secret that cannot be read or sent, a parameter given twice, a scope
-    /// that is missing, plain http to a host that is not loopback.
+    /// that is missing, a grant other than the one that the endpoint's description names, a method that does not fit
+    /// the parameters' place, plain http to a host that is not loopback.
     pub fn token(endpoint: &Endpoint, credentials: &ClientCredentials, grant: &Grant) -> Result<Self, Error> {
         if endpoint.scope_required && grant.scope.is_empty() {
             return Err(Error::config("this endpoint wants a scope, and none is given")
                 .with_hint("add the scope its service documents: often the tenant's or host's URL"));
         }
+        endpoint.check_method()?;
+        check_grant(endpoint, grant)?;
         let authentication = authentication(endpoint, credentials)?;
         let client_id = credentials.client_id.as_deref();
-        let client_secret = credentials.client_secret.as_ref().map(|secret| secret.expose()).transpose()?;
+        let client_secret =
+            credentials.client_secret.as_ref().map(|secret| secret.expose_line("client secret")).transpose()?;
 
         let mut parameters: Vec<(&str, Exposed<'_>)> = Vec::new();
         if let (Some(grant_type), false) = (grant.grant_type(), endpoint.omit_grant_type) {
@@ -81,13 +87,13 @@ impl Request {
         match &grant.kind {
             GrantKind::ClientCredentials | GrantKind::Extension { .. } => {}
             GrantKind::Password { username, password } => {
-                let password = password.expose()?;
+                let password = password.expose_line("password")?;
                 secrets.push(Secret::from(&*password));
                 parameters.push(("username", Exposed::borrowed(username)));
                 parameters.push(("password", password));
             }
             GrantKind::RefreshToken { token } => {
-                let token = token.expose()?;
+                let token = token.expose_line("refresh token")?;
                 secrets.push(Secret::from(&*token));
                 parameters.push(("refresh_token", token));
             }
@@ -98,7 +104,7 @@ impl Request {
                     )
                     .with_hint("use client_secret_post, or leave the client secret out"));
                 }
-                let token = token.expose()?;
+                let token = token.expose_line("session token")?;
                 if !token.bytes().all(|byte| matches!(byte, 0x21..=0x7E)) {
                     return Err(Error::config("the session token holds a character that is not visible ASCII"));
                 }
@@ -111,11 +117,14 @@ impl Request {
             parameters.push(("scope", Exposed::borrowed(&grant.scope)));
         }
         let standard = parameters.len();
+        let mut lists: Vec<&str> = Vec::new();
         for field in endpoint.extra.iter().chain(&grant.parameters) {
-            let known = parameters.iter().position(|(name, _)| *name == field.name);
-            // Only `resource` and its like may be repeated (RFC 8707 section 2), and a JSON object has no place for two.
-            if known.is_some_and(|index| index < standard || endpoint.parameters == Parameters::Json) {
+            // Only `resource` and its like may be repeated (RFC 8707 section 2).
+            if parameters[..standard].iter().any(|(name, _)| *name == field.name) {
                 return Err(Error::config(format!("the parameter `{}` would be sent twice", field.name)));
+            }
+            if field.is_list || parameters.iter().any(|(name, _)| *name == field.name) {
+                lists.push(&field.name);
             }
             let value = field.expose()?;
             if let FieldValue::Secret(_) = field.value {
@@ -132,7 +141,8 @@ impl Request {
             _ => !client.contains(name),
         });
         request.once = hash(own.flat_map(|(name, value)| [*name, &**value]));
-        request.place(endpoint.parameters, &parameters);
+        request.place(endpoint.parameters, &parameters, &lists);
+        request.set_client_certificate(credentials)?;
         Ok(request)
     }
 
@@ -200,12 +210,15 @@ impl Request {
             repeatable: false,
             once: 0,
             to_loopback: url.is_loopback(),
+            certificate: None,
+            timeout: crate::client::TIMEOUT,
             waited: Duration::ZERO,
         })
     }
 
-    /// Writes the parameters where they go.
-    fn place(&mut self, place: Parameters, parameters: &[(&str, Exposed<'_>)]) {
+    /// Writes the parameters where they go. Those whose names are in `lists` are arrays in JSON; elsewhere a name is
+    /// repeated.
+    fn place(&mut self, place: Parameters, parameters: &[(&str, Exposed<'_>)], lists: &[&str]) {
         let form = |out: &mut dyn fmt::Write, space: &str| {
             for (index, (name, value)) in parameters.iter().enumerate() {
                 if index > 0 {
@@ -233,7 +246,7 @@ impl Request {
                     });
                 }
                 // A POST has a body even if it is empty: without a length some servers wait for one, or answer 411.
-                self.body = (self.method == Method::Post).then(|| Secret::from(""));
+                self.body = (self.method != Method::Get).then(|| Secret::from(""));
                 return;
             }
             Parameters::Form => ("application/x-www-form-urlencoded", encode::exact(|out| form(out, "+"))),
@@ -241,10 +254,23 @@ impl Request {
                 "application/json",
                 encode::exact(|out| {
                     for (index, (name, value)) in parameters.iter().enumerate() {
+                        // An array stands where its first value does.
+                        if parameters[..index].iter().any(|(before, _)| before == name) {
+                            continue;
+                        }
                         out.write_char(if index > 0 { ',' } else { '{' })?;
                         encode::json_string(out, name)?;
                         out.write_char(':')?;
-                        encode::json_string(out, value)?;
+                        if !lists.contains(name) {
+                            encode::json_string(out, value)?;
+                            continue;
+                        }
+                        let values = parameters[index..].iter().filter(|(other, _)| other == name);
+                        for (place, (_, value)) in values.enumerate() {
+                            out.write_char(if place > 0 { ',' } else { '[' })?;
+                            encode::json_string(out, value)?;
+                        }
+                        out.write_char(']')?;
                     }
                     out.write_str(if parameters.is_empty() { "{}" } else { "}" })
                 }),
@@ -298,13 +324,39 @@ impl Request {
         self.repeatable
     }
 
-    /// How much of the time for the whole fetch has passed already, waiting for another process: a transport takes it off
-    /// its time limit.
+    /// Returns the client certificate to show to the server, and to nobody else, as (chain, private key) in PEM: see
+    /// [`Client::client_certificate`](crate::Client::client_certificate). A transport that cannot show it must fail.
     #[must_use]
-    pub fn waited(&self) -> Duration {
-        self.waited
+    pub fn client_certificate(&self) -> Option<(&Secret, &Secret)> {
+        self.certificate.as_ref().map(|certificate| (&certificate.chain, &certificate.key))
     }
 
+    /// Reads the client's certificate, where it has one.
+    pub(crate) fn set_client_certificate(&mut self, credentials: &ClientCredentials) -> Result<(), Error> {
+        self.certificate = credentials.certificate.as_ref().map(ClientCertificate::read).transpose()?;
+        Ok(())
+    }
+
+    /// Returns the time that is left for the whole exchange, from the name look-up to the end of the answer.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.timeout.saturating_sub(self.waited)
+    }
+
+    /// Sets the time limit of the exchange. Default: 30 s. A [`Client`](crate::Client) sets its own.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The whole time limit, the part that has passed included: for messages.
+    #[cfg(feature = "ureq")]
+    pub(crate) fn whole_timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Takes off the time limit what has passed while another process was waited for.
     pub(crate) fn set_waited(&mut self, waited: Duration) {
         self.waited = waited;
     }
@@ -313,7 +365,8 @@ impl Request {
     pub(crate) fn fingerprint(&self) -> u32 {
         let headers = self.headers.iter().flat_map(|header| [header.name.as_str(), header.value.expose()]);
         let body = self.body.as_ref().map_or("", |body| body.expose());
-        hash([self.url.expose(), body].into_iter().chain(headers))
+        let certificate = self.certificate.as_ref().map_or("", |certificate| certificate.chain.expose());
+        hash([self.url.expose(), body, certificate].into_iter().chain(headers))
     }
 
     /// The same for what may be good for one use: the refresh token, or the parameters of an extension grant. The
@@ -359,7 +412,21 @@ pub(crate) fn fnv1a(bytes: impl Iterator<Item = u8>) -> u32 {
     bytes.fold(0x811C_9DC5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
-/// How the client authenticates: as described, else by what there is (README, "authentication").
+/// Refuses a grant that the endpoint's description does not name: what it describes fits that grant alone. A refresh
+/// token is what any of them may have led to.
+fn check_grant(endpoint: &Endpoint, grant: &Grant) -> Result<(), Error> {
+    match &endpoint.grant_type {
+        Some(described) if described != grant.name() && grant.name() != "refresh_token" => Err(Error::config(format!(
+            "this endpoint's description names the grant `{described}`, and `{}` is asked for",
+            grant.name()
+        ))
+        .with_hint("use the grant that it names, or name the other one in the description: `grant`")),
+        _ => Ok(()),
+    }
+}
+
+/// How the client authenticates: as described, else by its credentials, as
+/// [`Endpoint::authentication`] documents it.
 fn authentication(endpoint: &Endpoint, credentials: &ClientCredentials) -> Result<ClientAuthentication, Error> {
     let has_secret = credentials.client_secret.is_some();
     let has_id = credentials.client_id.is_some();
@@ -382,7 +449,9 @@ fn authentication(endpoint: &Endpoint, credentials: &ClientCredentials) -> Resul
         ClientAuthentication::TlsClientAuth if has_id => Ok(authentication),
         ClientAuthentication::TlsClientAuth => Err(missing_id()),
         _ if !has_secret => Err(Error::config("the client secret is missing").with_hint(
-            "name the file that holds it (--client-secret-file), or authenticate by `none` if the client has none",
+            "name the file that holds it (--client-secret-file), or authenticate by `none` if the client has none; \
+             a client whose secret is the empty text sends `Basic ` and the base64 of its id with a colon as its own \
+             Authorization header (--auth none, --header-file)",
         )),
         _ if !has_id => Err(missing_id()),
         _ => Ok(authentication),
@@ -433,7 +502,10 @@ fn user_header(field: &Field, present: &[Header]) -> Result<Secret, Error> {
         return Err(Error::config("header Authorization: the client authentication sets it already")
             .with_hint("authenticate by `none` or client_secret_post to set it yourself"));
     }
-    let value = field.expose()?;
+    let value = match &field.value {
+        FieldValue::Plain(text) => Exposed::borrowed(text),
+        FieldValue::Secret(source) => source.expose_line("header")?,
+    };
     check_header(name, &value)?;
     Ok(Secret::from(&*value))
 }

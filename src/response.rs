@@ -1,6 +1,6 @@
 //! The token response (RFC 6749 sections 5.1 and 5.2), read in place and tolerantly.
 //!
-//! What is tolerated, and for which server, is one list in the README; anything that is not on it is refused.
+//! What is tolerated, and for which server, is one list in src/docs/tolerances.md; anything that is not on it is refused.
 
 use crate::endpoint::Members;
 use crate::error::is_registered;
@@ -11,7 +11,8 @@ use alloc::string::String;
 use core::fmt;
 use core::ops::{Range, RangeInclusive};
 
-/// A token response as it was read, borrowed from the body: nothing was copied.
+/// A token response as it was read, borrowed from the body: nothing was copied. [What is
+/// tolerated](crate::docs::tolerances) lists what the reader accepts.
 #[non_exhaustive]
 pub struct TokenResponse<'b> {
     /// One or more visible ASCII characters (0x21 to 0x7E).

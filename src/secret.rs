@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::text::REDACTED;
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::string::String;
 use core::fmt;
 use core::ops::Deref;
@@ -35,7 +36,7 @@ impl Secret {
     /// [`Config`](crate::ErrorKind::Config) where it cannot be read, is empty, not UTF-8 or longer than 64 KiB.
     #[cfg(feature = "std")]
     pub fn read_from(reader: impl std::io::Read, origin: &str) -> Result<Self, Error> {
-        read_text(reader, MAX_SECRET).map_err(|why| Error::config(std::format!("{origin}: {why}")))
+        read_text(reader, MAX_SECRET).map_err(|why| Error::config(format!("{origin}: {why}")))
     }
 
     /// The text itself. Every use of a secret is found by a search for this name.
@@ -65,14 +66,17 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Where a secret comes from. It is read anew for each request, so that a rotated one needs no restart.
+/// Where a secret comes from. It is read again for each request, so that a rotated one needs no restart.
+///
+/// A plain text does not become a source by itself, since it could be a path or the name of a variable: say which
+/// with [`file`](SecretSource::file), [`environment`](SecretSource::environment) or [`value`](SecretSource::value).
 ///
 /// ```no_run
 /// use keyfob::SecretSource;
 ///
 /// let rotated_by_somebody = SecretSource::file("/run/credentials/my.service/secret");
 /// let set_by_the_shell = SecretSource::environment("CLIENT_SECRET");
-/// let in_the_program = SecretSource::from("hunter2");
+/// let in_the_program = SecretSource::value("hunter2");
 /// ```
 pub struct SecretSource(Source);
 
@@ -83,18 +87,30 @@ enum Source {
     File(PathBuf),
     /// A refresh token's file: each new one is written back.
     #[cfg(all(feature = "std", unix))]
-    Rotated(PathBuf),
+    Rotated(RefreshFile),
     #[cfg(feature = "std")]
     Environment(String),
+}
+
+/// The file of a refresh token, and what hears of a new one that is not in its place yet.
+#[cfg(all(feature = "std", unix))]
+pub(crate) struct RefreshFile {
+    pub(crate) path: PathBuf,
+    pub(crate) report: Option<alloc::sync::Arc<crate::refresh_file::Report>>,
 }
 
 type Provider = dyn Fn() -> Result<Secret, Error> + Send + Sync;
 
 /// Longer secrets are refused: a file of this size was named by mistake.
 #[cfg(feature = "std")]
-const MAX_SECRET: usize = 64 * 1024;
+pub(crate) const MAX_SECRET: usize = 64 * 1024;
 
 impl SecretSource {
+    /// Holds the secret itself. Prefer [`file`](SecretSource::file): what is compiled in cannot be rotated.
+    pub fn value(secret: impl Into<Secret>) -> Self {
+        Self(Source::Value(secret.into()))
+    }
+
     /// Asks `provider` each time: flash memory, a security chip, a vault.
     ///
     /// ```
@@ -113,7 +129,7 @@ impl SecretSource {
         Self(Source::File(path.into()))
     }
 
-    /// Reads an environment variable, which must be UTF-8 and not empty.
+    /// Reads an environment variable, less one line end at its end. It must be UTF-8 and not empty.
     ///
     /// What comes by the environment stands in the process's memory for life, where keyfob cannot wipe it, and is
     /// handed on to every child. A file is better.
@@ -124,15 +140,15 @@ impl SecretSource {
 
     /// A file with a refresh token, which is rewritten when the server hands out a new one.
     #[cfg(all(feature = "std", unix))]
-    pub(crate) fn rotated(path: PathBuf) -> Self {
-        Self(Source::Rotated(path))
+    pub(crate) fn rotated(file: RefreshFile) -> Self {
+        Self(Source::Rotated(file))
     }
 
     /// The file that a new one is written back to.
     #[cfg(all(feature = "std", unix))]
-    pub(crate) fn rotated_file(&self) -> Option<&std::path::Path> {
+    pub(crate) fn rotated_file(&self) -> Option<&RefreshFile> {
         match &self.0 {
-            Source::Rotated(path) => Some(path),
+            Source::Rotated(file) => Some(file),
             _ => None,
         }
     }
@@ -150,23 +166,62 @@ impl SecretSource {
             #[cfg(feature = "std")]
             Source::File(path) => read_file(path).map(Exposed::read),
             #[cfg(all(feature = "std", unix))]
-            Source::Rotated(path) => read_file(path).map(Exposed::read),
+            Source::Rotated(RefreshFile { path, .. }) => read_file(path).map(Exposed::read),
             #[cfg(feature = "std")]
             Source::Environment(name) => read_environment(name).map(Exposed::read),
         }
     }
-}
 
-impl From<Secret> for SecretSource {
-    fn from(secret: Secret) -> Self {
-        Self(Source::Value(secret))
+    /// The secret as it is now, where RFC 6749 appendix A makes it one line of text: the client secret, a password, a
+    /// token. A control character in it is always a mistake, mostly a second line end, which would be sent encoded.
+    /// `what` is the secret's name in messages.
+    pub(crate) fn expose_line(&self, what: &str) -> Result<Exposed<'_>, Error> {
+        let secret = self.expose()?;
+        // Of the control characters only a password may hold one: a tab (RFC 6749 appendix A).
+        let is_wrong = |c: char| c.is_ascii_control() && !(c == '\t' && what == "password");
+        let Some((offset, c)) = secret.char_indices().find(|(_, c)| is_wrong(*c)) else { return Ok(secret) };
+        let kind = match c {
+            '\n' | '\r' => "a line end",
+            '\t' => "a tab",
+            _ => "a control character",
+        };
+        let origin = self.origin().unwrap_or_else(|| format!("the {what}"));
+        Err(Error::config(format!("{origin}: byte {offset} is {kind}, which a {what} cannot hold"))
+            .with_hint("take it out; only a single line end at the very end of a file or variable is ignored"))
+    }
+
+    /// The place that it is read from, for messages. None where it is held or provided.
+    fn origin(&self) -> Option<String> {
+        match &self.0 {
+            Source::Value(_) | Source::Provider(_) => None,
+            #[cfg(feature = "std")]
+            Source::File(path) => Some(file_origin(path)),
+            #[cfg(all(feature = "std", unix))]
+            Source::Rotated(RefreshFile { path, .. }) => Some(file_origin(path)),
+            #[cfg(feature = "std")]
+            Source::Environment(name) => Some(format!("environment variable {name}")),
+        }
     }
 }
 
-/// The secret is in the program: see [`Secret`].
-impl From<&str> for SecretSource {
-    fn from(text: &str) -> Self {
-        Secret::from(text).into()
+/// A file as messages name it: by its whole path, for the current directory is often another one than was thought.
+#[cfg(feature = "std")]
+fn file_origin(path: &std::path::Path) -> String {
+    let whole = std::path::absolute(path);
+    format!("secret file {}", whole.as_deref().unwrap_or(path).display())
+}
+
+/// As [`SecretSource::value`].
+impl From<Secret> for SecretSource {
+    fn from(secret: Secret) -> Self {
+        Self::value(secret)
+    }
+}
+
+/// As [`SecretSource::value`]: the text is the secret, not a path. It is taken over and wiped later.
+impl From<String> for SecretSource {
+    fn from(text: String) -> Self {
+        Self::value(text)
     }
 }
 
@@ -178,7 +233,7 @@ impl fmt::Debug for SecretSource {
             #[cfg(feature = "std")]
             Source::File(path) => f.debug_tuple("File").field(path).finish(),
             #[cfg(all(feature = "std", unix))]
-            Source::Rotated(path) => f.debug_tuple("Rotated").field(path).finish(),
+            Source::Rotated(RefreshFile { path, .. }) => f.debug_tuple("Rotated").field(path).finish(),
             #[cfg(feature = "std")]
             Source::Environment(name) => f.debug_tuple("Environment").field(name).finish(),
         }
@@ -222,7 +277,7 @@ impl fmt::Debug for Exposed<'_> {
 
 #[cfg(feature = "std")]
 fn read_file(path: &std::path::Path) -> Result<Secret, Error> {
-    let fail = |why: &str| Error::config(std::format!("secret file {}: {why}", path.display()));
+    let fail = |why: &str| Error::config(format!("{}: {why}", file_origin(path)));
     let open = || {
         let file = open_file(path)?;
         let metadata = file.metadata()?;
@@ -313,8 +368,13 @@ fn read_text(mut reader: impl std::io::Read, size: usize) -> Result<Secret, Stri
             Err(error) => return Err(io_reason(&error)),
         }
     }
-    let text = &bytes[..length];
-    let text = text.strip_suffix(b"\n").map_or(text, |text| text.strip_suffix(b"\r").unwrap_or(text));
+    text(&bytes[..length])
+}
+
+/// A secret's text, less one line end at its end.
+#[cfg(feature = "std")]
+fn text(bytes: &[u8]) -> Result<Secret, String> {
+    let text = bytes.strip_suffix(b"\n").map_or(bytes, |text| text.strip_suffix(b"\r").unwrap_or(text));
     match core::str::from_utf8(text) {
         Ok("") => Err("it is empty".into()),
         Ok(text) if text.starts_with('\u{FEFF}') => Err("it begins with a byte-order mark: save it without one".into()),
@@ -326,16 +386,9 @@ fn read_text(mut reader: impl std::io::Read, size: usize) -> Result<Secret, Stri
 
 #[cfg(feature = "std")]
 fn read_environment(name: &str) -> Result<Secret, Error> {
-    let fail = |why: &str| Error::config(std::format!("environment variable {name}: {why}"));
-    match std::env::var(name).map(Secret::from) {
-        Ok(secret) if secret.expose().is_empty() => Err(fail("it is empty")),
-        Ok(secret) => Ok(secret),
-        Err(std::env::VarError::NotPresent) => Err(fail("it is not set")),
-        Err(std::env::VarError::NotUnicode(bytes)) => {
-            drop(Zeroizing::new(bytes.into_encoded_bytes()));
-            Err(fail("it is not UTF-8 text"))
-        }
-    }
+    let fail = |why: &str| Error::config(format!("environment variable {name}: {why}"));
+    let value = std::env::var_os(name).ok_or_else(|| fail("it is not set"))?;
+    text(&Zeroizing::new(value.into_encoded_bytes())).map_err(|why| fail(&why))
 }
 
 /// Why an operation on a file failed, in lower case and without the operating system's error number.
@@ -345,7 +398,7 @@ pub(crate) fn io_reason(error: &std::io::Error) -> String {
         std::io::ErrorKind::NotFound => "there is no such file".into(),
         std::io::ErrorKind::PermissionDenied => "permission denied".into(),
         std::io::ErrorKind::IsADirectory => "it is a directory".into(),
-        kind => std::format!("{kind}"),
+        kind => format!("{kind}"),
     }
 }
 
@@ -353,6 +406,8 @@ pub(crate) fn io_reason(error: &std::io::Error) -> String {
 pub(crate) struct Field {
     pub(crate) name: String,
     pub(crate) value: FieldValue,
+    /// In JSON it is an array's element even if there is no other of its name.
+    pub(crate) is_list: bool,
 }
 
 pub(crate) enum FieldValue {
@@ -362,11 +417,11 @@ pub(crate) enum FieldValue {
 
 impl Field {
     pub(crate) fn plain(name: impl Into<String>, value: impl Into<String>) -> Self {
-        Self { name: name.into(), value: FieldValue::Plain(value.into()) }
+        Self { name: name.into(), value: FieldValue::Plain(value.into()), is_list: false }
     }
 
     pub(crate) fn secret(name: impl Into<String>, value: impl Into<SecretSource>) -> Self {
-        Self { name: name.into(), value: FieldValue::Secret(value.into()) }
+        Self { name: name.into(), value: FieldValue::Secret(value.into()), is_list: false }
     }
 
     pub(crate) fn expose(&self) -> Result<Exposed<'_>, Error> {

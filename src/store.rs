@@ -313,7 +313,7 @@ fn describe(client: &Client, grant: &Grant) -> Vec<u8> {
                 FieldValue::Plain(value) => Some(value),
                 FieldValue::Secret(_) => None,
             };
-            (&field.name, plain).hash(out);
+            (&field.name, plain, field.is_list).hash(out);
         }
     }
     pieces.0
@@ -340,7 +340,12 @@ fn credentials(client: &Client, grant: &Grant, mark: &mut Seal) -> Result<(), Er
             mark.add(&*source.expose()?);
         }
     }
-    client.transport().identity(&mut |text| mark.add(text))
+    // Its key follows from it.
+    match &client.credentials().certificate {
+        Some(certificate) => mark.add(&*certificate.chain.expose()?),
+        None => mark.add(""),
+    }
+    Ok(())
 }
 
 fn boot_id() -> Result<String, Error> {

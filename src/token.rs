@@ -87,7 +87,7 @@ impl AccessToken {
     /// # Errors
     ///
     /// [`Refused`](ErrorKind::Refused), [`Wait`](ErrorKind::Wait) or [`Unusable`](ErrorKind::Unusable), by the table in
-    /// the README.
+    /// [errors and exit codes](crate::docs::errors).
     pub fn read(
         endpoint: &Endpoint,
         response: Response,

@@ -16,6 +16,7 @@ pub use self::ureq::UreqTransport;
 
 use crate::error::Error;
 use crate::request::Request;
+use crate::secret::Secret;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -31,7 +32,8 @@ use zeroize::Zeroizing;
 ///   connection needs;
 /// - follows no redirect: the credentials would go to whoever the server names;
 /// - checks the server's certificate against its name;
-/// - ends in bounded time, and reads a body of bounded size (keyfob's own stops at 1 MiB);
+/// - ends within [`Request::timeout`], and reads a body of bounded size (keyfob's own stops at 1 MiB);
+/// - shows the server the client certificate of [`Request::client_certificate`], or fails where it cannot;
 /// - wipes its copies of the request and the answer.
 ///
 /// Its errors are made with [`Error::new`]: [`Unreachable`](crate::ErrorKind::Unreachable) as long as nothing was sent,
@@ -61,27 +63,32 @@ pub trait Transport: Send + Sync {
     /// Whatever keeps a complete answer from arriving. A status is never an error.
     fn send(&self, request: &Request) -> Result<Response, Error>;
 
-    /// Hands to `add` what tells who asks besides the request: a client certificate. A store keeps the tokens of different
-    /// ones apart. Unless an implementation says otherwise there is nothing.
+    /// Returns a text that names the way in which this transport reaches the server of `url`: its proxy, trusted roots,
+    /// address. Default: none.
     ///
-    /// # Errors
-    ///
-    /// [`Config`](crate::ErrorKind::Config) where it cannot be read.
-    fn identity(&self, add: &mut dyn FnMut(&str)) -> Result<(), Error> {
-        let _ = add;
-        Ok(())
-    }
-
-    /// How long a whole fetch may take. Who waits for another process's fetch waits no longer than this, and a request
-    /// tells how much of it is gone ([`Request::waited`]). Unless an implementation says otherwise it is 30 s.
-    fn timeout(&self) -> Duration {
-        Duration::from_secs(30)
+    /// A [`Store`](crate::Store) shares a failure that came before any answer (no connection, no trust) only among those whose
+    /// ways are the same, for another way may well work; where there is none, it does not share such failures at all.
+    /// Who the client is does not belong here: that is part of the request.
+    fn route(&self, url: &str) -> Option<Secret> {
+        let _ = url;
+        None
     }
 }
 
 impl<F: Fn(&Request) -> Result<Response, Error> + Send + Sync> Transport for F {
     fn send(&self, request: &Request) -> Result<Response, Error> {
         self(request)
+    }
+}
+
+#[cfg(target_has_atomic = "ptr")]
+impl<T: Transport + ?Sized> Transport for alloc::sync::Arc<T> {
+    fn send(&self, request: &Request) -> Result<Response, Error> {
+        (**self).send(request)
+    }
+
+    fn route(&self, url: &str) -> Option<Secret> {
+        (**self).route(url)
     }
 }
 
@@ -140,6 +147,12 @@ impl Response {
         self
     }
 
+    /// Returns the status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
     /// Tells how long ago the request went out, measured by a clock that goes on during a suspend. The token's life is
     /// counted from then. Without it, it is counted from before the connection was made.
     #[must_use]
@@ -182,8 +195,8 @@ impl Response {
 ///         Ok(response)
 ///     }
 ///
-///     fn timeout(&self) -> Duration {
-///         self.0.timeout()
+///     fn route(&self, url: &str) -> Option<keyfob::Secret> {
+///         self.0.route(url)
 ///     }
 /// }
 ///

@@ -836,11 +836,11 @@ fn a_refused_refresh_token_gives_way_to_the_original_grant_with_all_its_paramete
         let world = World::answers([refreshable(60), answer.clone(), lives(60), lives(60)]);
         let endpoint = Endpoint::new(URL).unwrap().parameter("audience", "https://api.example");
         let client = world.client_at(endpoint).client_id("id");
-        let grant = Grant::password("alice", "wonder land")
+        let grant = Grant::password("alice", keyfob::SecretSource::value("wonder land"))
             .scope("read")
             .scope("write")
             .parameter("tenant", "t1")
-            .secret_parameter("pin", "1234");
+            .secret_parameter("pin", keyfob::SecretSource::value("1234"));
         let mut tokens = TokenCache::new(client, grant);
         assert_eq!(text(tokens.token()), "a1");
         world.set(s(60));
@@ -904,9 +904,10 @@ fn a_refresh_token_that_may_be_used_up_is_never_sent_again() {
 
 #[test]
 fn a_new_refresh_token_is_kept_though_its_token_had_expired_on_arrival() {
-    for (source, first) in
-        [(Grant::client_credentials(), CREDENTIALS.into()), (Grant::refresh_token("r0"), format!("{REFRESH}r0"))]
-    {
+    for (source, first) in [
+        (Grant::client_credentials(), CREDENTIALS.into()),
+        (Grant::refresh_token(keyfob::SecretSource::value("r0")), format!("{REFRESH}r0")),
+    ] {
         let late = Answer::Late(s(7200), Box::new(refreshable(60)));
         let world = World::answers([refreshable(60), late, refreshable(60)]);
         let saved = Arc::new(Mutex::new(Vec::new()));
@@ -954,7 +955,9 @@ fn a_grant_that_is_a_refresh_token_goes_on_with_what_replaced_it() {
 #[test]
 fn a_server_that_repeats_the_refresh_token_has_not_used_it_up() {
     let repeats = ok(r#"{"access_token":"a#","expires_in":60,"refresh_token":"r0"}"#);
-    for grant in [Grant::refresh_token("r0"), Grant::refresh_token(Text::new("r0").source())] {
+    for grant in
+        [Grant::refresh_token(keyfob::SecretSource::value("r0")), Grant::refresh_token(Text::new("r0").source())]
+    {
         let world = World::always(repeats.clone());
         let mut tokens = TokenCache::new(world.client(), grant);
         for number in 1..=3 {
@@ -997,7 +1000,7 @@ fn another_client_secret_does_not_bring_a_used_up_token_back() {
     let secret = Text::new("first");
     let world = World::answers([Fail(ErrorKind::OutcomeUnknown)]);
     let client = |world: &Arc<World>| world.client().client_id("id").client_secret(secret.source());
-    let mut tokens = TokenCache::new(client(&world), Grant::refresh_token("r0"));
+    let mut tokens = TokenCache::new(client(&world), Grant::refresh_token(keyfob::SecretSource::value("r0")));
     tokens.token().unwrap_err();
     secret.set("second");
     world.pass(s(DAY));
@@ -1005,7 +1008,7 @@ fn another_client_secret_does_not_bring_a_used_up_token_back() {
     assert_eq!(world.sent(), [format!("{REFRESH}r0")]);
     // … and replaced by one that was lost.
     let world = World::answers([refreshable(60), Fail(ErrorKind::OutcomeUnknown)]);
-    let mut tokens = TokenCache::new(client(&world), Grant::refresh_token("r0"));
+    let mut tokens = TokenCache::new(client(&world), Grant::refresh_token(keyfob::SecretSource::value("r0")));
     tokens.token().unwrap();
     world.pass(s(60));
     tokens.token().unwrap_err();
@@ -1072,7 +1075,7 @@ fn a_refusal_that_is_not_the_refresh_tokens_fault_does_not_lose_it() {
     // The original grant is used up, so the refresh token is all there is.
     for answer in [refused("invalid_client"), status(403, "<html>"), status(400, ""), refused("invalid_scope")] {
         let world = World::answers([refreshable(60), answer.clone()]);
-        let mut tokens = TokenCache::new(world.client(), Grant::refresh_token("r0"));
+        let mut tokens = TokenCache::new(world.client(), Grant::refresh_token(keyfob::SecretSource::value("r0")));
         tokens.token().unwrap();
         world.set(s(60));
         assert_eq!(told(tokens.token()).0, ErrorKind::Refused, "{answer:?}");
@@ -1091,7 +1094,7 @@ fn a_refused_refresh_request_is_remembered_until_the_client_secret_changes() {
     let world = World::answers([refreshable(60)]);
     *world.always.lock().unwrap() = Some(refused("invalid_client"));
     let client = world.client().client_id("id").client_secret(secret.source());
-    let mut tokens = TokenCache::new(client, Grant::refresh_token("r0"));
+    let mut tokens = TokenCache::new(client, Grant::refresh_token(keyfob::SecretSource::value("r0")));
     tokens.token().unwrap();
     world.set(s(60));
     assert!(world.asked_until(&mut tokens, s(670), ms(100)) <= 7);
@@ -1102,7 +1105,7 @@ fn a_refused_refresh_request_is_remembered_until_the_client_secret_changes() {
 
 #[test]
 fn what_an_extension_grant_carries_is_not_sent_again_once_it_gave_a_refresh_token() {
-    let grant = Grant::extension("authorization_code").secret_parameter("code", "c1");
+    let grant = Grant::extension("authorization_code").secret_parameter("code", keyfob::SecretSource::value("c1"));
     let world = World::answers([refreshable(60), refused("invalid_grant")]);
     let mut tokens = TokenCache::new(world.client(), grant);
     tokens.token().unwrap();
@@ -1150,7 +1153,7 @@ fn with_hook(world: &Arc<World>, grant: Grant) -> (TokenCache, Arc<AtomicBool>, 
 
 #[test]
 fn a_hook_that_fails_loses_nothing_and_is_tried_again_without_a_request() {
-    for grant in [Grant::client_credentials(), Grant::refresh_token("r0")] {
+    for grant in [Grant::client_credentials(), Grant::refresh_token(keyfob::SecretSource::value("r0"))] {
         let world = World::answers([refreshable(60)]);
         let (mut tokens, fails, saved) = with_hook(&world, grant);
         for count in 1..=3 {
@@ -1168,7 +1171,7 @@ fn a_hook_that_fails_loses_nothing_and_is_tried_again_without_a_request() {
 #[test]
 fn a_token_that_expires_while_the_hook_fails_leaves_its_refresh_token() {
     let world = World::answers([refreshable(60)]);
-    let (mut tokens, fails, saved) = with_hook(&world, Grant::refresh_token("r0"));
+    let (mut tokens, fails, saved) = with_hook(&world, Grant::refresh_token(keyfob::SecretSource::value("r0")));
     tokens.token().unwrap_err();
     world.pass(s(3600));
     tokens.token().unwrap_err();
@@ -1344,7 +1347,7 @@ fn revoking_forgets_first_and_a_revocation_that_fails_forgets_too() {
 #[test]
 fn the_debug_view_shows_no_secret() {
     let world = World::answers([ok(r#"{"access_token":"sentinel-1","refresh_token":"sentinel-2"}"#)]);
-    let client = world.client().client_id("id").client_secret("sentinel-3");
+    let client = world.client().client_id("id").client_secret(keyfob::SecretSource::value("sentinel-3"));
     let mut tokens = TokenCache::new(client, Grant::client_credentials());
     tokens.token().unwrap();
     let view = format!("{tokens:?}");

@@ -1283,7 +1283,7 @@ fn curl_sends_the_header_and_after_an_error_nothing() {
     let api = Server::answering(answer(200, &[], ""));
     let server = Server::answering(json(200, r#"{"access_token":"a\"b\\c"}"#));
     let good = place.token(&server.url("/t"), &["--format", "curl"]).outcome();
-    let bad = place.token(&server.url("/t"), &["--format", "curl", "--method", "PUT"]).outcome();
+    let bad = place.token(&server.url("/t"), &["--format", "curl", "--method", "PATCH"]).outcome();
     assert_eq!(bad.stdout, "proto = \"-all\"\n");
     let Some(status) = curl(&bad.stdout, &api.url("/api")) else { return };
     assert!(!status.success());

@@ -6,7 +6,7 @@ use core::time::Duration;
 use keyfob::{AccessToken, ClientCredentials, Endpoint, ErrorKind, Grant, Lifetime, Request, Response};
 
 fn request(description: &str, grant: &Grant) -> Request {
-    let credentials = ClientCredentials::default().client_id("id").client_secret("secret");
+    let credentials = ClientCredentials::default().client_id("id").client_secret(keyfob::SecretSource::value("secret"));
     Request::token(&Endpoint::from_json(description).unwrap(), &credentials, grant).unwrap()
 }
 
@@ -52,7 +52,7 @@ fn mistakes_are_named_with_their_place() {
             r#"{"url": "https://as.example", "auth": "basic"}"#,
             "`auth`: \"basic\" is none of client_secret_basic, client_secret_post, tls_client_auth, none",
         ),
-        (r#"{"url": "https://as.example", "method": "PUT"}"#, "`method`: \"PUT\" is none of POST, GET"),
+        (r#"{"url": "https://as.example", "method": "PATCH"}"#, "`method`: \"PATCH\" is none of POST, PUT, GET"),
         (
             r#"{"url": "https://as.example", "method": "GET", "params": "form"}"#,
             "`params`: with GET they can only go into the query",
@@ -225,7 +225,8 @@ fn the_grants_that_dialects_name() {
     }
     let endpoint = Endpoint::from_json(r#"{"url": "https://a.example/t", "grant": "bearer_session"}"#).unwrap();
     let credentials = ClientCredentials::default();
-    let request = Request::token(&endpoint, &credentials, &Grant::bearer_session("t")).unwrap();
+    let request =
+        Request::token(&endpoint, &credentials, &Grant::bearer_session(keyfob::SecretSource::value("t"))).unwrap();
     assert_eq!((request.method().as_str(), request.url(), request.body()), ("GET", "https://a.example/t", None));
 }
 

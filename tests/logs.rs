@@ -83,13 +83,14 @@ fn no_log_record_shows_a_secret() {
 /// Each way of sending a secret.
 fn askers(server: &Server) -> Vec<(Client, Grant)> {
     let client = |endpoint: Endpoint| {
-        let transport = UreqTransport::new().no_proxy().timeout(Duration::from_secs(5));
-        Client::with_parts(endpoint, transport.roots_pem(tls::CA).unwrap(), BootClock)
+        let transport = UreqTransport::new().no_proxy();
+        Client::new(endpoint).transport(transport.roots_pem(tls::CA).unwrap()).timeout(Duration::from_secs(5))
     };
     let url = server.url("/t?key=SENT%2FNEL+");
     let endpoint = || Endpoint::new(&url).unwrap();
     let dialect = |name: &str| Endpoint::dialect(name, &url).unwrap();
-    let with_secret = |endpoint: Endpoint| client(endpoint).client_id("id").client_secret(SENTINEL);
+    let with_secret =
+        |endpoint: Endpoint| client(endpoint).client_id("id").client_secret(keyfob::SecretSource::value(SENTINEL));
     let machine = Grant::client_credentials;
     let by_get = dialect("json-credentials").method(keyfob::Method::Get);
     let post = endpoint().authentication(ClientAuthentication::ClientSecretPost);
@@ -98,13 +99,16 @@ fn askers(server: &Server) -> Vec<(Client, Grant)> {
         (with_secret(post), machine()),
         (with_secret(dialect("json-credentials")), machine()),
         (with_secret(by_get), machine()),
-        (client(dialect("bearer-session")), Grant::bearer_session(SENTINEL)),
+        (client(dialect("bearer-session")), Grant::bearer_session(keyfob::SecretSource::value(SENTINEL))),
         (with_secret(dialect("form-credentials")), machine().scope("s")),
-        (client(dialect("user-credentials")), Grant::password("alice", SENTINEL)),
-        (client(endpoint()), Grant::refresh_token(SENTINEL)),
-        (client(endpoint()), Grant::extension("urn:x").secret_parameter("assertion", SENTINEL)),
+        (client(dialect("user-credentials")), Grant::password("alice", keyfob::SecretSource::value(SENTINEL))),
+        (client(endpoint()), Grant::refresh_token(keyfob::SecretSource::value(SENTINEL))),
+        (
+            client(endpoint()),
+            Grant::extension("urn:x").secret_parameter("assertion", keyfob::SecretSource::value(SENTINEL)),
+        ),
     ];
-    askers.push((client(endpoint().secret_header("X-Key", SENTINEL)), machine()));
+    askers.push((client(endpoint().secret_header("X-Key", keyfob::SecretSource::value(SENTINEL))), machine()));
     askers
 }
 
@@ -120,7 +124,9 @@ fn the_search_finds_every_form() {
             Ok(keyfob::Response::new(500, ""))
         };
         let endpoint = Endpoint::new("https://as.example/t").unwrap().basic_raw(true);
-        let client = Client::with_parts(endpoint, send, BootClock).client_id("i").client_secret(text);
+        let client = Client::with_parts(endpoint, send, BootClock)
+            .client_id("i")
+            .client_secret(keyfob::SecretSource::value(text));
         let _ = client.fetch(&Grant::client_credentials());
         seen.lock().unwrap().clone()
     });

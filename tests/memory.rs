@@ -100,13 +100,14 @@ fn using_a_token_allocates_nothing() {
 
 /// Every secret of a fetch has the sentinel in it; what the server says comes as one block.
 fn fetch(description: &str, grant: &Grant, status: u16, body: &'static str) -> Result<AccessToken, Error> {
-    let endpoint = Endpoint::from_json(description)?.secret_header("X-Key", "key-sentinel");
+    let endpoint =
+        Endpoint::from_json(description)?.secret_header("X-Key", keyfob::SecretSource::value("key-sentinel"));
     let send = move |request: &Request| {
         assert!(request.headers().any(|(_, value)| value.contains("sentinel")));
         Ok(Response::new(status, body.as_bytes().to_vec()))
     };
     let client = Client::with_parts(endpoint, send, || Duration::from_secs(1));
-    client.client_id("id").client_secret("secret-sentinel").fetch(grant)
+    client.client_id("id").client_secret(keyfob::SecretSource::value("secret-sentinel")).fetch(grant)
 }
 
 #[test]
@@ -118,10 +119,13 @@ fn no_memory_is_given_back_with_a_secret_in_it() {
     type MakeGrant = fn() -> Grant;
     let grants: [(&str, MakeGrant); 4] = [
         ("client_credentials", Grant::client_credentials),
-        ("password", || Grant::password("user", "password-sentinel")),
-        ("refresh_token", || Grant::refresh_token("refresh-sentinel").secret_parameter("extra", "extra-sentinel")),
+        ("password", || Grant::password("user", keyfob::SecretSource::value("password-sentinel"))),
+        ("refresh_token", || {
+            Grant::refresh_token(keyfob::SecretSource::value("refresh-sentinel"))
+                .secret_parameter("extra", keyfob::SecretSource::value("extra-sentinel"))
+        }),
         // With the client secret among the parameters: both want the Authorization header otherwise.
-        ("bearer_session", || Grant::bearer_session("session-sentinel")),
+        ("bearer_session", || Grant::bearer_session(keyfob::SecretSource::value("session-sentinel"))),
     ];
     for (name, grant) in grants {
         for description in [
@@ -154,8 +158,8 @@ fn a_cache_gives_no_memory_back_with_a_secret_in_it() {
     let clock = move || Duration::from_secs(time.load(Ordering::Relaxed) as u64);
     let send = |_: &Request| Ok(Response::new(200, TOKEN.as_bytes().to_vec()));
     let client = Client::with_parts(Endpoint::new("https://as.example/t").unwrap(), send, clock);
-    let client = client.client_id("id").client_secret("secret-sentinel");
-    let tokens = TokenCache::new(client, Grant::password("user", "password-sentinel"));
+    let client = client.client_id("id").client_secret(keyfob::SecretSource::value("secret-sentinel"));
+    let tokens = TokenCache::new(client, Grant::password("user", keyfob::SecretSource::value("password-sentinel")));
     let mut tokens = tokens.on_new_refresh_token(|token| match token.expose() {
         "refresh-sentinel" => Ok(()),
         _ => Err(Error::new(ErrorKind::Internal, "this is another token")),
@@ -184,7 +188,7 @@ fn a_hit_allocates_nothing() {
 #[test]
 fn an_echoed_secret_is_cut_out_of_an_error_before_anybody_sees_it() {
     let body = r#"{"error":"invalid_grant","error_description":"wrong password password-sentinel for user"}"#;
-    let grant = Grant::password("user", "password-sentinel");
+    let grant = Grant::password("user", keyfob::SecretSource::value("password-sentinel"));
     let (result, _, leaks) = watch(|| fetch(r#"{"url":"https://as.example/t"}"#, &grant, 400, body));
     let error = result.unwrap_err();
     assert_eq!(leaks, 0);

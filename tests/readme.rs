@@ -1,4 +1,5 @@
-//! The README is true: its commands run, its figures and its list of tolerances are those of the project.
+//! The README and the pages of src/docs are true: their commands run, their links lead somewhere, their figures and
+//! their list of tolerances are those of the project.
 
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -17,11 +18,60 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const README: &str = include_str!("../README.md");
+const COMMAND: &str = include_str!("../src/docs/command.md");
+const COSTS: &str = include_str!("../src/docs/costs.md");
+const ERRORS: &str = include_str!("../src/docs/errors.md");
+const TOLERANCES: &str = include_str!("../src/docs/tolerances.md");
+/// What rustdoc puts before each page: the links and pictures that a forge takes from the end of the page.
+const LINKS: &str = include_str!("../src/docs/links.md");
+const PICTURES: &str = include_str!("../src/docs/pictures.md");
 
-/// The fenced blocks of a language.
-fn blocks(language: &str) -> Vec<&'static str> {
+/// Each page with its path: the README first.
+fn pages() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut paths: Vec<PathBuf> =
+        std::fs::read_dir(root.join("src/docs")).unwrap().map(|e| e.unwrap().path()).collect();
+    paths.retain(|path| !path.ends_with("links.md") && !path.ends_with("pictures.md"));
+    paths.sort();
+    paths.insert(0, root.join("README.md"));
+    paths.into_iter().map(|path| (path.clone(), std::fs::read_to_string(path).unwrap())).collect()
+}
+
+/// The fenced blocks of a language in a page.
+fn blocks_of<'p>(page: &'p str, language: &str) -> Vec<&'p str> {
     let fence = format!("```{language}\n");
-    README.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+    page.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+/// The fenced blocks of a language in all pages.
+fn blocks(language: &str) -> Vec<String> {
+    let owned = |(_, page): &(PathBuf, String)| blocks_of(page, language).iter().map(|b| (*b).to_owned()).collect();
+    pages().iter().flat_map::<Vec<String>, _>(owned).collect()
+}
+
+/// The definitions of links in a page: label and destination.
+fn definitions(page: &str) -> Vec<(&str, &str)> {
+    page.lines().filter_map(|line| line.strip_prefix('[')?.split_once("]: ")).collect()
+}
+
+/// A page without what is in fences and in backticks, where brackets mean nothing. A label keeps its backticks.
+fn prose(page: &str) -> String {
+    let unfenced: String = page.split("```").step_by(2).collect();
+    let mut text = String::new();
+    for (index, part) in unfenced.split('`').enumerate() {
+        match index % 2 {
+            0 => text += part,
+            _ if text.ends_with('[') => text += &format!("`{part}`"),
+            _ => {}
+        }
+    }
+    text
+}
+
+/// The anchor that both a forge and rustdoc give to a heading.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    text.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect::<String>().replace(' ', "-")
 }
 
 /// A directory with the files that the recipes name.
@@ -34,7 +84,7 @@ fn directory(name: &str, server: &Server) -> PathBuf {
         std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
     }
     let profile = blocks("json").into_iter().find(|block| block.contains("environments")).unwrap();
-    std::fs::write(directory.join("a.json"), on_loopback(profile, server)).unwrap();
+    std::fs::write(directory.join("a.json"), on_loopback(&profile, server)).unwrap();
     directory
 }
 
@@ -123,23 +173,23 @@ fn keeps_its_file(command: &mut Command, file: &Path) {
 }
 
 #[test]
-fn parse_prints_what_the_readme_shows() {
-    let line = blocks("sh").concat().lines().find(|line| line.contains("keyfob parse")).unwrap().to_owned();
+fn parse_prints_what_the_page_shows() {
+    let line = blocks_of(COMMAND, "sh").concat().lines().find(|line| line.contains("keyfob parse")).unwrap().to_owned();
     let body = line.split('\'').nth(1).unwrap().to_owned();
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyfob"));
     let child = command.arg("parse").env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let mut child = child.unwrap();
     child.stdin.take().unwrap().write_all(body.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
-    let shown = blocks("json").into_iter().find(|block| block.starts_with("{\"ok\"")).unwrap();
+    let shown = blocks_of(COMMAND, "json").into_iter().find(|block| block.starts_with("{\"ok\"")).unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), shown);
 }
 
 #[test]
 fn each_tolerance_has_cases_in_the_corpus() {
     let corpus = include_str!("data/token_responses.jsonl");
-    let list = README.split("## What is tolerated").nth(1).unwrap().split("\n## ").next().unwrap();
-    let rows: Vec<&str> = list.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| #")).collect();
+    let rows: Vec<&str> =
+        TOLERANCES.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| #")).collect();
     assert_eq!(rows.len(), 19);
     for row in rows {
         let classes = row.trim_end_matches(" |").rsplit("| ").next().unwrap();
@@ -150,7 +200,7 @@ fn each_tolerance_has_cases_in_the_corpus() {
 }
 
 #[test]
-fn each_exit_code_and_kind_is_told() {
+fn each_exit_code_and_kind_is_documented() {
     for (kind, code) in [
         ("internal", 1),
         ("config", 2),
@@ -161,6 +211,97 @@ fn each_exit_code_and_kind_is_told() {
         ("wait", 6),
         ("untrusted", 7),
     ] {
-        assert!(README.contains(&format!("| `{kind}` | {code} |")), "{kind}");
+        assert!(ERRORS.contains(&format!("| `{kind}` | {code} |")), "{kind}");
+    }
+}
+
+#[test]
+fn the_readme_is_one_page() {
+    assert!(README.lines().count() <= 200);
+}
+
+#[test]
+fn each_page_is_linked_from_the_readme_and_shown_by_rustdoc() {
+    let module = include_str!("../src/docs.rs");
+    let names: Vec<&str> =
+        module.split("pages! {").nth(1).unwrap().split('}').next().unwrap().split_whitespace().collect();
+    for (path, _) in &pages()[1..] {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        assert!(names.contains(&name), "src/docs.rs does not name {name}");
+        assert!(README.contains(&format!("]: src/docs/{name}.md\n")), "README.md has no link to {name}");
+    }
+    assert_eq!(names.len(), pages().len() - 1);
+}
+
+#[test]
+fn the_cost_in_the_readme_is_that_of_the_table() {
+    let cells = |text: &'static str, row: &str| -> Vec<&str> {
+        let row = text.lines().find(|line| line.starts_with(row)).unwrap();
+        row.trim_matches('|').split('|').map(str::trim).collect()
+    };
+    let (short, whole) = (cells(README, "| keyfob | "), cells(COSTS, "| keyfob | "));
+    assert_eq!(short, [whole[0], whole[2], whole[4], whole[6]]);
+}
+
+#[test]
+fn each_link_works_on_a_forge_and_in_rustdoc() {
+    let pages = pages();
+    for (path, page) in &pages {
+        let (name, definitions, prose) = (path.display(), definitions(page), prose(page));
+        let headings: Vec<String> = page.lines().filter(|line| line.starts_with('#')).map(anchor).collect();
+        for link in prose.split("](").skip(1) {
+            let fragment = link.split(')').next().unwrap().strip_prefix('#');
+            let fragment = fragment.unwrap_or_else(|| panic!("{name}: a link to another page needs a label: {link}"));
+            assert!(headings.iter().any(|heading| heading == fragment), "{name}: there is no heading #{fragment}");
+        }
+        for (label, to) in &definitions {
+            if to.starts_with("https://") {
+                continue;
+            }
+            let (file, fragment) = to.split_once('#').unwrap_or((to, ""));
+            // rustdoc resolves the path itself, with `-D warnings`, but not the fragment.
+            let start = format!("[{label}]: ");
+            let in_rustdoc = LINKS.lines().chain(PICTURES.lines()).find(|line| line.starts_with(&start));
+            let in_rustdoc = in_rustdoc.unwrap_or_else(|| panic!("{name}: rustdoc has no link for [{label}]"));
+            assert!(fragment.is_empty() || in_rustdoc.ends_with(&format!("#{fragment}")), "{name}: [{label}]: {to}");
+            let file = path.parent().unwrap().join(file).canonicalize();
+            let file = file.unwrap_or_else(|error| panic!("{name}: [{label}]: {to}: {error}"));
+            let (_, text) = pages.iter().find(|(path, _)| *path == file).cloned().unwrap_or_default();
+            let found = text.lines().any(|line| line.starts_with('#') && anchor(line) == fragment);
+            assert!(found || fragment.is_empty(), "{name}: [{label}]: there is no heading #{fragment}");
+        }
+        let mut used = Vec::new();
+        for (at, _) in prose.match_indices('[') {
+            let (label, rest) = prose[at + 1..].split_once(']').unwrap();
+            // In `[text][label]` the text is no label; a definition is not a use.
+            if ["[", "("].iter().all(|c| !rest.starts_with(c)) {
+                assert!(definitions.iter().any(|(defined, _)| *defined == label), "{name}: [{label}] is not defined");
+                used.extend((at > 0 && !prose[..at].ends_with('\n') || !rest.starts_with(": ")).then_some(label));
+            }
+        }
+        for (label, _) in &definitions {
+            assert!(used.contains(label), "{name}: [{label}] is not used");
+        }
+    }
+}
+
+/// rustdoc has no files beside its pages, so it gets the pictures as `data:` URLs.
+#[test]
+fn the_pictures_of_rustdoc_are_those_of_the_benches() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut expected = String::new();
+    for name in ["cold_start.svg", "fleet.svg"] {
+        expected += &format!("[{name}]: <data:image/svg+xml,");
+        for c in std::fs::read_to_string(root.join("benches").join(name)).unwrap().trim().chars() {
+            match c {
+                '%' | '#' | '<' | '>' | '&' | '\\' | '\n' => expected += &format!("%{:02X}", u32::from(c)),
+                c => expected.push(c),
+            }
+        }
+        expected += ">\n";
+    }
+    if PICTURES != expected {
+        std::fs::write(root.join("src/docs/pictures.md"), expected).unwrap();
+        panic!("src/docs/pictures.md was out of date and has been rewritten: commit it");
     }
 }

@@ -79,7 +79,7 @@ impl Server {
 
     fn client_with(&self, endpoint: Endpoint, id: &str, transport: impl Transport + 'static) -> Client {
         let client = Client::with_parts(endpoint, transport, BootClock);
-        client.client_id(self.value(id)).client_secret(self.value("SECRET"))
+        client.client_id(self.value(id)).client_secret(keyfob::SecretSource::value(self.value("SECRET")))
     }
 
     fn endpoint(&self) -> Endpoint {
@@ -91,7 +91,7 @@ impl Server {
     }
 
     fn password(&self) -> Grant {
-        Grant::password(self.value("USERNAME"), self.value("PASSWORD")).scope("read write")
+        Grant::password(self.value("USERNAME"), keyfob::SecretSource::value(self.value("PASSWORD"))).scope("read write")
     }
 
     /// What the protected resource says to this token.
@@ -289,7 +289,7 @@ fn client_credentials_may_hold_any_character() {
             let client = server.client_with(endpoint, "MACHINE_ID", transport());
             let token = client.fetch(&Grant::client_credentials().scope("read")).unwrap();
             assert_eq!((token.token_type(), token.scope()), (Some("Bearer"), Some("read")), "{server} {name}");
-            let left = token.remaining(client.clock().now()).unwrap();
+            let left = token.remaining(client.now()).unwrap();
             assert!((580..600).contains(&left.as_secs()), "{server} {name}: {left:?}");
             assert_eq!(server.resource(token.expose()), 200, "{server} {name}");
             server.token_by_command(&server.place(), "MACHINE_ID", &["--auth", name, "--scope", "read"]);
@@ -341,7 +341,10 @@ fn a_cache_follows_the_rotation_of_refresh_tokens() {
             // Each is another one, and the newest works.
             let mut all = stored.lock().unwrap().clone();
             let newest = all.last().unwrap().clone();
-            let token = server.client("PERSON_ID").fetch(&Grant::refresh_token(newest.as_str())).unwrap();
+            let token = server
+                .client("PERSON_ID")
+                .fetch(&Grant::refresh_token(keyfob::SecretSource::value(newest.as_str())))
+                .unwrap();
             all.push(refresh_token(&token));
             let count = all.len();
             all.sort();
@@ -397,7 +400,10 @@ fn the_command_writes_the_rotated_refresh_token_back() {
                 assert_eq!(server.token_by_command(&place, "PERSON_ID", REFRESH), hit, "{server}");
                 assert_eq!(stored(&place), last, "{server}");
             }
-            let token = server.client("PERSON_ID").fetch(&Grant::refresh_token(last.as_str())).unwrap();
+            let token = server
+                .client("PERSON_ID")
+                .fetch(&Grant::refresh_token(keyfob::SecretSource::value(last.as_str())))
+                .unwrap();
             assert_eq!(server.resource(token.expose()), 200, "{server} {each}");
         }
     }
@@ -437,7 +443,9 @@ fn processes_at_once_do_not_spend_a_refresh_token_twice() {
 fn a_refresh_token_that_is_sent_again_ends_its_family() {
     for server in &*SERVERS {
         let client = server.client("PERSON_ID");
-        let refresh = |token: &AccessToken| client.fetch(&Grant::refresh_token(refresh_token(token).as_str()));
+        let refresh = |token: &AccessToken| {
+            client.fetch(&Grant::refresh_token(keyfob::SecretSource::value(refresh_token(token).as_str())))
+        };
         let first = client.fetch(&server.password()).unwrap();
         let second = refresh(&first).unwrap();
         assert_eq!(server.resource(second.expose()), 200, "{server}");
@@ -568,7 +576,7 @@ fn refusals_keep_the_servers_code() {
         Grant::client_credentials().scope("read")
     }
     fn wrong_password(server: &Server) -> Grant {
-        Grant::password(server.value("USERNAME"), "wrong").scope("read")
+        Grant::password(server.value("USERNAME"), keyfob::SecretSource::value("wrong")).scope("read")
     }
     let person: fn(&Server) -> &str = |server| server.value("PERSON_ID");
     let refused = |options| asked(machine, options, (401, "invalid_client"));
@@ -597,13 +605,16 @@ fn refusals_keep_the_servers_code() {
             answers: [(400, "invalid_request"), (400, "unauthorized_client")],
             ..asked(Server::password, by_right_password, (0, ""))
         },
-        Refused { id: person, ..asked(|_| Grant::refresh_token("wrong"), REFRESH, (400, "invalid_grant")) },
+        Refused {
+            id: person,
+            ..asked(|_| Grant::refresh_token(keyfob::SecretSource::value("wrong")), REFRESH, (400, "invalid_grant"))
+        },
     ] {
         for server in &*SERVERS {
             let (id, secret) = ((case.id)(server), (case.secret)(server));
             let (status, code) = case.answers[usize::from(server.name == "django-oauth-toolkit")];
             let client = Client::with_parts((case.endpoint)(server.endpoint()), transport(), BootClock);
-            let client = client.client_id(id).client_secret(secret);
+            let client = client.client_id(id).client_secret(keyfob::SecretSource::value(secret));
             assert_refused(server, client.fetch(&(case.grant)(server)), status, code);
 
             let place = server.place();

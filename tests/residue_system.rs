@@ -1,5 +1,5 @@
 //! The library on the system's allocator leaves none over http, and copies of secrets in free memory over https. If there are
-//! none any more, the README is too modest; and this is the control of `residue_wiped.rs`, which differs in the allocator
+//! none any more, src/docs/security.md is too modest; and this is the control of `residue_wiped.rs`, which differs in the allocator
 //! alone.
 
 #![forbid(unsafe_code)]

@@ -40,7 +40,7 @@ fn assert_error_clean(what: &str, error: &Error) {
 }
 
 fn secret() -> SecretSource {
-    SecretSource::from(SENTINEL)
+    SecretSource::value(SENTINEL)
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn the_search_finds_every_form() {
         );
         client
             .client_id("i".repeat(text.len()))
-            .client_secret(SENTINEL)
+            .client_secret(SecretSource::value(SENTINEL))
             .fetch(&Grant::client_credentials())
             .unwrap_err()
             .to_string()
@@ -221,8 +221,8 @@ fn no_configuration_makes_an_error_that_shows_a_secret() {
         assert_error_clean(description, &error);
     }
     for grant in [
-        Grant::bearer_session("SENT/NEL+ x"),
-        Grant::bearer_session("SENT/NEL+\n"),
+        Grant::bearer_session(SecretSource::value("SENT/NEL+ x")),
+        Grant::bearer_session(SecretSource::value("SENT/NEL+\n")),
         Grant::client_credentials().secret_parameter("grant_type", secret()),
     ] {
         let error = Request::token(

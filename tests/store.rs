@@ -111,7 +111,7 @@ impl World {
     }
 
     fn client(self: &Arc<Self>) -> Client {
-        self.client_at(Endpoint::new(URL).unwrap()).client_id("id").client_secret("s3cret")
+        self.client_at(Endpoint::new(URL).unwrap()).client_id("id").client_secret(keyfob::SecretSource::value("s3cret"))
     }
 
     /// Another process: it knows nothing but what is in the store.
@@ -164,7 +164,7 @@ fn all_that_came_with_a_token_comes_back_with_it() {
     let endpoint = || Endpoint::new(URL).unwrap().keep_member("session.id").unwrap().keep_member("session").unwrap();
     let world = World::answering(&[answer]);
     let process = || {
-        let client = world.client_at(endpoint()).client_id("id").client_secret("s3cret");
+        let client = world.client_at(endpoint()).client_id("id").client_secret(keyfob::SecretSource::value("s3cret"));
         TokenCache::new(client, Grant::client_credentials()).store(directory.store())
     };
     let (fetched, stored) = (process().token().unwrap(), process().token().unwrap());
@@ -206,39 +206,50 @@ fn what_makes_another_request_has_another_file() {
     let directory = Directory::new();
     let world = World::answering(&[HOURLY]);
     let endpoint = || Endpoint::new(URL).unwrap();
-    let basic = |endpoint: Endpoint| world.client_at(endpoint).client_id("id").client_secret("s3cret");
+    let basic = |endpoint: Endpoint| {
+        world.client_at(endpoint).client_id("id").client_secret(keyfob::SecretSource::value("s3cret"))
+    };
     let machine = Grant::client_credentials;
     let processes: Vec<(Client, Grant)> = vec![
         (basic(endpoint()), machine()),
         (basic(Endpoint::new("https://as.example/token?tenant=a").unwrap()), machine()),
         (basic(Endpoint::new("https://as.example/token?tenant=b").unwrap()), machine()),
         (basic(Endpoint::new("https://other.example/token").unwrap()), machine()),
-        (world.client_at(endpoint()).client_id("other").client_secret("s3cret"), machine()),
-        (world.client_at(endpoint()).client_id("id").client_secret("other"), machine()),
+        (
+            world.client_at(endpoint()).client_id("other").client_secret(keyfob::SecretSource::value("s3cret")),
+            machine(),
+        ),
+        (world.client_at(endpoint()).client_id("id").client_secret(keyfob::SecretSource::value("other")), machine()),
         (world.client_at(endpoint()).client_id("id"), machine()),
         (basic(endpoint().basic_raw(true)), machine()),
         (basic(endpoint().parameters(keyfob::Parameters::Json)), machine()),
         (basic(endpoint().parameter("audience", "a")), machine()),
         (basic(endpoint().parameter("audience", "b")), machine()),
-        (basic(endpoint().secret_parameter("audience", "a")), machine()),
-        (basic(endpoint().secret_parameter("audience", "b")), machine()),
+        (basic(endpoint().secret_parameter("audience", keyfob::SecretSource::value("a"))), machine()),
+        (basic(endpoint().secret_parameter("audience", keyfob::SecretSource::value("b"))), machine()),
         (basic(endpoint().header("X-Tenant", "a")), machine()),
-        (basic(endpoint().secret_header("X-Tenant", "a")), machine()),
-        (basic(endpoint().secret_header("X-Tenant", "b")), machine()),
+        (basic(endpoint().secret_header("X-Tenant", keyfob::SecretSource::value("a"))), machine()),
+        (basic(endpoint().secret_header("X-Tenant", keyfob::SecretSource::value("b"))), machine()),
         (basic(endpoint().lifetime(keyfob::LifetimeRules::default().maximum(s(60)))), machine()),
         (basic(endpoint().keep_member("id").unwrap()), machine()),
         (basic(endpoint()), machine().scope("a")),
         (basic(endpoint()), machine().scope("a b")),
         (basic(endpoint()), machine().parameter("audience", "c")),
-        (basic(endpoint()), machine().secret_parameter("audience", "c")),
-        (basic(endpoint()), Grant::password("alice", "p")),
-        (basic(endpoint()), Grant::password("alice", "q")),
-        (basic(endpoint()), Grant::password("bob", "p")),
-        (basic(endpoint()), Grant::refresh_token("p")),
-        (basic(endpoint()), Grant::refresh_token("q")),
+        (basic(endpoint()), machine().secret_parameter("audience", keyfob::SecretSource::value("c"))),
+        (basic(endpoint()), Grant::password("alice", keyfob::SecretSource::value("p"))),
+        (basic(endpoint()), Grant::password("alice", keyfob::SecretSource::value("q"))),
+        (basic(endpoint()), Grant::password("bob", keyfob::SecretSource::value("p"))),
+        (basic(endpoint()), Grant::refresh_token(keyfob::SecretSource::value("p"))),
+        (basic(endpoint()), Grant::refresh_token(keyfob::SecretSource::value("q"))),
         (basic(endpoint()), Grant::extension("urn:x")),
-        (world.client_at(Endpoint::dialect("bearer-session", URL).unwrap()), Grant::bearer_session("p")),
-        (world.client_at(Endpoint::dialect("bearer-session", URL).unwrap()), Grant::bearer_session("q")),
+        (
+            world.client_at(Endpoint::dialect("bearer-session", URL).unwrap()),
+            Grant::bearer_session(keyfob::SecretSource::value("p")),
+        ),
+        (
+            world.client_at(Endpoint::dialect("bearer-session", URL).unwrap()),
+            Grant::bearer_session(keyfob::SecretSource::value("q")),
+        ),
     ];
     let count = processes.len();
     for (client, grant) in processes {
@@ -253,26 +264,40 @@ fn what_makes_another_request_has_another_file() {
     }
 }
 
-/// A client certificate is none of the request's parts, and still tells who asks.
+/// A client certificate is part of the request, so it tells clients apart whatever the transport is wrapped in.
 #[test]
-fn who_shows_another_certificate_has_another_file() {
-    struct Showing(&'static str);
-    impl Transport for Showing {
-        fn send(&self, _: &Request) -> Result<Response, Error> {
-            Ok(Response::new(200, format!(r#"{{"access_token":"for-{}","expires_in":3600}}"#, self.0)))
-        }
-
-        fn identity(&self, add: &mut dyn FnMut(&str)) -> Result<(), Error> {
-            add(self.0);
-            Ok(())
+fn clients_with_different_certificates_never_share_a_token() {
+    struct Delegating<T>(T);
+    impl<T: Transport> Transport for Delegating<T> {
+        fn send(&self, request: &Request) -> Result<Response, Error> {
+            self.0.send(request)
         }
     }
-    let directory = Directory::new();
-    for (certificate, is_stored) in [("a", false), ("b", false), ("a", true), ("b", true)] {
-        let client = Client::with_parts(Endpoint::new(URL).unwrap(), Showing(certificate), || s(1000));
-        let mut tokens = TokenCache::new(client, Grant::client_credentials()).store(directory.store());
-        let token = tokens.token().unwrap();
-        assert_eq!((token.expose(), token.is_stored()), (format!("for-{certificate}").as_str(), is_stored));
+    fn shown(request: &Request) -> Result<Response, Error> {
+        let (chain, _) = request.client_certificate().unwrap();
+        Ok(Response::new(200, format!(r#"{{"access_token":"for-{}","expires_in":3600}}"#, chain.expose())))
+    }
+    type Wrapper = fn(Client) -> Client;
+    let wrappers: [(&str, Wrapper); 5] = [
+        ("a function", |client| client.transport(shown)),
+        ("a struct that delegates", |client| client.transport(Delegating(shown))),
+        ("two of them", |client| client.transport(Delegating(Delegating(shown)))),
+        ("a closure around one", |client| {
+            let inner = Delegating(shown);
+            client.transport(move |request: &Request| inner.send(request))
+        }),
+        ("an Arc", |client| client.transport(Arc::new(Delegating(shown)))),
+    ];
+    for (what, wrap) in wrappers {
+        let directory = Directory::new();
+        for (certificate, is_stored) in [("a", false), ("b", false), ("a", true), ("b", true)] {
+            let client = wrap(Client::new(Endpoint::new(URL).unwrap()).clock(|| s(1000)));
+            let client = client.client_certificate(SecretSource::value(certificate), SecretSource::value("key"));
+            let mut tokens = TokenCache::new(client, Grant::client_credentials()).store(directory.store());
+            let token = tokens.token().unwrap();
+            let expected = (format!("for-{certificate}"), is_stored);
+            assert_eq!((token.expose(), token.is_stored()), (expected.0.as_str(), expected.1), "{what}");
+        }
     }
 }
 
@@ -310,7 +335,10 @@ fn a_refusal_is_remembered_by_all_until_its_time_is_over_or_the_secret_is_anothe
     assert_eq!((world.sent().len(), left), (1, Some(s(1))));
     // Another secret is tried at once, and does not end the pause of the first.
     world.then(&[HOURLY]);
-    let other = world.client_at(Endpoint::new(URL).unwrap()).client_id("id").client_secret("other");
+    let other = world
+        .client_at(Endpoint::new(URL).unwrap())
+        .client_id("id")
+        .client_secret(keyfob::SecretSource::value("other"));
     let mut other = TokenCache::new(other, Grant::client_credentials()).store(directory.store());
     assert_eq!(text(&mut other), "a1");
     assert_eq!(world.machine(&directory).token().unwrap_err().kind(), ErrorKind::Wait);
@@ -346,7 +374,7 @@ fn a_refresh_token_that_may_be_used_up_is_sent_by_no_other_process() {
     let directory = Directory::new();
     let world = World::answering(&[HOURLY]);
     world.then_fails(ErrorKind::OutcomeUnknown);
-    let process = |token: &str| world.process(&directory, Grant::refresh_token(token));
+    let process = |token: &str| world.process(&directory, Grant::refresh_token(keyfob::SecretSource::value(token)));
     for _ in 0..3 {
         let error = process("r0").token().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::OutcomeUnknown);
@@ -359,10 +387,10 @@ fn a_refresh_token_that_may_be_used_up_is_sent_by_no_other_process() {
 
 #[test]
 fn the_next_process_goes_on_with_the_refresh_token() {
-    let code = || Grant::extension("urn:example:code").secret_parameter("code", "c0de");
+    let code = || Grant::extension("urn:example:code").secret_parameter("code", keyfob::SecretSource::value("c0de"));
     let by_code = "grant_type=urn%3Aexample%3Acode&code=c0de";
     let by_password = "grant_type=password&username=alice&password=p";
-    let password = || Grant::password("alice", "p");
+    let password = || Grant::password("alice", keyfob::SecretSource::value("p"));
     for (grant, first) in [(&code as &dyn Fn() -> Grant, by_code), (&password, by_password)] {
         let directory = Directory::new();
         let world = World::answering(&[REFRESHABLE]);
@@ -412,7 +440,10 @@ fn what_is_revoked_is_gone_for_all() {
     let directory = Directory::new();
     let world = World::answering(&[HOURLY]);
     let endpoint = || Endpoint::dialect("bearer-session", URL).unwrap();
-    let process = || TokenCache::new(world.client_at(endpoint()), Grant::bearer_session("p")).store(directory.store());
+    let process = || {
+        TokenCache::new(world.client_at(endpoint()), Grant::bearer_session(keyfob::SecretSource::value("p")))
+            .store(directory.store())
+    };
     process().token().unwrap();
     let token = process().at_hand(s(60)).unwrap().unwrap();
     assert!(token.is_stored());

@@ -40,16 +40,38 @@ fn serve_token(pair: Pair) -> Server {
 }
 
 fn transport() -> UreqTransport {
-    UreqTransport::new().no_proxy().timeout(Duration::from_secs(20))
+    UreqTransport::new().no_proxy()
 }
 
 fn trusting() -> UreqTransport {
     transport().roots_pem(CA).unwrap()
 }
 
-fn fetch(url: &str, transport: UreqTransport) -> Result<AccessToken, Error> {
-    let client = Client::with_parts(Endpoint::new(url).unwrap(), transport, BootClock);
-    client.client_id("id").client_secret("hunter2").fetch(&Grant::client_credentials())
+/// How the server is reached, and the certificate that it is shown.
+struct Setup(UreqTransport, Option<(SecretSource, SecretSource)>);
+
+impl From<UreqTransport> for Setup {
+    fn from(transport: UreqTransport) -> Self {
+        Self(transport, None)
+    }
+}
+
+impl Setup {
+    fn client(self, endpoint: Endpoint) -> Client {
+        let client = Client::new(endpoint).transport(self.0).client_id("id");
+        match self.1 {
+            Some((chain, key)) => client.client_certificate(chain, key),
+            None => client,
+        }
+    }
+}
+
+fn client(url: &str, setup: impl Into<Setup>) -> Client {
+    setup.into().client(Endpoint::new(url).unwrap()).client_secret(SecretSource::value("hunter2"))
+}
+
+fn fetch(url: &str, setup: impl Into<Setup>) -> Result<AccessToken, Error> {
+    client(url, setup).fetch(&Grant::client_credentials())
 }
 
 #[track_caller]
@@ -312,7 +334,7 @@ fn an_alert_within_the_handshake_is_named() {
                 _ => format!("it refused the TLS connection: {name}"),
             };
             let message = format!("{}: {what}", server.address());
-            let transport = if shows_itself { as_client(CLIENT.0, CLIENT.1) } else { trusting() };
+            let transport = if shows_itself { as_client(CLIENT.0, CLIENT.1) } else { trusting().into() };
             let error = assert_error(fetch(&server.url("/token"), transport), ErrorKind::Untrusted, &message);
             let hint = match (alert, shows_itself) {
                 (116, false) => "name one, and its key (--client-cert-file, --client-key-file)",
@@ -380,14 +402,14 @@ fn text(pem: &'static [u8]) -> &'static str {
     std::str::from_utf8(pem).unwrap()
 }
 
-fn as_client(chain: &'static [u8], key: &'static [u8]) -> UreqTransport {
-    trusting().client_certificate_pem(text(chain), text(key))
+fn as_client(chain: &'static [u8], key: &'static [u8]) -> Setup {
+    Setup(trusting(), Some((SecretSource::value(text(chain)), SecretSource::value(text(key)))))
 }
 
 /// What is asked by a client that authenticates by its certificate.
-fn fetch_by_certificate(url: &str, transport: UreqTransport) -> Result<AccessToken, Error> {
+fn fetch_by_certificate(url: &str, setup: impl Into<Setup>) -> Result<AccessToken, Error> {
     let endpoint = Endpoint::new(url).unwrap().authentication(ClientAuthentication::TlsClientAuth);
-    Client::with_parts(endpoint, transport, BootClock).client_id("id").fetch(&Grant::client_credentials())
+    setup.into().client(endpoint).fetch(&Grant::client_credentials())
 }
 
 #[test]
@@ -425,7 +447,7 @@ fn a_client_certificate_that_is_refused_is_told_as_such() {
         for (issuers, transport, why, hint) in [
             (
                 CA,
-                trusting(),
+                trusting().into(),
                 "it wants a client certificate",
                 "name one, and its key (--client-cert-file, --client-key-file)",
             ),
@@ -503,7 +525,7 @@ fn a_client_certificate_or_key_that_cannot_be_used_is_told_before_anything_is_se
         assert!(std::error::Error::source(&error).is_none(), "it might be about the key");
         assert!(!format!("{error:?}").contains("MIGHAgEA"), "the key itself is not shown");
     }
-    let missing = trusting().client_certificate_pem(SecretSource::file("/nonexistent/a"), text(CLIENT.1));
+    let missing = Setup(trusting(), Some((SecretSource::file("/nonexistent/a"), SecretSource::value(text(CLIENT.1)))));
     let message = "secret file /nonexistent/a: there is no such file";
     assert_error(fetch_by_certificate(&server.url("/token"), missing), ErrorKind::Config, message);
     let plain = server.url("/token").replace("https:", "http:");
@@ -525,12 +547,10 @@ fn a_client_certificate_is_read_for_each_fetch() {
     let server = serve(config_for_clients_of(CA, rustls::ALL_VERSIONS), json(200, TOKEN), true);
     let pair = Arc::new(std::sync::Mutex::new(CLIENT_EXPIRED));
     let (first, second) = (pair.clone(), pair.clone());
-    let transport = trusting().client_certificate_pem(
-        SecretSource::provider(move || Ok(text(first.lock().unwrap().0).into())),
-        SecretSource::provider(move || Ok(text(second.lock().unwrap().1).into())),
-    );
+    let chain = SecretSource::provider(move || Ok(text(first.lock().unwrap().0).into()));
+    let key = SecretSource::provider(move || Ok(text(second.lock().unwrap().1).into()));
     let endpoint = Endpoint::new(server.url("/token")).unwrap().authentication(ClientAuthentication::TlsClientAuth);
-    let client = Client::with_parts(endpoint, transport, BootClock).client_id("id");
+    let client = Client::new(endpoint).transport(trusting()).client_id("id").client_certificate(chain, key);
     assert_eq!(client.fetch(&Grant::client_credentials()).unwrap_err().kind(), ErrorKind::Untrusted);
     *pair.lock().unwrap() = CLIENT;
     assert_eq!(client.fetch(&Grant::client_credentials()).unwrap().expose(), "t0ken");
@@ -539,11 +559,14 @@ fn a_client_certificate_is_read_for_each_fetch() {
 #[test]
 fn tls_client_auth_has_an_id_and_no_secret() {
     let endpoint = || Endpoint::from_json(r#"{"url": "https://as.example/token", "auth": "tls_client_auth"}"#).unwrap();
-    let client = || Client::with_parts(endpoint(), as_client(CLIENT.0, CLIENT.1), BootClock);
+    let client = || {
+        Client::new(endpoint())
+            .client_certificate(SecretSource::value(text(CLIENT.0)), SecretSource::value(text(CLIENT.1)))
+    };
     for (client, message) in [
         (client(), "the client id is missing"),
         (
-            client().client_id("id").client_secret("hunter2"),
+            client().client_id("id").client_secret(keyfob::SecretSource::value("hunter2")),
             "there is a client secret, but the client authentication is `tls_client_auth`",
         ),
     ] {
@@ -559,7 +582,7 @@ fn a_stalled_handshake_ends_within_the_timeout() {
         let _ = stream.read_to_end(&mut Vec::new());
     });
     let started = Instant::now();
-    let result = fetch(&server.url("/token"), trusting().timeout(timeout));
+    let result = client(&server.url("/token"), trusting()).timeout(timeout).fetch(&Grant::client_credentials());
     let took = started.elapsed();
     let message = format!("no connection to {} within 0.4 s", server.address());
     let error = assert_error(result, ErrorKind::Unreachable, &message);
@@ -582,7 +605,8 @@ fn a_stalled_answer_leaves_the_outcome_unknown() {
         }),
     );
     let message = format!("no complete answer from {} within 0.4 s", server.address());
-    let result = fetch(&server.url("/token"), trusting().timeout(Duration::from_millis(400)));
+    let client = client(&server.url("/token"), trusting()).timeout(Duration::from_millis(400));
+    let result = client.fetch(&Grant::client_credentials());
     assert_error(result, ErrorKind::OutcomeUnknown, &message);
     server.request();
 }
@@ -660,10 +684,13 @@ fn a_proxy_sees_where_an_https_request_goes_and_nothing_of_it() {
         for user_info in ["", "me:pr0xy@"] {
             let server = serve(config_for_clients_of(CA, &[*version]), json(200, TOKEN), true);
             let (proxy, seen) = relay(&server);
-            let transport = as_client(CLIENT.0, CLIENT.1);
+            let Setup(transport, shown) = as_client(CLIENT.0, CLIENT.1);
             let transport = transport.proxy(&format!("http://{user_info}{}", proxy.address())).unwrap();
             let endpoint = Endpoint::new("https://localhost/t0kens?x=y").unwrap().header("X-Key", "k3y");
-            let client = Client::with_parts(endpoint, transport, BootClock).client_id("my-id").client_secret("hunter2");
+            let client = Setup(transport, shown)
+                .client(endpoint)
+                .client_id("my-id")
+                .client_secret(SecretSource::value("hunter2"));
             assert_eq!(client.fetch(&Grant::client_credentials()).unwrap().expose(), "t0ken");
             let request = server.request();
             assert_eq!(request.header("authorization"), Some("Basic bXktaWQ6aHVudGVyMg=="));
@@ -746,7 +773,9 @@ fn a_proxy_may_speak_tls_itself() {
         let proxy = tls_proxy(config(pair, rustls::ALL_VERSIONS), None);
         let transport = trusting().proxy(&proxy.url("")).unwrap();
         let endpoint = Endpoint::new("http://as.invalid/token").unwrap().allow_http(true);
-        let client = Client::with_parts(endpoint, transport, BootClock).client_id("id").client_secret("hunter2");
+        let client = Client::with_parts(endpoint, transport, BootClock)
+            .client_id("id")
+            .client_secret(keyfob::SecretSource::value("hunter2"));
         let result = client.fetch(&Grant::client_credentials());
         if is_trusted {
             assert_eq!(result.unwrap().expose(), "t0ken");
@@ -763,7 +792,10 @@ fn a_proxy_may_speak_tls_itself() {
 fn a_proxy_that_speaks_tls_is_not_shown_the_client_certificate() {
     let servers = config_for_clients_of(CA, rustls::ALL_VERSIONS);
     let proxy = tls_proxy(config(VALID, rustls::ALL_VERSIONS), Some(servers.clone()));
-    let through = |proxy: &Server| as_client(CLIENT.0, CLIENT.1).proxy(&proxy.url("")).unwrap();
+    let through = |proxy: &Server| {
+        let Setup(transport, shown) = as_client(CLIENT.0, CLIENT.1);
+        Setup(transport.proxy(&proxy.url("")).unwrap(), shown)
+    };
     assert_eq!(fetch_by_certificate("https://localhost/token", through(&proxy)).unwrap().expose(), "t0ken");
 
     // One that wants one gets none.

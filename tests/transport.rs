@@ -14,11 +14,13 @@ use std::time::{Duration, Instant};
 const TOKEN: &str = r#"{"access_token":"t0ken","token_type":"Bearer","expires_in":3600}"#;
 
 fn transport() -> UreqTransport {
-    UreqTransport::new().no_proxy().timeout(Duration::from_secs(20))
+    UreqTransport::new().no_proxy()
 }
 
 fn client(endpoint: Endpoint, transport: UreqTransport) -> Client {
-    Client::with_parts(endpoint, transport, BootClock).client_id("id").client_secret("hunter2")
+    Client::with_parts(endpoint, transport, BootClock)
+        .client_id("id")
+        .client_secret(keyfob::SecretSource::value("hunter2"))
 }
 
 fn fetch(url: &str) -> Result<AccessToken, Error> {
@@ -364,7 +366,7 @@ fn a_stalled_answer_ends_within_the_timeout_and_is_asked_for_again_only_where_th
         let fetch = |grant: Grant, is_retryable: bool| {
             let endpoint = Endpoint::new(server.url("/token")).unwrap();
             let started = Instant::now();
-            let result = client(endpoint, transport().timeout(timeout)).fetch(&grant);
+            let result = client(endpoint, transport()).timeout(timeout).fetch(&grant);
             let took = started.elapsed();
             let message = format!("no complete answer from {} within 0.4 s", server.address());
             let error = assert_error(result, ErrorKind::OutcomeUnknown, &message);
@@ -374,8 +376,8 @@ fn a_stalled_answer_ends_within_the_timeout_and_is_asked_for_again_only_where_th
         let assertion = Grant::extension("urn:ietf:params:oauth:grant-type:jwt-bearer").parameter("assertion", "a");
         std::thread::scope(|scope| {
             scope.spawn(|| fetch(Grant::client_credentials(), true));
-            scope.spawn(|| fetch(Grant::password("alice", "hunter2"), true));
-            scope.spawn(|| fetch(Grant::refresh_token("r0tated"), false));
+            scope.spawn(|| fetch(Grant::password("alice", keyfob::SecretSource::value("hunter2")), true));
+            scope.spawn(|| fetch(Grant::refresh_token(keyfob::SecretSource::value("r0tated")), false));
             scope.spawn(|| fetch(assertion, false));
         });
         assert_eq!(server.requests().len(), 4, "{what}");
@@ -391,7 +393,7 @@ fn a_timeout_may_be_as_short_or_as_long_as_can_be() {
     let server = Server::answering(json(200, TOKEN));
     let fetch = |timeout| {
         let endpoint = Endpoint::new(server.url("/token")).unwrap();
-        client(endpoint, transport().timeout(timeout)).fetch(&Grant::client_credentials())
+        client(endpoint, transport()).timeout(timeout).fetch(&Grant::client_credentials())
     };
     let message = format!("no connection to {} within 0 s", server.address());
     assert_error(fetch(Duration::ZERO), ErrorKind::Unreachable, &message);
@@ -409,7 +411,7 @@ fn an_answer_that_trickles_ends_within_the_timeout_too() {
     });
     let endpoint = Endpoint::new(server.url("/token")).unwrap();
     let started = Instant::now();
-    let result = client(endpoint, transport().timeout(Duration::from_millis(500))).fetch(&Grant::client_credentials());
+    let result = client(endpoint, transport()).timeout(Duration::from_millis(500)).fetch(&Grant::client_credentials());
     let message = format!("no complete answer from {} within 0.5 s", server.address());
     assert_error(result, ErrorKind::OutcomeUnknown, &message);
     assert!(started.elapsed() < Duration::from_secs(10));
@@ -442,7 +444,7 @@ fn asking_whether_a_port_speaks_tls_keeps_within_the_timeout() {
     let server = Server::start("http", Box::new(wrapper), Box::new(|_: &Seen, _: &mut dyn Stream| {}));
     let endpoint = Endpoint::new(server.url("/token")).unwrap();
     let started = Instant::now();
-    let result = client(endpoint, transport().timeout(Duration::from_millis(500))).fetch(&Grant::client_credentials());
+    let result = client(endpoint, transport()).timeout(Duration::from_millis(500)).fetch(&Grant::client_credentials());
     let took = started.elapsed();
     let message = format!("the connection to {} ended before the answer did: unexpected end of file", server.address());
     assert_error(result, ErrorKind::OutcomeUnknown, &message);
@@ -516,7 +518,9 @@ fn long_tokens_and_long_secrets_pass() {
     for parameters in [Parameters::Form, Parameters::Json, Parameters::Query] {
         let server = Server::answering(json(200, TOKEN));
         let endpoint = Endpoint::new(server.url("/token")).unwrap().parameters(parameters);
-        let client = Client::with_parts(endpoint, transport(), BootClock).client_id("id").client_secret(&*secret);
+        let client = Client::with_parts(endpoint, transport(), BootClock)
+            .client_id("id")
+            .client_secret(keyfob::SecretSource::value(&*secret));
         assert_token(client.fetch(&grant), "t0ken");
         let request = server.request();
         match parameters {
@@ -562,7 +566,9 @@ fn a_url_that_grows_too_long_by_its_parameters_is_refused_before_anything_is_sen
     let server = Server::answering(json(200, TOKEN));
     let endpoint = Endpoint::new(server.url("/token")).unwrap().parameters(Parameters::Query);
     let client = Client::with_parts(endpoint, transport(), BootClock).client_id("id");
-    let result = client.client_secret("s".repeat(65_536).as_str()).fetch(&Grant::client_credentials());
+    let result = client
+        .client_secret(keyfob::SecretSource::value("s".repeat(65_536).as_str()))
+        .fetch(&Grant::client_credentials());
     let message = "url: the HTTP client does not take it; is it longer than 64 KiB?";
     assert_error(result, ErrorKind::Config, message);
     assert_eq!(server.requests(), []);
@@ -669,7 +675,7 @@ fn an_endpoints_headers_are_added_or_replace_ours() {
         .header("accept", "application/vnd.example+json")
         .header("Content-TYPE", "application/x-www-form-urlencoded; charset=UTF-8")
         .header("X-Tenant", "7")
-        .secret_header("X-Api-Key", "k3y");
+        .secret_header("X-Api-Key", keyfob::SecretSource::value("k3y"));
     assert_token(client(endpoint, transport()).fetch(&Grant::client_credentials()), "t0ken");
     let host = server.address().to_string();
     let expected = [
@@ -725,7 +731,7 @@ fn proxy() -> (Server, Arc<Mutex<Vec<Seen>>>) {
 fn fetch_through(proxy: &str) -> Result<AccessToken, Error> {
     // A name that is not looked up here: the proxy does that.
     let endpoint = Endpoint::new("http://as.invalid/token").unwrap().allow_http(true);
-    let transport = UreqTransport::new().timeout(Duration::from_secs(20)).proxy(proxy).unwrap();
+    let transport = UreqTransport::new().proxy(proxy).unwrap();
     client(endpoint, transport).fetch(&Grant::client_credentials())
 }
 
@@ -781,11 +787,8 @@ fn a_proxy_that_does_not_connect_leaves_the_server_unreachable() {
 fn a_proxy_that_stalls_or_is_not_there_leaves_the_server_unreachable() {
     let stalled = Server::with(|_, stream| stall(stream));
     let endpoint = Endpoint::new("http://as.invalid/token").unwrap().allow_http(true);
-    let transport = UreqTransport::new()
-        .timeout(Duration::from_millis(300))
-        .proxy(&format!("http://{}", stalled.address()))
-        .unwrap();
-    let result = client(endpoint, transport).fetch(&Grant::client_credentials());
+    let transport = UreqTransport::new().proxy(&format!("http://{}", stalled.address())).unwrap();
+    let result = client(endpoint, transport).timeout(Duration::from_millis(300)).fetch(&Grant::client_credentials());
     assert_error(result, ErrorKind::Unreachable, "no connection to as.invalid within 0.3 s");
 
     let (address, _guard) = closed_port();

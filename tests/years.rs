@@ -307,7 +307,7 @@ fn live(seed: u64, mode: Mode) -> (u64, f64) {
     }));
     let grant = match mode {
         Mode::Credentials => Grant::client_credentials(),
-        Mode::Password => Grant::password("alice", "wonderland"),
+        Mode::Password => Grant::password("alice", keyfob::SecretSource::value("wonderland")),
         _ => Grant::refresh_token(SecretSource::provider(move || {
             Ok(Secret::from(source.0.lock().unwrap().source.as_str()))
         })),

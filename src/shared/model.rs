@@ -55,7 +55,7 @@ impl Model {
         let time = seconds.clone();
         let clock = move || Duration::from_secs(time.load(Ordering::Relaxed) as u64);
         let client = Client::with_parts(endpoint, send, clock);
-        let cache = Arc::new(change(SharedTokenCache::new(client, Grant::bearer_session("own"))));
+        let cache = Arc::new(change(SharedTokenCache::new(client, Grant::bearer_session(crate::Secret::from("own")))));
         Self { cache, requests, seconds }
     }
 

@@ -3,12 +3,11 @@
 use super::certificate::Certificate;
 use super::pem::{self, Broken};
 use crate::error::Error;
-use crate::secret::{SecretSource, io_reason};
+use crate::secret::{Secret, io_reason};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring};
@@ -167,28 +166,20 @@ fn verifier(roots: RootCertStore) -> Result<Arc<WebPkiServerVerifier>, Error> {
         .map_err(|error| Error::config("trusted roots: they cannot be used").with_source(error))
 }
 
-/// A client certificate with what issued it, and its key, both PEM. Both are read for each fetch, and of the key nothing
-/// is kept in between.
-pub(super) struct Identity {
-    pub(super) chain: SecretSource,
-    pub(super) key: SecretSource,
-}
-
 const CERTIFICATE_HINT: &str = "it must be PEM: -----BEGIN CERTIFICATE-----";
 
-impl Identity {
-    fn load(&self) -> Result<CertifiedKey, Error> {
-        let chain = read_chain(self.chain.expose()?.as_bytes())?;
-        let key = read_key(self.key.expose()?.as_bytes())?;
-        // rustls asks the same, but reads no certificate of version 1 for it.
-        let own = chain.first().and_then(|first| Certificate::read(first));
-        match (own, key.public_key()) {
-            (Some(own), Some(public_key)) if own.public_key != public_key.as_ref() => {
-                Err(Error::config("client key: it does not belong to the client certificate")
-                    .with_hint("the client's certificate stands first in its file, then those that issued it"))
-            }
-            _ => Ok(CertifiedKey::new(chain, key)),
+/// Makes of a client's certificate and key, both PEM, what signs in a handshake.
+fn certified_key((chain, key): (&Secret, &Secret)) -> Result<CertifiedKey, Error> {
+    let chain = read_chain(chain.expose().as_bytes())?;
+    let key = read_key(key.expose().as_bytes())?;
+    // rustls compares them too, but reads no certificate of version 1 for it.
+    let own = chain.first().and_then(|first| Certificate::read(first));
+    match (own, key.public_key()) {
+        (Some(own), Some(public_key)) if own.public_key != public_key.as_ref() => {
+            Err(Error::config("client key: it does not belong to the client certificate")
+                .with_hint("the client's certificate stands first in its file, then those that issued it"))
         }
+        _ => Ok(CertifiedKey::new(chain, key)),
     }
 }
 
@@ -252,7 +243,7 @@ pub(super) enum Shown {
 /// What is set for a connection: how its server is judged, and as whom the client shows itself if it is asked.
 pub(super) fn client_config(
     roots: &Roots,
-    identity: Option<&Identity>,
+    certificate: Option<(&Secret, &Secret)>,
     shown: Arc<OnceLock<Shown>>,
 ) -> Result<Arc<ClientConfig>, Error> {
     let verifier = Observer { verifier: roots.verifier()?, shown };
@@ -262,8 +253,8 @@ pub(super) fn client_config(
         // Not dangerous: it asks rustls's own verifier.
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier));
-    let mut config = match identity {
-        Some(identity) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity.load()?))),
+    let mut config = match certificate {
+        Some(pair) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified_key(pair)?))),
         None => builder.with_no_client_auth(),
     };
     // No connection is ever resumed, so no key for it is kept.
@@ -319,11 +310,5 @@ impl ServerCertVerifier for Observer {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.verifier.supported_verify_schemes()
-    }
-}
-
-impl fmt::Debug for Identity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity").field("key", &self.key).finish_non_exhaustive()
     }
 }

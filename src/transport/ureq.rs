@@ -19,7 +19,7 @@ use crate::endpoint::Method;
 use crate::error::{Error, ErrorKind};
 use crate::request::Request;
 #[cfg(feature = "tls")]
-use crate::secret::SecretSource;
+use crate::secret::Secret;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -49,23 +49,21 @@ use zeroize::Zeroizing;
 ///
 /// ```no_run
 /// use core::time::Duration;
-/// use keyfob::{BootClock, Client, Endpoint, UreqTransport};
+/// use keyfob::{Client, Endpoint, UreqTransport};
 ///
 /// let transport = UreqTransport::new()
-///     .timeout(Duration::from_secs(5))
 ///     .user_agent("meter/1.4")
 ///     .proxy("http://proxy.example:3128")?;
-/// let client = Client::with_parts(Endpoint::new("https://as.example/token")?, transport, BootClock);
+/// let client = Client::new(Endpoint::new("https://as.example/token")?)
+///     .transport(transport)
+///     .timeout(Duration::from_secs(5));
 /// # Ok::<(), keyfob::Error>(())
 /// ```
 pub struct UreqTransport {
-    timeout: Duration,
     user_agent: Option<String>,
     proxy: ProxyChoice,
     #[cfg(feature = "tls")]
     roots: trust::Roots,
-    #[cfg(feature = "tls")]
-    identity: Option<trust::Identity>,
 }
 
 enum ProxyChoice {
@@ -85,10 +83,8 @@ const MAX_FIRST_BUFFER: usize = 16 * 1024;
 const INPUT_BUFFER: usize = 16 * 1024;
 /// Holds the whole head of a usual request. A longer line gets a buffer for it: ureq cannot split one.
 const OUTPUT_BUFFER: usize = 2 * 1024;
-const TIMEOUT: Duration = Duration::from_secs(30);
 /// For the question whether a port speaks TLS, which is asked only after a request has failed.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl Default for UreqTransport {
     fn default() -> Self {
@@ -97,27 +93,15 @@ impl Default for UreqTransport {
 }
 
 impl UreqTransport {
-    /// A timeout of 30 s for the whole fetch, proxies from the environment, Mozilla's roots.
+    /// Creates a transport that takes proxies from the environment and trusts Mozilla's roots.
     #[must_use]
     pub fn new() -> Self {
         Self {
-            timeout: TIMEOUT,
             user_agent: None,
             proxy: ProxyChoice::Environment,
             #[cfg(feature = "tls")]
             roots: trust::Roots::Mozilla,
-            #[cfg(feature = "tls")]
-            identity: None,
         }
-    }
-
-    /// Ends a fetch after this time, name look-up included. A thread is started for the look-up of a name, and left to
-    /// itself when the time is over; an address literal needs none.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        // ureq adds it to the present moment, and panics if that overflows.
-        self.timeout = timeout.min(LONGEST_TIMEOUT);
-        self
     }
 
     /// Says who asks, in place of `keyfob/‹version›`. An endpoint's own `User-Agent` header wins.
@@ -187,37 +171,6 @@ impl UreqTransport {
         self
     }
 
-    /// Shows the server this certificate if it asks for one: for `tls_client_auth` (RFC 8705 section 2), or beside any
-    /// other authentication where a server wants both. A proxy is not shown it.
-    ///
-    /// Both are PEM. `chain` has the client's certificate first and then those that issued it, as far as the server
-    /// needs them; `key` is the certificate's private key, not encrypted: RSA, ECDSA on P-256 or P-384, or Ed25519, in
-    /// PKCS #8, PKCS #1 or SEC 1. They may stand in one file, which is named twice then.
-    ///
-    /// Both are read for each fetch, so a new certificate needs no restart. What is read of the key is wiped at once, but
-    /// ring, which signs with it, holds its numbers as long as the fetch takes, and frees them unwiped; for a key in
-    /// SEC 1 rustls makes one more copy. An allocator that wipes takes care of both, as in the command.
-    ///
-    /// What is wrong with them is told by the fetch, as [`Config`](ErrorKind::Config) and before anything is sent: a
-    /// source that cannot be read, no certificate, no key, a key that is encrypted, of another kind or of another
-    /// certificate, and a URL that is plain http.
-    ///
-    /// ```no_run
-    /// use keyfob::{BootClock, Client, ClientAuthentication, Endpoint, SecretSource, UreqTransport};
-    ///
-    /// let endpoint = Endpoint::new("https://as.example/token")?.authentication(ClientAuthentication::TlsClientAuth);
-    /// let key = SecretSource::file("/run/credentials/meter.service/key.pem");
-    /// let transport = UreqTransport::new().client_certificate_pem(SecretSource::file("/etc/meter/cert.pem"), key);
-    /// let client = Client::with_parts(endpoint, transport, BootClock).client_id("meter");
-    /// # Ok::<(), keyfob::Error>(())
-    /// ```
-    #[cfg(feature = "tls")]
-    #[must_use]
-    pub fn client_certificate_pem(mut self, chain: impl Into<SecretSource>, key: impl Into<SecretSource>) -> Self {
-        self.identity = Some(trust::Identity { chain: chain.into(), key: key.into() });
-        self
-    }
-
     fn config(
         &self,
         uri: &Uri,
@@ -256,20 +209,18 @@ impl UreqTransport {
     fn tls_connector(
         &self,
         uri: &Uri,
+        certificate: Option<(&Secret, &Secret)>,
         proxy: Option<&Proxy>,
         deadline: Instant,
         progress: &Progress,
     ) -> Result<tls::TlsConnector, Error> {
         let is_https = uri.scheme() == Some(&http::uri::Scheme::HTTPS);
-        if self.identity.is_some() && !is_https {
-            return Err(Error::config("url: a client certificate is shown over https alone"));
-        }
-        let config = |identity| trust::client_config(&self.roots, identity, progress.shown.clone());
+        let config = |certificate| trust::client_config(&self.roots, certificate, progress.shown.clone());
         let is_proxy_https = proxy.is_some_and(|proxy| proxy.protocol() == ProxyProtocol::Https);
         Ok(tls::TlsConnector {
             target: uri.clone(),
             deadline,
-            config: is_https.then(|| config(self.identity.as_ref())).transpose()?,
+            config: is_https.then(|| config(certificate)).transpose()?,
             proxys_config: is_proxy_https.then(|| config(None)).transpose()?,
         })
     }
@@ -281,6 +232,7 @@ impl UreqTransport {
             Method::Get => http::Method::GET,
             Method::Post => http::Method::POST,
             Method::Delete => http::Method::DELETE,
+            Method::Put => http::Method::PUT,
         };
         *message.uri_mut() = uri;
         let unsendable = |name: &str| Error::config(format!("header {name}: it cannot be sent"));
@@ -301,7 +253,7 @@ impl UreqTransport {
 
 impl fmt::Debug for UreqTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UreqTransport").field("timeout", &self.timeout).finish_non_exhaustive()
+        f.debug_struct("UreqTransport").finish_non_exhaustive()
     }
 }
 
@@ -322,9 +274,12 @@ impl Transport for UreqTransport {
         if uri.scheme() == Some(&http::uri::Scheme::HTTPS) && !cfg!(feature = "tls") {
             return Err(Error::config("url: https needs the feature `tls`, which this build does not have"));
         }
+        if uri.scheme() != Some(&http::uri::Scheme::HTTPS) && request.client_certificate().is_some() {
+            return Err(Error::config("url: a client certificate is shown over https alone"));
+        }
         let longest_line = request.headers().map(|(name, value)| name.len() + value.len()).max().unwrap_or(0);
         let output_buffer = OUTPUT_BUFFER.max(longest_line.max(request.url().len()) + 64);
-        let timeout = self.timeout.saturating_sub(request.waited());
+        let timeout = request.timeout();
         let deadline = Instant::now() + timeout;
         let progress = Arc::new(Progress::default());
         let config = self.config(&uri, request.is_to_loopback(), output_buffer, timeout)?;
@@ -333,7 +288,13 @@ impl Transport for UreqTransport {
         let dialler = Dialler { deadline, target: uri.clone(), progress: progress.clone() };
         let connector = ().chain(ConnectProxyConnector::default()).chain(dialler);
         #[cfg(feature = "tls")]
-        let connector = connector.chain(self.tls_connector(&uri, config.proxy(), deadline, &progress)?);
+        let connector = connector.chain(self.tls_connector(
+            &uri,
+            request.client_certificate(),
+            config.proxy(),
+            deadline,
+            &progress,
+        )?);
         let agent = Agent::with_parts(
             config,
             connector.chain(Watch { target: uri.clone(), progress: progress.clone() }),
@@ -353,18 +314,6 @@ impl Transport for UreqTransport {
                 _ => error,
             }
         })
-    }
-
-    #[cfg(feature = "tls")]
-    fn identity(&self, add: &mut dyn FnMut(&str)) -> Result<(), Error> {
-        if let Some(identity) = &self.identity {
-            add(&identity.chain.expose()?);
-        }
-        Ok(())
-    }
-
-    fn timeout(&self) -> Duration {
-        self.timeout
     }
 }
 
@@ -499,7 +448,7 @@ impl UreqTransport {
         let host = request.authority();
         // With a proxy that is the only one whose name is looked up here.
         let looked_up = || proxy.map_or(host.to_string(), |proxy| format!("the proxy {proxy}"));
-        let seconds = seconds(self.timeout);
+        let seconds = seconds(request.whole_timeout());
         match error {
             ureq::Error::BodyExceedsLimit(_) => Error::new(ErrorKind::Unusable, "the answer is larger than 1 MiB"),
             ureq::Error::Timeout(_) if progress.is_sent() => {
@@ -528,7 +477,7 @@ impl UreqTransport {
             ureq::Error::Io(ref io) if tls::error_in(io).is_some_and(|error| is_tls_to_blame(error, progress)) => {
                 let is_proxys = proxy.is_some() && progress.stage.load(Ordering::Relaxed) < TUNNELLED;
                 let who = if is_proxys { looked_up() } else { host.to_string() };
-                let shows_itself = self.identity.is_some() && !is_proxys;
+                let shows_itself = request.client_certificate().is_some() && !is_proxys;
                 let error = tls::error_in(io).cloned().unwrap_or(rustls::Error::HandshakeNotComplete);
                 super::tls::explain(error, &who, progress.shown.get().copied(), shows_itself)
             }

@@ -1,6 +1,6 @@
 //! How many copies of its secrets a program finds in its memory that has asked for a token once, and let go of everything.
 //!
-//! The test is a program that starts itself under the tracer, once for each cell of its row of the table in the README.
+//! The test is a program that starts itself under the tracer, once for each cell of its row of the table in src/docs/security.md.
 
 use crate::common::{Seen, Server, Stream, json};
 use crate::https;

@@ -37,7 +37,7 @@ impl<'a> Recipe<'a> {
         Self { profile: "whole", ..self }
     }
 
-    /// The README's recipe for a program without libraries, at a fixed address.
+    /// The recipe of src/docs/costs.md for a program without libraries, at a fixed address.
     pub fn fixed(self) -> Self {
         Self { fixed: true, profile: "device", ..self }
     }

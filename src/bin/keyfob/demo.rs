@@ -49,7 +49,7 @@ const SERVICES: [Service; 5] = [
         quirk: "the token stands beside the session",
         title: "bearer session",
         description: r#"{"dialect": "bearer-session", "url": "BASE/oauth20/access-token", "keep": ["session.id"]}"#,
-        grant: || Grant::bearer_session(SESSION_TOKEN),
+        grant: || Grant::bearer_session(keyfob::SecretSource::value(SESSION_TOKEN)),
         request: ("GET", "/oauth20/access-token", ""),
         authorization: Some("bearer demo-long-lived-token"),
         answer: r#"{"session":{"id":"s-7f","user":"demo","active":true},"access_token":"demo-access-token","token_type":"bearer"}"#,
@@ -88,7 +88,7 @@ const SERVICES: [Service; 5] = [
         quirk: "the login went in the URL: prefer a form where the service takes one",
         title: "user credentials",
         description: r#"{"dialect": "user-credentials", "url": "BASE/authorization"}"#,
-        grant: || Grant::password("demo-user", PASSWORD),
+        grant: || Grant::password("demo-user", keyfob::SecretSource::value(PASSWORD)),
         request: ("POST", "/authorization?username=demo-user&password=demo-password", ""),
         authorization: None,
         answer: r#"{"token_type":"bearer","access_token":"demo-access-token","expires_in":3600}"#,
@@ -113,13 +113,13 @@ fn play(service: &Service) -> Result<String, Error> {
     let endpoint = Endpoint::from_json(&service.description.replace("BASE", &server.base_url()))?;
     let mut client = Client::with_parts(endpoint, UreqTransport::new().no_proxy(), BootClock);
     if service.request.0 == "POST" && !service.request.1.contains('?') {
-        client = client.client_id(CLIENT_ID).client_secret(CLIENT_SECRET);
+        client = client.client_id(CLIENT_ID).client_secret(keyfob::SecretSource::value(CLIENT_SECRET));
     }
     let token = client.fetch(&(service.grant)())?;
 
     let sent = seen.lock().map(|seen| hide(&seen)).unwrap_or_default();
     let kind = token.token_type().unwrap_or("none told, so Bearer").to_owned();
-    let expires = match token.remaining(client.clock().now()) {
+    let expires = match token.remaining(client.now()) {
         Some(left) => format!("in {} min {} s", left.as_secs() / 60, left.as_secs() % 60),
         None if token.lifetime() == Lifetime::Unknown => "not told".to_owned(),
         None => "not credible".to_owned(),

@@ -10,7 +10,7 @@ pub(crate) fn token(tokens: &mut TokenCache, asked: Asked) -> Result<AccessToken
     if let Some(until) = put_off(tokens, asked)? {
         events::sleep_until(until);
     }
-    let started = tokens.client().clock().now();
+    let started = tokens.client().now();
     let min_life = asked.min_valid.unwrap_or_default();
     loop {
         let result = match asked.fresh {
@@ -47,7 +47,7 @@ pub(crate) fn put_off(tokens: &mut TokenCache, asked: Asked) -> Result<Option<Du
     }
     // The clock counts from the boot.
     let until = settings::share().of(asked.splay);
-    if until <= tokens.client().clock().now() || tokens.at_hand(Duration::ZERO)?.is_some() {
+    if until <= tokens.client().now() || tokens.at_hand(Duration::ZERO)?.is_some() {
         return Ok(None);
     }
     asked.tell(&format!("the first fetch is put off until {} s after the boot (--splay)", until.as_secs()));
@@ -71,7 +71,7 @@ pub(crate) fn unbelieved(token: &AccessToken) -> Option<String> {
 }
 
 fn long_enough(tokens: &mut TokenCache, token: AccessToken, min_life: Duration) -> Result<AccessToken, Error> {
-    match token.remaining(tokens.client().clock().now()) {
+    match token.remaining(tokens.client().now()) {
         // The error says how long it lives.
         Some(life) if life < min_life => tokens.token_living(min_life),
         _ => Ok(token),

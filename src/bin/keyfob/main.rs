@@ -77,7 +77,7 @@ fn token(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
     let token = while_telling(&host, || fetch::token(&mut tokens, asked))?;
     let cache = output::origin(&token, has_store);
     asked.tell(&format!("cache: {cache}"));
-    let remaining = token.remaining(tokens.client().clock().now());
+    let remaining = token.remaining(tokens.client().now());
     output::line(&output::render(&token, remaining, *format, cache)?)?;
     match (token.lifetime(), fetch::unbelieved(&token)) {
         (Lifetime::Once, _) => {

@@ -12,7 +12,6 @@ use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) struct Settings {
@@ -33,7 +32,6 @@ pub(crate) struct Connection {
     system_roots: bool,
     proxy: Option<String>,
     no_proxy: bool,
-    identity: Option<(PathBuf, Arc<SecretSource>)>,
 }
 
 /// How the token is to be had.
@@ -174,7 +172,6 @@ impl Settings {
                 system_roots: take_flag(&mut members, "system_roots")?,
                 proxy: take_text(&mut members, "proxy")?,
                 no_proxy: take_flag(&mut members, "no_proxy")?,
-                identity: None,
             },
             needs_certificate,
             members,
@@ -277,8 +274,9 @@ impl Settings {
             endpoint = endpoint.secret_header(&name, secret_from(&file)?);
         }
         let certificate = take_text(&mut self.members, "client_cert_file")?;
-        self.connection.identity = match (certificate, take_secret(&mut self.members, "client_key")?) {
-            (Some(certificate), Some(key)) => Some((locate(&certificate), Arc::new(key))),
+        let identity = match (certificate, take_secret(&mut self.members, "client_key")?) {
+            // The certificate is no secret: everybody may read it.
+            (Some(certificate), Some(key)) => Some((SecretSource::file(locate(&certificate)), key)),
             (None, None) if self.needs_certificate => {
                 return Err(config("`tls_client_auth` needs a client certificate")
                     .with_hint("name it, and its key (--client-cert-file, --client-key-file)"));
@@ -291,8 +289,14 @@ impl Settings {
                 return Err(config("the client key has no certificate").with_hint("name it (--client-cert-file)"));
             }
         };
-        let transport = transport(self.connection)?;
-        let mut client = Client::with_parts(endpoint, transport, BootClock);
+        let timeout = self.connection.timeout;
+        let mut client = Client::with_parts(endpoint, transport(self.connection)?, BootClock);
+        if let Some(timeout) = timeout {
+            client = client.timeout(timeout);
+        }
+        if let Some((certificate, key)) = identity {
+            client = client.client_certificate(certificate, key);
+        }
         if let Some(id) = take_text(&mut self.members, "client_id")? {
             client = client.client_id(id);
         }
@@ -348,9 +352,6 @@ impl Settings {
 impl Connection {
     pub(crate) fn transport(&self) -> Result<UreqTransport, Error> {
         let mut transport = UreqTransport::new();
-        if let Some(timeout) = self.timeout {
-            transport = transport.timeout(timeout);
-        }
         if let Some(file) = &self.ca_file {
             transport = trust(transport, file)?;
         }
@@ -369,11 +370,7 @@ impl Connection {
             None if self.no_proxy => transport = transport.no_proxy(),
             None => {}
         }
-        match &self.identity {
-            // The certificate is no secret: everybody may read it.
-            Some((certificate, key)) => show(transport, SecretSource::file(certificate), key.clone()),
-            None => Ok(transport),
-        }
+        Ok(transport)
     }
 }
 
@@ -620,12 +617,6 @@ fn trust_as_the_system(transport: UreqTransport) -> Result<UreqTransport, Error>
     Ok(transport.system_roots())
 }
 
-#[cfg(feature = "tls")]
-fn show(transport: UreqTransport, certificate: SecretSource, key: Arc<SecretSource>) -> Result<UreqTransport, Error> {
-    let key = SecretSource::provider(move || Ok(Secret::from(&*key.expose()?)));
-    Ok(transport.client_certificate_pem(certificate, key))
-}
-
 #[cfg(not(feature = "tls"))]
 fn trust(_: UreqTransport, _: &Path) -> Result<UreqTransport, Error> {
     Err(config("--ca-file: this build has no TLS"))
@@ -634,11 +625,6 @@ fn trust(_: UreqTransport, _: &Path) -> Result<UreqTransport, Error> {
 #[cfg(not(feature = "tls"))]
 fn trust_as_the_system(_: UreqTransport) -> Result<UreqTransport, Error> {
     Err(config("--system-roots: this build has no TLS"))
-}
-
-#[cfg(not(feature = "tls"))]
-fn show(_: UreqTransport, _: SecretSource, _: Arc<SecretSource>) -> Result<UreqTransport, Error> {
-    Err(config("--client-cert-file: this build has no TLS"))
 }
 
 /// A day: nobody waits longer for a token, and no clock overflows with it.

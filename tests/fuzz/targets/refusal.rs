@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use keyfob::{Client, Endpoint, Error, Grant, Parameters, Request, Response};
+use keyfob::{Client, Endpoint, Error, Grant, Parameters, Request, Response, SecretSource};
 use keyfob_fuzz::{Input, check_line, shown};
 use libfuzzer_sys::fuzz_target;
 use std::fmt::Write;
@@ -29,10 +29,10 @@ fuzz_target!(|data: &[u8]| {
     };
     let endpoint = endpoint.expect("this is a description").basic_raw(how & 4 != 0);
     let grant = match how >> 3 & 3 {
-        0 => Grant::client_credentials().secret_parameter("assertion", own.as_str()),
-        1 => Grant::password("alice", own.as_str()),
-        2 => Grant::refresh_token(own.as_str()),
-        _ => Grant::extension("urn:x").secret_parameter("code", own.as_str()),
+        0 => Grant::client_credentials().secret_parameter("assertion", SecretSource::value(own.as_str())),
+        1 => Grant::password("alice", SecretSource::value(own.as_str())),
+        2 => Grant::refresh_token(SecretSource::value(own.as_str())),
+        _ => Grant::extension("urn:x").secret_parameter("code", SecretSource::value(own.as_str())),
     };
 
     // What was written into the answer in place of a secret.
@@ -55,7 +55,7 @@ fuzz_target!(|data: &[u8]| {
         Ok(Response::new(status, body).header("Location", &place).header("Content-Type", "application/json"))
     };
     let client = Client::with_parts(endpoint, server, || Duration::from_secs(7));
-    let client = client.client_id("id").client_secret(secret.as_str());
+    let client = client.client_id("id").client_secret(SecretSource::value(secret.as_str()));
     match client.fetch(&grant.scope("https://t.example")) {
         Ok(token) => {
             // Up to 300 characters of its type go into a message, backslashes doubled.

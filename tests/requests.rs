@@ -1,0 +1,239 @@
+//! What a request for a token is made of: its method and the place of its parameters, the grant that its endpoint names,
+//! parameters with several values, and what a secret may consist of.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use keyfob::{
+    ClientAuthentication, ClientCredentials, Endpoint, ErrorKind, Grant, Method, Parameters, Request, Secret,
+};
+use keyfob::{Error, SecretSource};
+
+fn endpoint() -> Endpoint {
+    Endpoint::new("https://as.example/token").unwrap()
+}
+
+fn credentials() -> ClientCredentials {
+    ClientCredentials::default().client_id("id").client_secret(SecretSource::value("s3cret"))
+}
+
+fn text(request: &Request) -> String {
+    let body = String::from_utf8(request.body().unwrap_or(b"-").to_vec()).unwrap();
+    format!("{} {} {body}", request.method().as_str(), request.url())
+}
+
+#[track_caller]
+fn assert_config(result: Result<Request, Error>, message: &str, hint: &str) {
+    let error = result.map(|request| text(&request)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert_eq!((error.to_string().as_str(), error.hint().unwrap_or_default()), (message, hint));
+}
+
+#[test]
+fn no_order_of_the_builder_puts_a_secret_where_it_was_not_meant_to_go() {
+    const FORM: &str = "grant_type=client_credentials&client_id=id&client_secret=s3cret";
+    const JSON: &str = r#"{"grant_type":"client_credentials","client_id":"id","client_secret":"s3cret"}"#;
+    let query = format!("https://as.example/token?{FORM}");
+    let get = "`params`: with GET they can only go into the query";
+    let delete = "`method`: a token is not asked for with DELETE";
+    type Build = fn(Endpoint) -> Endpoint;
+    let rows: &[(Build, Result<String, &str>)] = &[
+        (|e| e, Ok(format!("POST https://as.example/token {FORM}"))),
+        (|e| e.method(Method::Post).parameters(Parameters::Json), Ok(format!("POST https://as.example/token {JSON}"))),
+        (|e| e.parameters(Parameters::Json).method(Method::Post), Ok(format!("POST https://as.example/token {JSON}"))),
+        (|e| e.parameters(Parameters::Query), Ok(format!("POST {query} "))),
+        (|e| e.method(Method::Put), Ok(format!("PUT https://as.example/token {FORM}"))),
+        (|e| e.method(Method::Put).parameters(Parameters::Json), Ok(format!("PUT https://as.example/token {JSON}"))),
+        (|e| e.method(Method::Put).parameters(Parameters::Query), Ok(format!("PUT {query} "))),
+        (|e| e.method(Method::Get), Ok(format!("GET {query} -"))),
+        (|e| e.parameters(Parameters::Json).method(Method::Get), Ok(format!("GET {query} -"))),
+        (|e| e.method(Method::Get).parameters(Parameters::Query), Ok(format!("GET {query} -"))),
+        (|e| e.method(Method::Get).parameters(Parameters::Json), Err(get)),
+        (|e| e.method(Method::Get).parameters(Parameters::Form), Err(get)),
+        (|e| e.method(Method::Delete), Err(delete)),
+        (|e| e.method(Method::Delete).parameters(Parameters::Query), Err(delete)),
+        (|e| e.parameters(Parameters::Json).method(Method::Delete), Err(delete)),
+    ];
+    for (index, (build, expected)) in rows.iter().enumerate() {
+        let endpoint = build(endpoint().authentication(ClientAuthentication::ClientSecretPost));
+        let request = Request::token(&endpoint, &credentials(), &Grant::client_credentials());
+        let got = request.map(|request| text(&request)).map_err(|error| (error.kind(), error.to_string()));
+        let expected = expected.clone().map_err(|message| (ErrorKind::Config, message.to_owned()));
+        assert_eq!(got, expected, "row {index}");
+    }
+}
+
+#[test]
+fn a_description_takes_put_and_sends_it_like_post() {
+    let endpoint = Endpoint::from_json(r#"{"url": "https://as.example/token", "method": "PUT", "params": "json"}"#);
+    let request = Request::token(&endpoint.unwrap(), &credentials(), &Grant::client_credentials()).unwrap();
+    assert_eq!(request.method(), Method::Put);
+    assert!(request.headers().any(|header| header == ("Content-Type", "application/json")));
+    assert_eq!(
+        request.body().unwrap(),
+        br#"{"grant_type":"client_credentials","client_id":"id","client_secret":"s3cret"}"#
+    );
+}
+
+#[test]
+fn the_grant_is_the_one_that_the_endpoint_names() {
+    let secret = || SecretSource::value("s3cret");
+    let grants = || {
+        [
+            ("client_credentials", Grant::client_credentials()),
+            ("password", Grant::password("alice", secret())),
+            ("bearer_session", Grant::bearer_session(secret())),
+            ("urn:x", Grant::extension("urn:x")),
+            ("refresh_token", Grant::refresh_token(secret())),
+        ]
+    };
+    for named in ["client_credentials", "password", "bearer_session", "urn:x", "refresh_token"] {
+        let description = format!(r#"{{"url": "https://as.example/token", "grant": "{named}"}}"#);
+        let endpoint = Endpoint::from_json(&description).unwrap();
+        for (name, grant) in grants() {
+            let result = Request::token(&endpoint, &ClientCredentials::default(), &grant);
+            // A refresh token may have come with a token of any grant.
+            if name == named || name == "refresh_token" {
+                assert!(result.is_ok(), "{named}, {name}");
+                continue;
+            }
+            assert_config(
+                result,
+                &format!("this endpoint's description names the grant `{named}`, and `{name}` is asked for"),
+                "use the grant that it names, or name the other one in the description: `grant`",
+            );
+        }
+    }
+    let session = Endpoint::dialect("bearer-session", "https://as.example/token").unwrap();
+    assert!(Request::token(&session, &ClientCredentials::default(), &Grant::client_credentials()).is_err());
+    let person = Endpoint::dialect("user-credentials", "https://as.example/token").unwrap();
+    assert!(Request::token(&person, &ClientCredentials::default(), &Grant::client_credentials()).is_err());
+    // Where none is named, any will do.
+    for (name, grant) in grants() {
+        assert!(Request::token(&endpoint(), &ClientCredentials::default(), &grant).is_ok(), "{name}");
+    }
+}
+
+#[test]
+fn several_values_are_an_array_in_json_and_repeated_elsewhere() {
+    let described = |params: &str, param: &str| {
+        let description = format!(r#"{{"url": "https://as.example/token", "params": "{params}", "param": {param}}}"#);
+        let request = Request::token(
+            &Endpoint::from_json(&description).unwrap(),
+            &ClientCredentials::default(),
+            &Grant::client_credentials(),
+        );
+        text(&request.unwrap())
+    };
+    const START: &str = "POST https://as.example/token ";
+    for (param, json, form) in [
+        (
+            r#"{"audience": "x", "resource": ["y", "z"]}"#,
+            r#","audience":"x","resource":["y","z"]"#,
+            "&audience=x&resource=y&resource=z",
+        ),
+        (r#"{"resource": ["y"]}"#, r#","resource":["y"]"#, "&resource=y"),
+        (r#"{"resource": []}"#, "", ""),
+        (r#"{"resource": "y"}"#, r#","resource":"y""#, "&resource=y"),
+        (r#"{"scope": ["y", "z"]}"#, r#","scope":["y","z"]"#, "&scope=y&scope=z"),
+        (r#"{"a": ["\"", "y"], "b": ["", "z"]}"#, r#","a":["\"","y"],"b":["","z"]"#, "&a=%22&a=y&b=&b=z"),
+    ] {
+        let grant_type = r#"{"grant_type":"client_credentials""#;
+        assert_eq!(described("json", param), format!("{START}{grant_type}{json}}}"));
+        assert_eq!(described("form", param), format!("{START}grant_type=client_credentials{form}"));
+        let query = format!("POST https://as.example/token?grant_type=client_credentials{form} ");
+        assert_eq!(described("query", param), query);
+    }
+    // By the builder, and shared out between endpoint and grant.
+    let endpoint = endpoint().parameters(Parameters::Json).parameter("resource", "a").parameter("audience", "b");
+    let grant = Grant::client_credentials().parameter("resource", "c").secret_parameter("resource", Secret::from("d"));
+    let request = Request::token(&endpoint, &ClientCredentials::default(), &grant).unwrap();
+    let expected = r#"{"grant_type":"client_credentials","resource":["a","c","d"],"audience":"b"}"#;
+    assert_eq!(text(&request), format!("{START}{expected}"));
+}
+
+#[test]
+fn a_parameter_that_keyfob_sends_itself_is_not_sent_twice() {
+    for params in [Parameters::Form, Parameters::Json, Parameters::Query] {
+        for (name, grant) in
+            [("grant_type", Grant::client_credentials()), ("scope", Grant::client_credentials().scope("a"))]
+        {
+            let endpoint = endpoint().parameters(params).parameter(name, "x");
+            assert_config(
+                Request::token(&endpoint, &ClientCredentials::default(), &grant),
+                &format!("the parameter `{name}` would be sent twice"),
+                "",
+            );
+        }
+    }
+}
+
+/// Whether the secret is accepted as a client secret, a password, a refresh token, a session token and a header.
+fn fits(value: &str) -> [Result<(), String>; 5] {
+    let source = || SecretSource::value(value);
+    let public = ClientCredentials::default;
+    let post = endpoint().authentication(ClientAuthentication::ClientSecretPost);
+    let client = public().client_id("id").client_secret(source());
+    let results = [
+        Request::token(&post, &client, &Grant::client_credentials()),
+        Request::token(&endpoint(), &public(), &Grant::password("alice", source())),
+        Request::token(&endpoint(), &public(), &Grant::refresh_token(source())),
+        Request::token(&endpoint(), &public(), &Grant::bearer_session(source())),
+        Request::token(&endpoint().secret_header("X-Key", source()), &public(), &Grant::client_credentials()),
+    ];
+    results.map(|result| result.map(|_| ()).map_err(|error| error.to_string()))
+}
+
+#[test]
+fn a_secret_has_no_line_end_and_no_other_control_character() {
+    const WHAT: [&str; 5] = ["client secret", "password", "refresh token", "session token", "header"];
+    for (value, offset, kind) in [
+        ("geheim\n", 6, "a line end"),
+        ("geheim\r\n", 6, "a line end"),
+        ("\ngeheim", 0, "a line end"),
+        ("ge\rheim", 2, "a line end"),
+        ("gehéim\u{7F}", 7, "a control character"),
+        ("ge\0heim", 2, "a control character"),
+        ("ge\u{1B}[2Jheim", 2, "a control character"),
+    ] {
+        for (what, result) in WHAT.iter().zip(fits(value)) {
+            let message = format!("the {what}: byte {offset} is {kind}, which a {what} cannot hold");
+            assert_eq!(result, Err(message), "{value:?}");
+        }
+    }
+    // RFC 6749 appendix A.15 allows a tab in a password alone.
+    let [secret, password, ..] = fits("ge\theim");
+    assert_eq!(secret.unwrap_err(), "the client secret: byte 2 is a tab, which a client secret cannot hold");
+    assert_eq!(password, Ok(()));
+    for value in ["geheim", "~ !\"%&+", "s"] {
+        assert_eq!(fits(value)[..3], [Ok(()), Ok(()), Ok(())], "{value:?}");
+    }
+    // Other characters are sent as they are: servers have been seen to hand such secrets out.
+    assert_eq!(fits("gehéim ‹›")[..2], [Ok(()), Ok(())]);
+}
+
+#[test]
+fn a_secret_parameter_may_have_several_lines() {
+    const PEM: &str = "-----BEGIN X-----\nAAAA\n-----END X-----\n";
+    let grant = Grant::extension("urn:x").secret_parameter("assertion", SecretSource::value(PEM));
+    let endpoint = endpoint().parameters(Parameters::Json);
+    let request = Request::token(&endpoint, &ClientCredentials::default(), &grant).unwrap();
+    assert!(text(&request).contains(r#""assertion":"-----BEGIN X-----\u000aAAAA\u000a"#), "{}", text(&request));
+}
+
+#[test]
+fn a_text_is_a_secret_only_where_it_is_said_to_be_one() {
+    let secret = |source: SecretSource| source.expose().unwrap().to_owned();
+    assert_eq!(secret(SecretSource::value("/run/secrets/x")), "/run/secrets/x");
+    assert_eq!(secret(SecretSource::value(Secret::from("a"))), "a");
+    assert_eq!(secret(Secret::from("a").into()), "a");
+    assert_eq!(secret(String::from("a").into()), "a");
+}
+
+#[test]
+fn a_secret_that_is_the_empty_text_has_a_way_round() {
+    let endpoint = endpoint().authentication(ClientAuthentication::ClientSecretBasic);
+    let client = ClientCredentials::default().client_id("cf");
+    let error = Request::token(&endpoint, &client, &Grant::client_credentials()).unwrap_err();
+    assert_eq!(error.to_string(), "the client secret is missing");
+    assert!(error.hint().unwrap().contains("a client whose secret is the empty text sends `Basic `"));
+}
