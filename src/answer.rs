@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorKind, is_registered};
 use crate::http_date;
 use crate::json::{self, Kind, Wanted};
-use crate::response::{Rejection, first_text};
+use crate::response::{MAX_TEXT, Rejection, first_text};
 use crate::secret::Secret;
 use crate::transport::ResponseHeaders;
 use alloc::format;
@@ -59,8 +59,13 @@ impl Said {
 fn explanation(body: &[u8]) -> Option<Secret> {
     let mut wanted = EXPLANATIONS.map(Wanted::new);
     json::scan(body, &mut wanted).ok()?;
-    let mut strings = wanted.iter().filter_map(|wanted| wanted.span).filter(|span| span.kind == Kind::String);
-    strings.find_map(|span| json::text(body, span, true).filter(|text| !text.expose().trim().is_empty()))
+    let spans = wanted.iter().filter_map(|wanted| wanted.span);
+    let mut short = spans.filter(|span| span.kind == Kind::String && span.range().len() <= MAX_TEXT);
+    short.find_map(|span| {
+        let text = json::text(body, span, true)?;
+        let is_sentence = !text.expose().trim_start().is_empty() && !text.expose().trim_start().starts_with('<');
+        is_sentence.then_some(text)
+    })
 }
 
 /// A body of plain text, if that is one short line without markup.
@@ -80,7 +85,7 @@ pub(crate) fn rejected(status: u16, headers: &ResponseHeaders, rejection: &Rejec
     let (kind, is_retryable) = judge(status, code);
     let message = match (kind, rejection, said) {
         (ErrorKind::Wait, ..) => format!("the server asks to wait (status {status})"),
-        (ErrorKind::Refused, ..) if status == 407 => format!("the proxy wants other credentials (status {status})"),
+        (ErrorKind::Refused, ..) if status == 407 => "the proxy wants other credentials".to_string(),
         (ErrorKind::Refused, Rejection::OAuth(_), _) | (ErrorKind::Refused, _, Said::Text(_)) => {
             format!("the server refused (status {status})")
         }
@@ -96,9 +101,10 @@ pub(crate) fn rejected(status: u16, headers: &ResponseHeaders, rejection: &Rejec
     };
     let error = Error::new(kind, message).with_status(status).retryable(is_retryable);
     let error = match (&refusal, said) {
-        (Some((code, description)), _) => error.with_said(Some(code), description.as_deref()),
-        (None, Said::Text(text)) => error.with_said(None, Some(text.expose())),
-        (None, _) => error,
+        (Some((code, description)), _) if status != 407 => error.with_said(Some(code), description.as_deref()),
+        // A proxy's text may echo its own credentials, which nobody here knows.
+        (None, Said::Text(text)) if status != 407 => error.with_said(None, Some(text.expose())),
+        _ => error,
     };
     let error = match hint(kind, status, code, rejection, said) {
         Some(hint) => error.with_hint(hint),

@@ -187,16 +187,16 @@ impl Cursor<'_> {
         loop {
             found.count += usize::from(depth == 1);
             let name = if close == b'}' { Some(self.name()?) } else { None };
-            let span = match self.skip_space() {
-                Some(b'"') => Some(self.string()?),
-                Some(b'{' | b'[') => None,
-                _ => Some(self.scalar()?),
-            };
+            let first = self.skip_space();
             let matched = match name {
                 Some(name) if object.leads != 0 => self.match_name(name, object, wanted, found),
                 _ => Match::NONE,
             };
-            let Some(span) = span else { return Ok(Some(matched)) };
+            let span = match first {
+                Some(b'"') => self.string()?,
+                Some(b'{' | b'[') => return Ok(Some(matched)),
+                _ => self.scalar()?,
+            };
             self.note(span, matched.ends, wanted, found);
             if !self.comma(close, found)? {
                 return Ok(None);

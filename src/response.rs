@@ -96,7 +96,7 @@ impl OAuthRefusal<'_> {
 }
 
 /// More than this explains nothing, and would be copied several times over.
-const MAX_TEXT: usize = 64 * 1024;
+pub(crate) const MAX_TEXT: usize = 64 * 1024;
 
 /// All or nothing of a text: half of a secret that it echoes could not be found in it any more.
 fn short_text(text: &[u8]) -> Cow<'_, str> {

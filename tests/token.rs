@@ -203,6 +203,19 @@ fn other_members_can_be_asked_for_by_path() {
 }
 
 #[test]
+fn a_member_that_may_be_one_of_two_is_none() {
+    for (body, expected) in [
+        (r#"{"access_token":"t","session":{"id":"a"}}"#, Some("a")),
+        (r#"{"access_token":"t","session":{"id":"a","id":"b"}}"#, None),
+        (r#"{"access_token":"t","session":{"id":"a"},"session":{"id":"b"}}"#, None),
+        (r#"{"access_token":"t","session":{"id":"a"},"session":null}"#, None),
+    ] {
+        let token = read(&endpoint().keep_member("session.id").unwrap(), body, s(0), s(0)).unwrap();
+        assert_eq!(token.member("session.id").map(|member| member.expose()), expected, "{body}");
+    }
+}
+
+#[test]
 fn a_token_of_ones_own_must_fit_into_a_header() {
     assert_eq!(AccessToken::bearer("ghp_abc").unwrap().authorization().unwrap().expose(), "Bearer ghp_abc");
     for bad in ["", "a b", "a\n", "é", "\u{7f}"] {

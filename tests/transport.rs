@@ -111,7 +111,7 @@ fn a_status_is_an_answer_and_says_who_must_act() {
         (999, TOKEN, ErrorKind::Unusable, "the server answered with status 999"),
         (404, INVALID_CLIENT, ErrorKind::Refused, "the server refused (status 404): invalid_client (Unknown client)"),
         (405, HTML, ErrorKind::Unusable, "the server answered with status 405"),
-        (407, HTML, ErrorKind::Refused, "the proxy wants other credentials (status 407)"),
+        (407, HTML, ErrorKind::Refused, "the proxy wants other credentials"),
         (429, HTML, ErrorKind::Wait, "the server asks to wait (status 429)"),
         (429, r#"{"error":"slow"}"#, ErrorKind::Wait, "the server asks to wait (status 429): slow"),
         (500, HTML, ErrorKind::Unusable, "the server answered with status 500"),

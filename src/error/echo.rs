@@ -102,7 +102,9 @@ fn escape(text: &[u8]) -> Option<(Decoded, usize)> {
             let digit = |byte: &u8| char::from(*byte).to_digit(16);
             Some((Decoded::Byte((digit(high)? << 4 | digit(low)?) as u8), 3))
         }
-        [b'\\', next, ..] if next.is_ascii() => json::escape(text, 0).map(|(c, length)| (Decoded::Char(c), length)),
+        [b'\\', b'u' | b'b' | b't' | b'n' | b'f' | b'r' | b'"' | b'\\' | b'/', ..] => {
+            json::escape(text, 0).map(|(c, length)| (Decoded::Char(c), length))
+        }
         [b'&', rest @ ..] => {
             // `&#x10FFFF;` is the longest; some write zeros in front.
             let length = rest.iter().take(12).position(|byte| *byte == b';')?;
@@ -184,10 +186,41 @@ mod tests {
         }
     }
 
+    /// Each character in its own way, at random: what went through several hands.
+    #[test]
+    fn no_mix_of_encodings_hides_a_secret() {
+        let alphabet: alloc::vec::Vec<char> = "aA4u0x %+&;#\\\"'/<>é€😢\n".chars().collect();
+        let mut seed = 7u32;
+        let mut random = |below: usize| {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 8) as usize % below
+        };
+        for _ in 0..20_000 {
+            let secret: String =
+                (0..6 + random(8)).map(|_| alphabet[random(alphabet.len())]).collect::<String>() + "Zq";
+            let mut text = String::from("wrong: ");
+            for c in secret.chars() {
+                let number = u32::from(c);
+                match random(9) {
+                    0 | 1 => c.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| text += &format!("%{byte:02X}")),
+                    2 if c == ' ' => text.push('+'),
+                    3 => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text += &format!("\\u{unit:04x}")),
+                    4 if matches!(c, '"' | '\\' | '/') => text.extend(['\\', c]),
+                    4 if c == '\n' => text += "\\n",
+                    5 => text += &format!("&#{number};"),
+                    6 => text += &format!("&#x{number:X};"),
+                    7 if c == '&' => text += "&amp;",
+                    7 if c == '<' => text += "&lt;",
+                    _ => text.push(c),
+                }
+            }
+            assert!(is_in(&secret, &(text.clone() + " is no password")), "{secret:?} in {text:?}");
+        }
+    }
+
     /// 43 s it took for one such pair when each place of the text was compared with the whole secret.
     #[test]
     fn the_search_takes_time_in_proportion_to_the_text() {
-        use alloc::string::String;
         let as_many = |count: usize| format!("{}b", "a".repeat(count));
         let secrets: Vec<String> = (0..8).map(|index| as_many(60_000 - index)).collect();
         let echoes = Echoes::new(secrets.iter().map(String::as_str));

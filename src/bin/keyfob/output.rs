@@ -205,6 +205,7 @@ const OPTIONS: &[(&str, &str)] = &[
     ("`Grant`", "--grant"),
     ("`Parameters::Form`", "--params form"),
     ("`Parameters::Json`", "json"),
+    ("`TokenCache::renew`", "--fresh"),
 ];
 
 /// A hint of the library's in the words of the command.
