@@ -134,7 +134,9 @@ impl Cursor<'_> {
         // For each of the outer ones, the paths that end at it or lead through it, and where it starts.
         let mut outer = [(Match::NONE, 0usize); MAX_PATH];
         // At first all of them lead on.
-        let mut opened = Some(Match { leads: u16::MAX, ..Match::NONE });
+        let leads = (0..).zip(&*wanted).filter(|(_, wanted)| !wanted.path.is_empty());
+        let leads = leads.fold(0, |leads, (index, _)| leads | 1 << index);
+        let mut opened = Some(Match { leads, ..Match::NONE });
         loop {
             let goes_on = if let Some(matched) = opened {
                 if depth == MAX_DEPTH {
@@ -377,27 +379,28 @@ impl Cursor<'_> {
     }
 
     /// Which of the paths that lead through an object go on with `name`. The cursor is at its value.
+    #[inline]
     fn match_name(&self, name: Span, object: Match, wanted: &mut [Wanted<'_>], found: &mut Found) -> Match {
         let mut matched = Match::NONE;
         let text = &self.bytes[name.range()];
-        if text.is_empty() {
-            return matched;
-        }
-        for (index, Wanted { path, met, .. }) in wanted.iter_mut().enumerate() {
-            let Some(rest) = behind(path, text, name.is_escaped, object.from as usize) else { continue };
-            let bit = object.leads & 1 << index;
-            if rest.is_empty() {
-                matched.ends |= bit;
-            } else if bit != 0 {
-                let from = path.len() - rest.len() + 1;
-                if *met >= from {
-                    let reason = "an object that leads to a member stands there twice";
-                    found.twice = found.twice.or(Some(Fault { reason, offset: self.at }));
-                }
-                *met = from;
-                matched.leads |= bit;
-                matched.from = from as u32;
+        let mut leads = object.leads;
+        while leads != 0 {
+            let index = leads.trailing_zeros() as usize;
+            // The lowest bit is done.
+            leads &= leads - 1;
+            let Wanted { path, met, .. } = &mut wanted[index];
+            let Some(end) = end_of(path, text, name.is_escaped, object.from as usize) else { continue };
+            if end == path.len() {
+                matched.ends |= 1 << index;
+                continue;
             }
+            if *met >= end {
+                let reason = "an object that leads to a member stands there twice";
+                found.twice = found.twice.or(Some(Fault { reason, offset: self.at }));
+            }
+            *met = end;
+            matched.leads |= 1 << index;
+            matched.from = end as u32 + 1;
         }
         matched
     }
@@ -435,21 +438,24 @@ fn plain_length(bytes: &[u8]) -> usize {
     bytes.len() - rest.len() + rest.iter().take_while(|byte| !matches!(byte, 0..=0x1F | b'"' | b'\\')).count()
 }
 
-/// What is left of `path` behind its segment at `from`, if that is `name`: nothing, or a dot and the next segments.
-fn behind<'p>(path: &'p str, name: &[u8], is_escaped: bool, from: usize) -> Option<&'p [u8]> {
-    let path = path.as_bytes().get(from..)?;
+/// Where the segment of `path` that starts at `from` ends, if it is `name`.
+#[inline]
+fn end_of(path: &str, name: &[u8], is_escaped: bool, from: usize) -> Option<usize> {
+    let path = path.as_bytes();
     if is_escaped {
-        return behind_escaped(path, name);
+        return end_of_escaped(path, name, from);
     }
     // Nearly all names differ in their length.
-    let (start, rest) = path.split_at_checked(name.len())?;
-    let is_name = matches!(rest, [] | [b'.', ..]) && start == name && !name.contains(&b'.');
-    is_name.then_some(rest)
+    let end = from + name.len();
+    let is_end = end == path.len() || path.get(end) == Some(&b'.');
+    (is_end && &path[from..end] == name && !name.contains(&b'.')).then_some(end)
 }
 
-/// As [`behind`], of a name that holds escapes.
-fn behind_escaped<'p>(path: &'p [u8], name: &[u8]) -> Option<&'p [u8]> {
-    let mut expected = core::str::from_utf8(path).ok()?.chars();
+/// As [`end_of`], for a name that holds escapes.
+#[cold]
+fn end_of_escaped(path: &[u8], name: &[u8], from: usize) -> Option<usize> {
+    let segment = path[from..].split(|byte| *byte == b'.').next()?;
+    let mut expected = core::str::from_utf8(segment).ok()?.chars();
     let mut at = 0;
     while at < name.len() {
         let c = if name[at] == b'\\' {
@@ -461,11 +467,11 @@ fn behind_escaped<'p>(path: &'p [u8], name: &[u8]) -> Option<&'p [u8]> {
             // Any byte beyond ASCII differs from all names that are asked for.
             Some(char::from(name[at - 1])).filter(char::is_ascii)?
         };
-        if c == '.' || expected.next() != Some(c) {
+        if expected.next() != Some(c) {
             return None;
         }
     }
-    Some(expected.as_str().as_bytes()).filter(|rest| matches!(rest, [] | [b'.', ..]))
+    expected.next().is_none().then_some(from + segment.len())
 }
 
 /// The character that the escape at `at` stands for, and how many bytes it takes; none for a lone surrogate.
