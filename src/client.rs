@@ -178,7 +178,9 @@ impl Client {
     pub(crate) fn exchange(&self, request: &Request) -> Result<(AccessToken, Result<(), Error>), Error> {
         let (response, sent_at) = self.send(request)?;
         let status = response.status;
-        let token = AccessToken::read_late(&self.endpoint, response, sent_at).map_err(|error| request.redact(error))?;
+        let token = AccessToken::read_late(&self.endpoint, response, sent_at);
+        let mut token = token.map_err(|error| judged(request, error))?;
+        token.redact(&request.echoes());
         let in_time = token.in_time(status, sent_at, self.clock.now());
         Ok((token, in_time))
     }
@@ -202,7 +204,9 @@ impl Client {
         let is_success = (200..300).contains(&response.status);
         match AccessToken::read(&self.endpoint, response, sent_at, sent_at) {
             // A success has any body, and mostly none; but an OAuth error is one under any status.
-            Err(error) if !is_success || error.oauth_error().is_some() => Err(request.redact(error)),
+            Err(error) if !is_success || error.kind() == ErrorKind::Refused || error.oauth_error().is_some() => {
+                Err(judged(&request, error))
+            }
             _ => Ok(()),
         }
     }
@@ -252,6 +256,14 @@ impl Client {
         };
         Ok((response, sent_at))
     }
+}
+
+/// The error of an answer, without the request's secrets; what the server failed at is tried again only where that is
+/// harmless.
+fn judged(request: &Request, error: Error) -> Error {
+    let is_harmless = error.kind() != ErrorKind::Unusable || request.is_repeatable();
+    let is_retryable = error.is_retryable() && is_harmless;
+    request.redact(error).retryable(is_retryable)
 }
 
 /// Shows no secret.

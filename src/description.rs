@@ -174,7 +174,7 @@ fn parse(text: &str) -> Result<Object, Error> {
         let (line, column) = words::position(text, offset);
         Error::config(format!("description: {reason}, at line {line}, column {column}"))
     };
-    let found = json::scan(text.as_bytes(), &mut [], false).map_err(|fault| fail(fault.reason, fault.offset))?;
+    let found = json::scan(text.as_bytes(), &mut []).map_err(|fault| fail(fault.reason, fault.offset))?;
     if let Some(offset) = found.trailing_comma {
         return Err(fail("trailing comma", offset));
     }
@@ -198,7 +198,11 @@ fn url(members: &Object) -> Result<String, Error> {
     let environments = match members.get("environments") {
         Some(Value::Object(environments)) => environments,
         Some(_) => return Err(wrong("environments", "an object of names with their URLs")),
-        None => return Err(Error::config("there is no token endpoint").with_hint("say where it is: `url` (--url)")),
+        None => {
+            return Err(
+                Error::config("there is no token endpoint").with_hint("say where it is: `url` (`Endpoint::new`)")
+            );
+        }
     };
     let names: Vec<&str> = environments.keys().map(String::as_str).collect();
     let Some(name) = text("environment")? else {

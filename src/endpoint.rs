@@ -106,8 +106,6 @@ pub struct Members {
     access_token: Cow<'static, str>,
     /// Token type, lifetime, refresh token and scope, and whether that is the only place to look at.
     others: [(Cow<'static, str>, bool); 4],
-    /// All are names, without a dot, and no two are the same: so they are found faster.
-    is_plain: bool,
 }
 
 /// RFC 6749 section 5.1, in the order of [`Members::others`].
@@ -116,7 +114,7 @@ const OTHERS: [&str; 4] = ["token_type", "expires_in", "refresh_token", "scope"]
 impl Default for Members {
     /// The names of RFC 6749 section 5.1.
     fn default() -> Self {
-        Self { access_token: "access_token".into(), others: OTHERS.map(|name| (name.into(), true)), is_plain: true }
+        Self { access_token: "access_token".into(), others: OTHERS.map(|name| (name.into(), true)) }
     }
 }
 
@@ -132,7 +130,7 @@ impl Members {
             Some((parent, _)) => OTHERS.map(|name| (format!("{parent}.{name}").into(), false)),
             None => Self::default().others,
         };
-        Ok(Self { access_token: access_token.into(), others, is_plain: false }.checked())
+        Ok(Self { access_token: access_token.into(), others })
     }
 
     /// Names the path of the token's type.
@@ -173,19 +171,15 @@ impl Members {
 
     fn named(mut self, index: usize, name: String) -> Result<Self, Error> {
         self.others[index] = (path(name)?.into(), true);
-        Ok(self.checked())
+        Ok(self)
     }
 
-    fn checked(mut self) -> Self {
-        let names = self.names();
-        let is_plain = |(index, name): (usize, &&str)| !name.contains('.') && !names[..index].contains(name);
-        self.is_plain = names.iter().enumerate().all(is_plain);
-        self
+    pub(crate) fn access_token(&self) -> &str {
+        &self.access_token
     }
 
-    /// What a JSON answer is searched for: the seven members, then the places to fall back to. And whether the former
-    /// are all that there is, as plain names that differ.
-    pub(crate) fn wanted(&self) -> ([Wanted<'_>; 12], bool) {
+    /// What a JSON answer is searched for: the seven members, then the places to fall back to.
+    pub(crate) fn wanted(&self) -> [Wanted<'_>; 12] {
         let [a, b, c, d] = &self.others;
         // An empty path is never found.
         let fallback = |index: usize| if self.others[index].1 { "" } else { OTHERS[index] };
@@ -203,7 +197,7 @@ impl Members {
             fallback(2),
             fallback(3),
         ];
-        (paths.map(Wanted::new), self.is_plain)
+        paths.map(Wanted::new)
     }
 
     /// What a form is searched for: forms do not nest, so a path is a plain name there.
@@ -237,8 +231,8 @@ pub struct LifetimeRules {
 }
 
 impl LifetimeRules {
-    /// The lifetime where the answer has none, or none that is a number. Left alone it is unknown: the token is kept until
-    /// it is invalidated.
+    /// Sets the lifetime for answers that name none, or none that can be one: no number, or more than ten years, which is
+    /// probably a point in time. By default it is unknown: the token is kept until it is invalidated, and never stored.
     #[must_use]
     pub fn absent(mut self, lives: Duration) -> Self {
         self.absent = Some(lives);
@@ -260,7 +254,8 @@ impl LifetimeRules {
         self
     }
 
-    /// No token is taken to live longer; by default a year.
+    /// Sets the longest lifetime that a token is taken to have; by default a year. A lifetime of up to ten years is cut to
+    /// it, a longer one is not believed.
     #[must_use]
     pub fn maximum(mut self, maximum: Duration) -> Self {
         self.maximum = maximum;
@@ -285,7 +280,7 @@ pub enum NotPositive {
     Once,
     /// The server means "never": as if it were absent, without a lifetime.
     Unknown,
-    /// So long.
+    /// The token lives this long.
     Lives(Duration),
 }
 

@@ -1,13 +1,22 @@
 //! What went wrong, sorted by who must act.
 
+mod echo;
+
+pub(crate) use self::echo::Echoes;
+
+use crate::text::{REDACTED, one_line, shorten};
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::format;
-use alloc::string::{String, ToString};
-use alloc::vec::Vec;
-use core::fmt::{self, Write};
+use alloc::string::String;
+use core::fmt;
 use core::time::Duration;
 use zeroize::Zeroize;
+
+#[cfg(not(target_has_atomic = "ptr"))]
+pub(crate) use alloc::rc::Rc as Shared;
+#[cfg(target_has_atomic = "ptr")]
+pub(crate) use alloc::sync::Arc as Shared;
 
 /// Who must act: [errors and exit codes](crate::docs::errors) has each kind with its exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,13 +26,15 @@ pub enum ErrorKind {
     Internal,
     /// Usage or configuration, or a secret that cannot be read or sent: nothing was sent.
     Config,
-    /// The server refused: an OAuth error (RFC 6749 section 5.2), or status 400, 401 or 403 without one.
+    /// The server refused: an OAuth error (RFC 6749 section 5.2) under a status of 2xx or 4xx, or status 400, 401 or 403
+    /// without one. Or a proxy did: status 407.
     Refused,
     /// No connection: name look-up, connect, or a timeout before anything was sent.
     Unreachable,
     /// Cut, stalled or timed out after the request went out: the server may have issued a token.
     OutcomeUnknown,
-    /// The answer cannot be used: malformed, no token response, too large, a redirect, any other status.
+    /// The answer cannot be used: malformed, no token response, too large, a redirect, any other status. A status of 5xx
+    /// and the error codes `server_error` and `temporarily_unavailable` are trouble of the server's own, and no refusal.
     Unusable,
     /// The server asks for patience: status 429 or 503.
     Wait,
@@ -62,8 +73,11 @@ impl ErrorKind {
 
 /// An error of any part of keyfob.
 ///
-/// It never holds a secret, a URL's query or a part of an answer's body other than the OAuth error's own texts; where
-/// the server echoes a secret that was sent, it is cut out of them. `Display` is one line.
+/// It never holds a secret, a URL's query or a part of an answer's body other than the OAuth error's own texts, or the
+/// short text by which a server without them says what is wrong. A text in which the server echoes a secret that was
+/// sent is dropped: `‹redacted›` stands for it. `Display` is one line.
+///
+/// A clone costs a few allocations; both have the same source.
 ///
 /// ```
 /// use keyfob::{Endpoint, ErrorKind};
@@ -72,8 +86,10 @@ impl ErrorKind {
 /// assert_eq!(error.kind(), ErrorKind::Config);
 /// assert_eq!(error.to_string(), "url: it must start with https:// or http://");
 /// ```
+#[derive(Clone)]
 pub struct Error(Box<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
     message: String,
@@ -81,15 +97,18 @@ struct Inner {
     /// The hint repeats what the server said.
     is_hint_servers: bool,
     status: Option<u16>,
-    oauth: Option<OAuthError>,
+    said: Option<Said>,
     retry_after: Option<Duration>,
     retryable: bool,
-    source: Option<Box<dyn core::error::Error + Send + Sync>>,
+    source: Option<Shared<dyn core::error::Error + Send + Sync>>,
 }
 
-struct OAuthError {
-    code: String,
-    description: Option<String>,
+/// What the server said, in its own words: an error code of RFC 6749 section 5.2 or what it has in that place, an
+/// explanation, or both.
+#[derive(Clone)]
+struct Said {
+    code: Option<String>,
+    text: Option<String>,
 }
 
 impl Error {
@@ -104,7 +123,7 @@ impl Error {
             hint: None,
             is_hint_servers: false,
             status: None,
-            oauth: None,
+            said: None,
             retry_after: None,
             retryable: kind == ErrorKind::Unreachable,
             source: None,
@@ -121,27 +140,8 @@ impl Error {
     /// Adds the error that caused this one. Its texts must be free of secrets.
     #[must_use]
     pub fn with_source(mut self, source: impl core::error::Error + Send + Sync + 'static) -> Self {
-        self.0.source = Some(Box::new(source));
+        self.0.source = Some(Shared::new(source));
         self
-    }
-
-    /// The same error once more, for the next who asks. Its source stays with the first.
-    pub(crate) fn repeat(&self) -> Self {
-        let Inner { kind, message, hint, is_hint_servers, status, oauth, retry_after, retryable, source: _ } = &*self.0;
-        Self(Box::new(Inner {
-            kind: *kind,
-            message: message.clone(),
-            hint: hint.clone(),
-            is_hint_servers: *is_hint_servers,
-            status: *status,
-            oauth: oauth.as_ref().map(|OAuthError { code, description }| OAuthError {
-                code: code.clone(),
-                description: description.clone(),
-            }),
-            retry_after: *retry_after,
-            retryable: *retryable,
-            source: None,
-        }))
     }
 
     /// The same error as a reason to wait: the server is not asked again before `left` has passed.
@@ -163,13 +163,11 @@ impl Error {
             field("hint", hint)?;
         }
         if let Some(status) = inner.status {
-            field("status", &status.to_string())?;
+            field("status", &format!("{status}"))?;
         }
-        if let Some(oauth) = &inner.oauth {
-            field("code", &oauth.code)?;
-            if let Some(description) = &oauth.description {
-                field("description", description)?;
-            }
+        if let Some(Said { code, text }) = &inner.said {
+            code.as_ref().map_or(Ok(()), |code| field("code", code))?;
+            text.as_ref().map_or(Ok(()), |text| field("description", text))?;
         }
         if inner.retryable { field("retryable", "") } else { Ok(()) }
     }
@@ -182,10 +180,7 @@ impl Error {
         let mut error = Self::new(kind, field("message")?).retryable(field("retryable").is_some());
         error.0.hint = field("hint").map(one_line);
         error.0.status = field("status").and_then(|status| status.parse().ok());
-        Some(match field("code") {
-            Some(code) => error.with_oauth(code, field("description")),
-            None => error,
-        })
+        Some(error.with_said(field("code"), field("description")))
     }
 
     pub(crate) fn config(message: impl AsRef<str>) -> Self {
@@ -197,8 +192,10 @@ impl Error {
         self
     }
 
-    pub(crate) fn with_oauth(mut self, code: &str, description: Option<&str>) -> Self {
-        self.0.oauth = Some(OAuthError { code: code.to_owned(), description: description.map(ToOwned::to_owned) });
+    /// Adds the server's own words: the code and the description of an OAuth error, or a text alone.
+    pub(crate) fn with_said(mut self, code: Option<&str>, text: Option<&str>) -> Self {
+        let said = Said { code: code.map(ToOwned::to_owned), text: text.map(ToOwned::to_owned) };
+        self.0.said = Some(said).filter(|said| said.code.is_some() || said.text.is_some());
         self
     }
 
@@ -219,17 +216,22 @@ impl Error {
         self.with_hint(hint)
     }
 
-    /// Cuts `secret` out of the server's texts, where it was echoed, as it is or encoded.
-    pub(crate) fn without(mut self, secret: &str) -> Self {
-        if let Some(oauth) = &mut self.0.oauth {
+    /// Drops each of the server's texts that echoes a secret, and keeps no more of the others than somebody may read.
+    pub(crate) fn without(mut self, echoes: &Echoes<'_>) -> Self {
+        if let Some(Said { code, text }) = &mut self.0.said {
             // A registered code is no echo, even of a secret that is a part of it.
-            if !CODES.contains(&oauth.code.as_str()) {
-                cut(&mut oauth.code, secret);
+            for text in code.iter_mut().filter(|code| !is_registered(code)).chain(text) {
+                if echoes.are_in(text) {
+                    text.zeroize();
+                    REDACTED.clone_into(text);
+                }
+                let end = (0..=MAX_KEPT).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+                text.truncate(end.min(text.len()));
             }
-            oauth.description.iter_mut().for_each(|text| cut(text, secret));
         }
-        if self.0.is_hint_servers {
-            self.0.hint.iter_mut().for_each(|text| cut(text, secret));
+        // Without the place there is nothing to hint at.
+        if self.0.is_hint_servers && self.0.hint.as_ref().is_some_and(|hint| echoes.are_in(hint)) {
+            self.0.hint.zeroize();
         }
         self
     }
@@ -252,16 +254,20 @@ impl Error {
         self.0.status
     }
 
-    /// The error code of RFC 6749 section 5.2, as the server sent it: `invalid_client` for example.
+    /// Returns the OAuth error code: `invalid_client` for example.
+    ///
+    /// It is one of those that are registered (RFC 6749 section 11.4). A server that has another word in its place is
+    /// no less heard, but the word is in the message alone.
     #[must_use]
     pub fn oauth_error(&self) -> Option<&str> {
-        self.0.oauth.as_ref().map(|oauth| oauth.code.as_str())
+        self.0.said.as_ref()?.code.as_deref().filter(|code| is_registered(code))
     }
 
-    /// The server's own explanation, as it sent it: escape control characters before you print it.
+    /// Returns the `error_description` of RFC 6749 section 5.2, as the server sent it: escape control characters before
+    /// you print it. It has at most 1 KiB.
     #[must_use]
     pub fn oauth_error_description(&self) -> Option<&str> {
-        self.0.oauth.as_ref()?.description.as_deref()
+        self.0.said.as_ref().filter(|said| said.code.is_some())?.text.as_deref()
     }
 
     /// How long the server asked to be left alone (RFC 9110 section 10.2.3).
@@ -280,21 +286,18 @@ impl Error {
     }
 }
 
-pub(crate) const REDACTED: &str = "‹redacted›";
-
-/// The server's texts are cut to this many characters in a message.
-const MAX_DESCRIPTION: usize = 300;
+/// So many bytes of a server's text are kept. A message shows 300 characters of them.
+const MAX_KEPT: usize = 1024;
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.message)?;
-        if let Some(oauth) = &self.0.oauth {
-            write!(f, ": {}", shorten(&oauth.code))?;
-            if let Some(description) = &oauth.description {
-                write!(f, " ({})", shorten(description))?;
-            }
+        let Some(Said { code, text }) = &self.0.said else { return Ok(()) };
+        match (code, text) {
+            (Some(code), Some(text)) => write!(f, ": {} ({})", shorten(code), shorten(text)),
+            (Some(word), None) | (None, Some(word)) => write!(f, ": {}", shorten(word)),
+            (None, None) => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -315,170 +318,48 @@ impl core::error::Error for Error {
     }
 }
 
-/// The error codes of RFC 6749 section 5.2, RFC 8628 section 3.5 and RFC 8707 section 2.
-const CODES: [&str; 11] = [
+/// As [`std::io::Error::other`]: for functions that return the errors of I/O.
+#[cfg(feature = "std")]
+impl From<Error> for std::io::Error {
+    fn from(error: Error) -> Self {
+        Self::other(error)
+    }
+}
+
+/// Whether a word is a registered error code.
+pub(crate) fn is_registered(word: &str) -> bool {
+    CODES.contains(&word)
+}
+
+/// The registered codes that a token endpoint may answer with: those of RFC 6749 (sections 5.2 and 4.1.2.1), RFC 6750,
+/// RFC 8628 and CIBA, RFC 8707, RFC 9396, RFC 9449, RFC 7009, and OpenID Connect.
+const CODES: [&str; 28] = [
     "invalid_request",
     "invalid_client",
     "invalid_grant",
     "unauthorized_client",
     "unsupported_grant_type",
     "invalid_scope",
+    "access_denied",
+    "unsupported_response_type",
+    "server_error",
+    "temporarily_unavailable",
+    "invalid_token",
+    "insufficient_scope",
     "authorization_pending",
     "slow_down",
-    "access_denied",
     "expired_token",
+    "transaction_failed",
     "invalid_target",
+    "invalid_authorization_details",
+    "invalid_dpop_proof",
+    "use_dpop_nonce",
+    "unsupported_token_type",
+    "interaction_required",
+    "login_required",
+    "account_selection_required",
+    "consent_required",
+    "insufficient_user_authentication",
+    "need_info",
+    "request_denied",
 ];
-
-/// Replaces each `secret` in `text`, and wipes what stood there.
-fn cut(text: &mut String, secret: &str) {
-    if secret.is_empty() {
-        return;
-    }
-    let mut clean = String::with_capacity(text.len());
-    let mut rest = text.as_str();
-    let mut found = false;
-    while let Some(first) = rest.chars().next() {
-        match echo(rest, secret) {
-            Some(length) => {
-                found = true;
-                clean.push_str(REDACTED);
-                rest = &rest[length..];
-            }
-            None => {
-                clean.push(first);
-                rest = &rest[first.len_utf8()..];
-            }
-        }
-    }
-    if found {
-        text.zeroize();
-        *text = clean;
-    } else {
-        clean.zeroize();
-    }
-}
-
-/// The length of `secret` at the start of `text`, each of its characters as it is or [encoded].
-fn echo(text: &str, secret: &str) -> Option<usize> {
-    if text.starts_with(secret) {
-        return Some(secret.len());
-    }
-    let first = secret.chars().next()?;
-    if !text.starts_with(first) && encoded(text, first).is_none() {
-        return None;
-    }
-    // A percent sign may be one, or begin the encoding of one: both ways are gone, and the longest counts.
-    let mut ends = alloc::vec![0];
-    for c in secret.chars() {
-        let mut next = Vec::new();
-        for end in ends {
-            let rest = &text[end..];
-            let plain = rest.starts_with(c).then(|| c.len_utf8());
-            for length in [plain, encoded(rest, c)].into_iter().flatten() {
-                if !next.contains(&(end + length)) {
-                    next.push(end + length);
-                }
-            }
-        }
-        if next.is_empty() {
-            return None;
-        }
-        ends = next;
-    }
-    ends.into_iter().max()
-}
-
-/// The length of `c` at the start of `text`, percent-encoded (in either case), form-encoded, escaped as in JSON or as in
-/// HTML.
-fn encoded(text: &str, c: char) -> Option<usize> {
-    let number = |digits: Option<&str>, radix: u32| u32::from_str_radix(digits?, radix).ok();
-    let is_it = |length: usize, number: Option<u32>| (number == Some(u32::from(c))).then_some(length);
-    match text.as_bytes() {
-        [b'%', ..] => {
-            let mut at = 0;
-            for byte in c.encode_utf8(&mut [0; 4]).bytes() {
-                let digits = text.get(at..)?.strip_prefix('%')?.get(..2);
-                at = (number(digits, 16) == Some(u32::from(byte))).then_some(at + 3)?;
-            }
-            Some(at)
-        }
-        [b'+', ..] => is_it(1, Some(u32::from(' '))),
-        [b'\\', b'u', ..] => {
-            let mut at = 0;
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                let digits = text.get(at..)?.strip_prefix("\\u")?.get(..4);
-                at = (number(digits, 16) == Some(u32::from(*unit))).then_some(at + 6)?;
-            }
-            Some(at)
-        }
-        [b'\\', escaped, ..] => {
-            let meant = match escaped {
-                b'b' => 8,
-                b't' => 9,
-                b'n' => 10,
-                b'f' => 12,
-                b'r' => 13,
-                b'"' | b'\\' | b'/' => u32::from(*escaped),
-                _ => return None,
-            };
-            is_it(2, Some(meant))
-        }
-        [b'&', rest @ ..] => {
-            // `&#x10FFFF;` is the longest; some write zeros in front.
-            let end = 1 + rest.iter().take(12).position(|byte| *byte == b';')?;
-            let meant = match &text[1..end] {
-                "amp" => Some(u32::from('&')),
-                "quot" => Some(u32::from('"')),
-                "apos" => Some(u32::from('\'')),
-                "lt" => Some(u32::from('<')),
-                "gt" => Some(u32::from('>')),
-                name => match name.strip_prefix("#x").or(name.strip_prefix("#X")) {
-                    Some(digits) => number(Some(digits), 16),
-                    None => number(name.strip_prefix('#'), 10),
-                },
-            };
-            is_it(end + 1, meant)
-        }
-        _ => None,
-    }
-}
-
-/// One line of a text that the server may have made as long as it likes.
-pub(crate) fn shorten(text: &str) -> String {
-    let nth = |text: &str| text.char_indices().nth(MAX_DESCRIPTION).map(|(end, _)| end);
-    // What is not shown is not even copied. Escapes only make it longer.
-    let rest = nth(text);
-    let mut short = one_line(&text[..rest.unwrap_or(text.len())]);
-    let end = nth(&short);
-    if rest.is_some() || end.is_some() {
-        short.truncate(end.unwrap_or(short.len()));
-        short.push('…');
-    }
-    short
-}
-
-/// Escapes what could break a line or deceive a terminal: control characters and invisible or bidirectional marks.
-fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\r' | '\n' | '\t' if line.ends_with(' ') => {}
-            '\r' | '\n' | '\t' => line.push(' '),
-            '\u{AD}'
-            | '\u{61C}'
-            | '\u{180E}'
-            | '\u{FFF9}'..='\u{FFFB}'
-            | '\u{E0000}'..='\u{E007F}'
-            | '\u{200B}'..='\u{200F}'
-            | '\u{2028}'..='\u{202E}'
-            | '\u{2060}'..='\u{206F}'
-            | '\u{FEFF}' => {
-                let _ = write!(line, "{}", c.escape_unicode());
-            }
-            c if c.is_control() => line.push_str(&c.escape_unicode().to_string()),
-            c => line.push(c),
-        }
-    }
-    line
-}

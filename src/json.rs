@@ -5,7 +5,9 @@
 //! byte-order mark, one trailing comma in an object or array, and bytes that are not UTF-8 inside strings (who uses
 //! a string checks it). Everything else that the RFC forbids is refused with the offset.
 
+use crate::secret::Secret;
 use core::ops::Range;
+use zeroize::Zeroizing;
 
 /// Containers nested deeper than this are refused; real answers have 2 or 3 levels.
 pub(crate) const MAX_DEPTH: usize = 128;
@@ -58,11 +60,13 @@ pub(crate) struct Wanted<'p> {
     /// Names joined by dots (`data.token`), which lead through objects only. An empty path is never found.
     pub(crate) path: &'p str,
     pub(crate) span: Option<Span>,
+    /// How many bytes of the path have led to a value: more with each level.
+    met: usize,
 }
 
 impl<'p> Wanted<'p> {
     pub(crate) fn new(path: &'p str) -> Self {
-        Self { path, span: None }
+        Self { path, span: None, met: 0 }
     }
 }
 
@@ -70,19 +74,19 @@ impl<'p> Wanted<'p> {
 pub(crate) struct Found {
     /// The first one.
     pub(crate) trailing_comma: Option<usize>,
-    /// A wanted member that stands there a second time with another value; the first one is noted.
+    /// A wanted member that stands there a second time with another value, or an object that leads to one a second time;
+    /// the first one is noted.
     pub(crate) twice: Option<Fault>,
     /// How many members the object has.
     pub(crate) count: usize,
 }
 
-/// Checks that `bytes` are one JSON object and finds the `wanted` members in it. `is_plain` tells that their paths are
-/// names without a dot and that no two are the same, which makes it faster.
-pub(crate) fn scan(bytes: &[u8], wanted: &mut [Wanted<'_>], is_plain: bool) -> Result<Found, Fault> {
+/// Checks that `bytes` are one JSON object and finds the `wanted` members in it.
+pub(crate) fn scan(bytes: &[u8], wanted: &mut [Wanted<'_>]) -> Result<Found, Fault> {
     debug_assert!(wanted.len() <= MAX_WANTED);
     let mut cursor = Cursor { bytes, at: 0 };
     let mut found = Found { trailing_comma: None, twice: None, count: 0 };
-    match cursor.document(wanted, is_plain, &mut found) {
+    match cursor.document(wanted, &mut found) {
         Ok(()) => Ok(found),
         Err(reason) => Err(Fault { reason, offset: cursor.at }),
     }
@@ -118,7 +122,7 @@ impl Cursor<'_> {
 
     /// Reads the whole document.
     #[inline]
-    fn document(&mut self, wanted: &mut [Wanted<'_>], is_plain: bool, found: &mut Found) -> Result<(), Reason> {
+    fn document(&mut self, wanted: &mut [Wanted<'_>], found: &mut Found) -> Result<(), Reason> {
         if self.bytes.starts_with(b"\xEF\xBB\xBF") {
             self.at = 3;
         }
@@ -130,7 +134,9 @@ impl Cursor<'_> {
         // For each of the outer ones, the paths that end at it or lead through it, and where it starts.
         let mut outer = [(Match::NONE, 0usize); MAX_PATH];
         // At first all of them lead on.
-        let mut opened = Some(Match { leads: u16::MAX, ..Match::NONE });
+        let leads = (0..).zip(&*wanted).filter(|(_, wanted)| !wanted.path.is_empty());
+        let leads = leads.fold(0, |leads, (index, _)| leads | 1 << index);
+        let mut opened = Some(Match { leads, ..Match::NONE });
         loop {
             let goes_on = if let Some(matched) = opened {
                 if depth == MAX_DEPTH {
@@ -163,7 +169,7 @@ impl Cursor<'_> {
             };
             opened = if goes_on {
                 let (object, _) = outer.get(depth - 1).copied().unwrap_or((Match::NONE, 0));
-                self.values(closing(containers), depth, object, wanted, is_plain, found)?
+                self.values(closing(containers), depth, object, wanted, found)?
             } else {
                 None
             };
@@ -178,32 +184,21 @@ impl Cursor<'_> {
         depth: usize,
         object: Match,
         wanted: &mut [Wanted<'_>],
-        is_plain: bool,
         found: &mut Found,
     ) -> Result<Option<Match>, Reason> {
-        let mut next = 0;
         loop {
             found.count += usize::from(depth == 1);
             let name = if close == b'}' { Some(self.name()?) } else { None };
-            let span = match self.skip_space() {
-                Some(b'"') => Some(self.string()?),
-                Some(b'{' | b'[') => None,
-                _ => Some(self.scalar()?),
-            };
+            let first = self.skip_space();
             let matched = match name {
-                Some(name) if is_plain && depth == 1 && !name.is_escaped => {
-                    let text = &self.bytes[name.range()];
-                    // Mostly they come in the order of RFC 6749.
-                    let is_it = |wanted: &Wanted<'_>| same(wanted.path.as_bytes(), text);
-                    let is_next = wanted.get(next).is_some_and(is_it);
-                    let index = if is_next { Some(next) } else { wanted.iter().position(is_it) };
-                    next = index.map_or(next, |index| index + 1);
-                    Match { ends: index.map_or(0, |index| 1 << index), ..Match::NONE }
-                }
-                Some(name) if object.leads != 0 => self.match_name(name, object, wanted),
+                Some(name) if object.leads != 0 => self.match_name(name, object, wanted, found),
                 _ => Match::NONE,
             };
-            let Some(span) = span else { return Ok(Some(matched)) };
+            let span = match first {
+                Some(b'"') => self.string()?,
+                Some(b'{' | b'[') => return Ok(Some(matched)),
+                _ => self.scalar()?,
+            };
             self.note(span, matched.ends, wanted, found);
             if !self.comma(close, found)? {
                 return Ok(None);
@@ -383,23 +378,29 @@ impl Cursor<'_> {
         }
     }
 
-    /// Which of the paths that lead through an object go on with `name`.
-    #[cold]
-    fn match_name(&self, name: Span, object: Match, wanted: &[Wanted<'_>]) -> Match {
+    /// Which of the paths that lead through an object go on with `name`. The cursor is at its value.
+    #[inline]
+    fn match_name(&self, name: Span, object: Match, wanted: &mut [Wanted<'_>], found: &mut Found) -> Match {
         let mut matched = Match::NONE;
         let text = &self.bytes[name.range()];
-        if text.is_empty() {
-            return matched;
-        }
-        for (index, Wanted { path, .. }) in wanted.iter().enumerate() {
-            let Some(rest) = behind(path, text, name.is_escaped, object.from as usize) else { continue };
-            let bit = object.leads & 1 << index;
-            if rest.is_empty() {
-                matched.ends |= bit;
-            } else if bit != 0 {
-                matched.leads |= bit;
-                matched.from = (path.len() - rest.len() + 1) as u32;
+        let mut leads = object.leads;
+        while leads != 0 {
+            let index = leads.trailing_zeros() as usize;
+            // The lowest bit is done.
+            leads &= leads - 1;
+            let Wanted { path, met, .. } = &mut wanted[index];
+            let Some(end) = end_of(path, text, name.is_escaped, object.from as usize) else { continue };
+            if end == path.len() {
+                matched.ends |= 1 << index;
+                continue;
             }
+            if *met >= end {
+                let reason = "an object that leads to a member stands there twice";
+                found.twice = found.twice.or(Some(Fault { reason, offset: self.at }));
+            }
+            *met = end;
+            matched.leads |= 1 << index;
+            matched.from = end as u32 + 1;
         }
         matched
     }
@@ -437,29 +438,24 @@ fn plain_length(bytes: &[u8]) -> usize {
     bytes.len() - rest.len() + rest.iter().take_while(|byte| !matches!(byte, 0..=0x1F | b'"' | b'\\')).count()
 }
 
-/// Whether a name is all of a path, for which hardly ever a function is called: most are of 8 to 16 bytes.
-fn same(path: &[u8], name: &[u8]) -> bool {
-    path.len() == name.len()
-        && path.first_chunk::<8>() == name.first_chunk()
-        && path.last_chunk::<8>() == name.last_chunk()
-        && ((8..=16).contains(&name.len()) || path == name)
-}
-
-/// What is left of `path` behind its segment at `from`, if that is `name`: nothing, or a dot and the next segments.
-fn behind<'p>(path: &'p str, name: &[u8], is_escaped: bool, from: usize) -> Option<&'p [u8]> {
-    let path = path.as_bytes().get(from..)?;
+/// Where the segment of `path` that starts at `from` ends, if it is `name`.
+#[inline]
+fn end_of(path: &str, name: &[u8], is_escaped: bool, from: usize) -> Option<usize> {
+    let path = path.as_bytes();
     if is_escaped {
-        return behind_escaped(path, name);
+        return end_of_escaped(path, name, from);
     }
     // Nearly all names differ in their length.
-    let (start, rest) = path.split_at_checked(name.len())?;
-    let is_name = matches!(rest, [] | [b'.', ..]) && start == name && !name.contains(&b'.');
-    is_name.then_some(rest)
+    let end = from + name.len();
+    let is_end = end == path.len() || path.get(end) == Some(&b'.');
+    (is_end && &path[from..end] == name && !name.contains(&b'.')).then_some(end)
 }
 
-/// As [`behind`], of a name that holds escapes.
-fn behind_escaped<'p>(path: &'p [u8], name: &[u8]) -> Option<&'p [u8]> {
-    let mut expected = core::str::from_utf8(path).ok()?.chars();
+/// As [`end_of`], for a name that holds escapes.
+#[cold]
+fn end_of_escaped(path: &[u8], name: &[u8], from: usize) -> Option<usize> {
+    let segment = path[from..].split(|byte| *byte == b'.').next()?;
+    let mut expected = core::str::from_utf8(segment).ok()?.chars();
     let mut at = 0;
     while at < name.len() {
         let c = if name[at] == b'\\' {
@@ -471,15 +467,15 @@ fn behind_escaped<'p>(path: &'p [u8], name: &[u8]) -> Option<&'p [u8]> {
             // Any byte beyond ASCII differs from all names that are asked for.
             Some(char::from(name[at - 1])).filter(char::is_ascii)?
         };
-        if c == '.' || expected.next() != Some(c) {
+        if expected.next() != Some(c) {
             return None;
         }
     }
-    Some(expected.as_str().as_bytes()).filter(|rest| matches!(rest, [] | [b'.', ..]))
+    expected.next().is_none().then_some(from + segment.len())
 }
 
 /// The character that the escape at `at` stands for, and how many bytes it takes; none for a lone surrogate.
-fn escape(bytes: &[u8], at: usize) -> Option<(char, usize)> {
+pub(crate) fn escape(bytes: &[u8], at: usize) -> Option<(char, usize)> {
     let simple = match *bytes.get(at + 1)? {
         b'b' => '\u{8}',
         b'f' => '\u{c}',
@@ -537,6 +533,18 @@ fn unescape_escaped(bytes: &mut [u8], span: Span, lossy: bool) -> Result<Range<u
     }
     bytes[write..span.end].fill(b' ');
     Ok(span.start..write)
+}
+
+/// A copy of the value at `span`: a string's text, or anything else as JSON; none if it is not UTF-8, or holds a lone
+/// surrogate that is not tolerated.
+pub(crate) fn text(bytes: &[u8], span: Span, lossy: bool) -> Option<Secret> {
+    let mut text = Zeroizing::new(bytes[span.range()].to_vec());
+    if span.kind == Kind::String {
+        let whole = Span { start: 0, end: text.len(), ..span };
+        let decoded = unescape(&mut text, whole, lossy).ok()?;
+        text.truncate(decoded.end);
+    }
+    core::str::from_utf8(&text).ok().map(Secret::from)
 }
 
 /// Joins the strings of the array at `span` with one space each, in place; none if an element is not a string.

@@ -20,6 +20,7 @@ mod encode;
 mod error;
 mod http_date;
 mod secret;
+mod text;
 mod url;
 #[cfg(all(feature = "std", unix))]
 mod file;
@@ -35,6 +36,7 @@ mod transport;
 mod json;
 mod form;
 mod response;
+mod answer;
 mod clock;
 mod token;
 #[cfg(all(feature = "std", unix))]

@@ -328,14 +328,14 @@ impl Renewal {
         self.pause = Some(Pause {
             until: now.saturating_add(wait),
             calm_until: now.saturating_add(wait.max(calm)),
-            error: error.repeat(),
+            error: error.clone(),
             refused: is_refusal.then_some(Refused::Request(fingerprint)),
         });
     }
 
     /// What was sent may have been used up though no answer came: it is not sent again until it is another.
     pub(crate) fn spent(&mut self, error: &Error, once: u32) {
-        let error = error.repeat().with_hint("what was sent may be used up: a new one is needed");
+        let error = error.clone().with_hint("what was sent may be used up: a new one is needed");
         let refused = Some(Refused::Once(once));
         self.pause = Some(Pause { until: Duration::MAX, calm_until: Duration::MAX, error, refused });
     }
@@ -372,7 +372,7 @@ impl Renewal {
 
     /// What the last attempt came to, if it failed.
     pub(crate) fn last_failure(&self) -> Option<Error> {
-        self.pause.as_ref().map(|pause| pause.error.repeat())
+        self.pause.as_ref().map(|pause| pause.error.clone())
     }
 
     /// Takes the token at hand out: it is not handed out any more.
@@ -384,7 +384,7 @@ impl Renewal {
 
 impl Pause {
     fn told_at(&self, now: Duration) -> Error {
-        let error = self.error.repeat();
+        let error = self.error.clone();
         if self.until == Duration::MAX {
             return error;
         }

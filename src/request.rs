@@ -3,9 +3,10 @@
 use crate::client_auth::{ClientCertificate, ClientCredentials};
 use crate::encode;
 use crate::endpoint::{Endpoint, Method, Parameters, Revocation};
-use crate::error::{Error, REDACTED};
+use crate::error::{Echoes, Error};
 use crate::grant::Grant;
 use crate::secret::{Exposed, Field, FieldValue, Secret};
+use crate::text::REDACTED;
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
@@ -351,17 +352,18 @@ impl Request {
         self.once
     }
 
-    /// Cuts the request's secrets out of the server's texts in `error`.
-    pub(crate) fn redact(&self, mut error: Error) -> Error {
-        for (_, value) in self.headers().filter(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
-            error = error.without(value.split_once(' ').map_or(value, |(_, credentials)| credentials));
-        }
-        // The longest first: one may be the beginning of another.
-        let mut secrets: Vec<&str> = self.secrets.iter().map(Secret::expose).collect();
-        while let Some(longest) = (0..secrets.len()).max_by_key(|index| secrets[*index].len()) {
-            error = error.without(secrets.swap_remove(longest));
-        }
-        error
+    /// Drops the server's texts in `error` that echo a secret of this request.
+    pub(crate) fn redact(&self, error: Error) -> Error {
+        error.without(&self.echoes())
+    }
+
+    /// What must not be shown of an answer.
+    pub(crate) fn echoes(&self) -> Echoes<'_> {
+        let authorization = self.headers().filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+        let credentials = authorization.map(|(_, value)| value.split_once(' ').map_or(value, |(_, value)| value));
+        // The padding of base64 is no secret, and some leave it out.
+        let credentials = credentials.map(|value| value.trim_end_matches('='));
+        Echoes::new(credentials.chain(self.secrets.iter().map(Secret::expose)))
     }
 }
 

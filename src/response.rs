@@ -3,8 +3,9 @@
 //! What is tolerated, and for which server, is one list in src/docs/tolerances.md; anything that is not on it is refused.
 
 use crate::endpoint::Members;
+use crate::error::is_registered;
 use crate::form;
-use crate::json::{self, Fault, Kind, Span};
+use crate::json::{self, Fault, Kind, Span, Wanted};
 use alloc::borrow::Cow;
 use alloc::string::String;
 use core::fmt;
@@ -35,6 +36,7 @@ impl fmt::Debug for TokenResponse<'_> {
 
 /// What the server said about a token's lifetime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ExpiresIn {
     /// Nothing, or nothing that is a number.
     Unknown,
@@ -46,12 +48,29 @@ pub enum ExpiresIn {
 
 /// Why an answer yields no token.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Rejection<'b> {
     /// The server refused, by an error of RFC 6749 section 5.2.
     OAuth(OAuthRefusal<'b>),
     /// The answer is not a token response.
     Malformed(Malformed),
 }
+
+/// Shows a registered error code, and nothing else of the server's.
+impl fmt::Display for Rejection<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OAuth(refusal) => {
+                let code = refusal.error();
+                f.write_str("the server refused")?;
+                if is_registered(&code) { write!(f, ": {code}") } else { Ok(()) }
+            }
+            Self::Malformed(malformed) => write!(f, "the answer is no token response: {malformed}"),
+        }
+    }
+}
+
+impl core::error::Error for Rejection<'_> {}
 
 /// An OAuth error as the server sent it (RFC 6749 section 5.2), borrowed from the body.
 ///
@@ -77,7 +96,7 @@ impl OAuthRefusal<'_> {
 }
 
 /// More than this explains nothing, and would be copied several times over.
-const MAX_TEXT: usize = 64 * 1024;
+pub(crate) const MAX_TEXT: usize = 64 * 1024;
 
 /// All or nothing of a text: half of a secret that it echoes could not be found in it any more.
 fn short_text(text: &[u8]) -> Cow<'_, str> {
@@ -112,6 +131,15 @@ impl Malformed {
     const fn at(reason: &'static str, offset: usize) -> Self {
         Self { reason: Reason::Text(reason), offset: Some(offset) }
     }
+
+    /// What the caller of a service that answers so with a success can do about it.
+    pub(crate) fn hint(&self) -> &'static str {
+        match self.reason {
+            Reason::Text(UNFRAMED) => "ask whoever runs the server to send a Content-Length, or JSON",
+            Reason::Text(COMPRESSED) => "ask for it as it is: send `Accept-Encoding: identity` (`Endpoint::header`)",
+            _ => "is this the token endpoint? where the token stands in another member, name it (`Endpoint::members`)",
+        }
+    }
 }
 
 impl fmt::Display for Malformed {
@@ -126,6 +154,8 @@ impl fmt::Display for Malformed {
         }
     }
 }
+
+impl core::error::Error for Malformed {}
 
 impl From<Fault> for Malformed {
     fn from(fault: Fault) -> Self {
@@ -170,9 +200,7 @@ impl<'b> TokenResponse<'b> {
         let read = match first_text(body) {
             Some(b'{') => Raw::json(body, members),
             Some(first) if first != b'<' && is_form(content_type) && framed => Raw::form(body, members),
-            Some(first) if first != b'<' && is_form(content_type) => {
-                Err(Malformed::whole("a form whose length is not known may be cut off"))
-            }
+            Some(first) if first != b'<' && is_form(content_type) => Err(Malformed::whole(UNFRAMED)),
             first => Err(not_an_answer(first, body)),
         };
         let is_success = (200..300).contains(&status);
@@ -211,13 +239,15 @@ impl<'b> TokenResponse<'b> {
 }
 
 const EMPTY_TOKEN: &str = "the access token is empty";
+const UNFRAMED: &str = "a form whose length is not known may be cut off";
+const COMPRESSED: &str = "the body is compressed, though nothing asked for it";
 
 fn without_error<'b>(status: u16) -> Rejection<'b> {
     Rejection::Malformed(Malformed { reason: Reason::Status(status), offset: None })
 }
 
 /// The first byte that is neither a byte-order mark nor white space.
-fn first_text(body: &[u8]) -> Option<u8> {
+pub(crate) fn first_text(body: &[u8]) -> Option<u8> {
     let text = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
     text.iter().copied().find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'))
 }
@@ -231,7 +261,7 @@ fn not_an_answer(first: Option<u8>, body: &[u8]) -> Malformed {
     match (first, body) {
         (None, _) => Malformed::whole("the body is empty"),
         (Some(b'<'), _) => Malformed::whole("the body is HTML or XML, not JSON"),
-        (_, [0x1F, 0x8B, ..]) => Malformed::whole("the body is compressed, though nothing asked for it"),
+        (_, [0x1F, 0x8B, ..]) => Malformed::whole(COMPRESSED),
         (_, [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] | [0, ..] | [_, 0, ..]) => {
             Malformed::whole("the body is UTF-16, not UTF-8")
         }
@@ -252,10 +282,8 @@ struct Raw {
 
 impl Raw {
     fn json(body: &mut [u8], members: &Members) -> Result<Self, Malformed> {
-        let (mut wanted, is_plain) = members.wanted();
-        // Mostly there is no other place to look at.
-        let count = if is_plain { COUNT } else { wanted.len() };
-        let json::Found { twice, .. } = json::scan(body, &mut wanted[..count], is_plain)?;
+        let mut wanted = members.wanted();
+        let json::Found { twice, .. } = json::scan(body, &mut wanted)?;
         let found = |index: usize| wanted[index].span;
         let beside = |index: usize| found(index).or(wanted.get(COUNT + index).and_then(|other| other.span));
 
@@ -277,9 +305,12 @@ impl Raw {
             json::unescape(body, span, false).ok().filter(|range| !range.is_empty())
         };
         let access_token = match found(ACCESS_TOKEN) {
-            None => Err(Malformed::whole("there is no access token")),
+            None => Err(not_found(body, members.access_token())),
             Some(span @ Span { kind: Kind::String, .. }) => {
                 json::unescape(body, span, false).map_err(Malformed::from).and_then(|range| token_text(body, range))
+            }
+            Some(span @ Span { kind: Kind::Object, .. }) => {
+                Err(Malformed::at("the access token is an object, not a string", span.start))
             }
             Some(span) => Err(Malformed::at("the access token is no string", span.start)),
         };
@@ -338,6 +369,24 @@ impl Raw {
     }
 }
 
+/// Why there is no access token at `path`: on the way there may be something that no path leads through.
+#[cold]
+fn not_found(body: &[u8], path: &str) -> Malformed {
+    for (end, _) in path.match_indices('.') {
+        let mut parent = [Wanted::new(&path[..end])];
+        let _ = json::scan(body, &mut parent);
+        match parent[0].span {
+            Some(Span { kind: Kind::Object, .. }) => {}
+            Some(Span { kind: Kind::Array, start, .. }) => {
+                return Malformed::at("the access token's path leads into an array", start);
+            }
+            Some(span) => return Malformed::at("the access token's path leads through what is no object", span.start),
+            None => break,
+        }
+    }
+    Malformed::whole("there is no access token")
+}
+
 /// An access token: RFC 6749's VSCHAR less the space, for a header cannot end in one, and a text with spaces is an
 /// error message in the token's place. RFC 6750's b64token is narrower, and real servers do not keep to it.
 fn token_text(body: &[u8], range: Range<usize>) -> Result<Range<usize>, Malformed> {
@@ -346,14 +395,25 @@ fn token_text(body: &[u8], range: Range<usize>) -> Result<Range<usize>, Malforme
     }
     match first_outside(&body[range.clone()], 0x21..=0x7E) {
         None => Ok(range),
+        Some(6) if body[range.clone()].to_ascii_lowercase().starts_with(b"bearer ") => {
+            Err(Malformed::at("the access token has its scheme, `Bearer`, before it", range.start))
+        }
         Some(at) => {
             Err(Malformed::at("the access token holds a character that is not visible ASCII", range.start + at))
         }
     }
 }
 
-/// A token type goes into a header, so it is printable ASCII (0x20 to 0x7E).
+/// A token type goes into a header, so it is printable ASCII (0x20 to 0x7E). Spaces around it are no part of it.
 fn type_text(body: &[u8], range: Range<usize>) -> Result<Option<Range<usize>>, Malformed> {
+    let (mut start, mut end) = (range.start, range.end);
+    while start < end && body[start] == b' ' {
+        start += 1;
+    }
+    while start < end && body[end - 1] == b' ' {
+        end -= 1;
+    }
+    let range = start..end;
     match first_outside(&body[range.clone()], 0x20..=0x7E) {
         None => Ok(Some(range).filter(|range| !range.is_empty())),
         Some(at) => {

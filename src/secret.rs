@@ -1,6 +1,7 @@
 //! Secrets, and where they come from.
 
-use crate::error::{Error, REDACTED};
+use crate::error::Error;
+use crate::text::REDACTED;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;

@@ -231,7 +231,7 @@ impl SharedTokenCache {
 fn again(outcome: &Result<AccessToken, Error>) -> Result<AccessToken, Error> {
     match outcome {
         Ok(token) => Ok(token.clone()),
-        Err(error) => Err(error.repeat()),
+        Err(error) => Err(error.clone()),
     }
 }
 

@@ -1,23 +1,21 @@
 //! The access token, with a deadline.
 
+use crate::answer::{self, Said};
 use crate::endpoint::{Endpoint, LifetimeRules, NotPositive};
-use crate::error::{Error, ErrorKind, shorten};
-use crate::http_date;
+use crate::error::{Echoes, Error, ErrorKind, Shared};
 use crate::json::{self, Kind, Wanted};
-use crate::response::{ExpiresIn, Rejection, TokenResponse};
+use crate::response::{ExpiresIn, TokenResponse};
 use crate::secret::Secret;
-use crate::transport::{Response, ResponseHeaders};
+use crate::text::{REDACTED, shorten};
+use crate::transport::Response;
+use alloc::borrow::ToOwned;
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
-
-#[cfg(not(target_has_atomic = "ptr"))]
-use alloc::rc::Rc as Shared;
-#[cfg(target_has_atomic = "ptr")]
-use alloc::sync::Arc as Shared;
+use zeroize::Zeroize;
 
 /// An access token. Its clones share one secret, which is wiped with the last of them.
 ///
@@ -42,6 +40,7 @@ struct Inner {
     refresh_token: Option<Secret>,
     members: Vec<(String, Secret)>,
     lifetime: Lifetime,
+    unbelieved: Option<Duration>,
     is_stored: bool,
     ended: AtomicBool,
 }
@@ -52,7 +51,8 @@ struct Inner {
 pub enum Lifetime {
     /// Until this moment of the clock, counted from when the request was sent.
     Until(Duration),
-    /// The server did not say: until somebody hears of a 401.
+    /// The server did not say, or named more than ten years, which is probably a point in time: until somebody hears of
+    /// a 401.
     Unknown,
     /// The server said zero or less, which is not credible: use it once, and do not keep it.
     Once,
@@ -78,7 +78,7 @@ impl AccessToken {
             refresh_token: None,
             scope: None,
         };
-        Ok(Self::new(&response, Lifetime::Unknown, Vec::new(), false))
+        Ok(Self::new(&response, Lifetime::Unknown, None, Vec::new(), false))
     }
 
     /// Reads the token out of an answer to a request that was sent at `sent_at` and answered at `arrived_at`, both by
@@ -106,14 +106,15 @@ impl AccessToken {
         let status = *status;
         // Before the body is changed in place. Whether it is sound is settled below.
         let members = endpoint.session_members.iter().filter_map(|path| member(body, path)).collect();
+        let said = if (200..300).contains(&status) { Said::Nothing } else { Said::read(body) };
         let content_type = headers.content_type.as_deref();
         let read = TokenResponse::read(status, content_type, *framed, body, &endpoint.members);
         if matches!(status, 301..=303 | 307 | 308) {
-            return Err(redirect(status, headers));
+            return Err(answer::redirect(status, headers));
         }
-        let token = read.map_err(|rejection| rejected(status, headers, rejection))?;
-        let lifetime = lifetime(&endpoint.lifetime, token.expires_in, sent_at);
-        Ok(Self::new(&token, lifetime, members, false))
+        let response = read.map_err(|rejection| answer::rejected(status, headers, &rejection, &said))?;
+        let (lifetime, unbelieved) = lifetime(&endpoint.lifetime, response.expires_in, sent_at);
+        Ok(Self::new(&response, lifetime, unbelieved, members, false))
     }
 
     /// An error if the token had expired when it arrived.
@@ -134,10 +135,16 @@ impl AccessToken {
     /// A token as it came out of a store.
     #[cfg(all(feature = "std", unix))]
     pub(crate) fn stored(response: &TokenResponse<'_>, lifetime: Lifetime, members: Vec<(String, Secret)>) -> Self {
-        Self::new(response, lifetime, members, true)
+        Self::new(response, lifetime, None, members, true)
     }
 
-    fn new(response: &TokenResponse<'_>, lifetime: Lifetime, members: Vec<(String, Secret)>, is_stored: bool) -> Self {
+    fn new(
+        response: &TokenResponse<'_>,
+        lifetime: Lifetime,
+        unbelieved: Option<Duration>,
+        members: Vec<(String, Secret)>,
+        is_stored: bool,
+    ) -> Self {
         let prefix = if is_bearer(response.token_type) { BEARER } else { "" };
         let mut header = String::with_capacity(prefix.len() + response.access_token.len());
         header.push_str(prefix);
@@ -150,6 +157,7 @@ impl AccessToken {
             refresh_token: response.refresh_token.map(Secret::from),
             members,
             lifetime,
+            unbelieved,
             is_stored,
             ended: AtomicBool::new(false),
         }))
@@ -226,6 +234,14 @@ impl AccessToken {
         self.0.lifetime
     }
 
+    /// Returns the lifetime that the server named where it is not believed, for it is longer than ten years: a point in
+    /// time, probably, in seconds or milliseconds since 1970. The token's own lifetime then is what
+    /// [`LifetimeRules::absent`] says, or unknown.
+    #[must_use]
+    pub fn unbelieved_lifetime(&self) -> Option<Duration> {
+        self.0.unbelieved
+    }
+
     /// Whether the token's life is over at `now`, by the clock it was read with. An unknown lifetime is never over.
     #[must_use]
     pub fn is_expired(&self, now: Duration) -> bool {
@@ -244,6 +260,16 @@ impl AccessToken {
     /// Whether this is a clone of `other`, and not just of the same text.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Shared::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Drops the token's type where it echoes a secret that was sent. Call it before the token is shared.
+    pub(crate) fn redact(&mut self, echoes: &Echoes<'_>) {
+        let is_bearer = self.0.value_start > 0;
+        let Some(token_type) = Shared::get_mut(&mut self.0).and_then(|inner| inner.token_type.as_mut()) else { return };
+        if !is_bearer && echoes.are_in(token_type) {
+            token_type.zeroize();
+            REDACTED.clone_into(token_type);
+        }
     }
 
     pub(crate) fn is_ended(&self) -> bool {
@@ -312,141 +338,36 @@ fn is_bearer(token_type: Option<&str>) -> bool {
     token_type.is_none() || ["Bearer", "BearerToken", "Application Access Token"].iter().any(same)
 }
 
-fn lifetime(rules: &LifetimeRules, expires_in: ExpiresIn, sent_at: Duration) -> Lifetime {
+/// No server lets a token live longer. It is less than the seconds from 1970 to today, whatever the clocks say, and far
+/// less than the milliseconds.
+const CREDIBLE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// The lifetime of a token, and the one that the answer named if that is not believed.
+fn lifetime(rules: &LifetimeRules, expires_in: ExpiresIn, sent_at: Duration) -> (Lifetime, Option<Duration>) {
+    let mut unbelieved = None;
     let lives = match expires_in {
-        ExpiresIn::Units(units) => Some(rules.unit.duration(units)),
+        ExpiresIn::Units(units) => match rules.unit.duration(units) {
+            lives if lives <= CREDIBLE => Some(lives),
+            lives => {
+                unbelieved = Some(lives);
+                rules.absent
+            }
+        },
         ExpiresIn::Unknown => rules.absent,
         ExpiresIn::NotPositive => match rules.not_positive {
-            NotPositive::Once => return Lifetime::Once,
+            NotPositive::Once => return (Lifetime::Once, None),
             NotPositive::Unknown => None,
             NotPositive::Lives(lives) => Some(lives),
         },
     };
-    match lives {
-        Some(lives) => Lifetime::Until(sent_at.saturating_add(lives.min(rules.maximum))),
-        None => Lifetime::Unknown,
-    }
+    let until = |lives: Duration| Lifetime::Until(sent_at.saturating_add(lives.min(rules.maximum)));
+    (lives.map_or(Lifetime::Unknown, until), unbelieved)
 }
 
-/// The member of a JSON answer at `path`, decoded into a text of its own.
+/// The member of a JSON answer at `path`, decoded into a text of its own; none where it is not certain which it is.
 fn member(body: &[u8], path: &str) -> Option<(String, Secret)> {
     let mut wanted = [Wanted::new(path)];
-    json::scan(body, &mut wanted, false).ok()?;
+    json::scan(body, &mut wanted).ok().filter(|found| found.twice.is_none())?;
     let span = wanted[0].span.filter(|span| span.kind != Kind::Null)?;
-    let mut text = zeroize::Zeroizing::new(body[span.range()].to_vec());
-    if span.kind == Kind::String {
-        let whole = json::Span { start: 0, end: text.len(), ..span };
-        let decoded = json::unescape(&mut text, whole, true).ok()?;
-        text.truncate(decoded.end);
-    }
-    Some((path.into(), Secret::from(core::str::from_utf8(&text).ok()?)))
-}
-
-/// A place longer than this is no token endpoint's, and no hint.
-const MAX_PLACE: usize = 300;
-
-fn redirect(status: u16, headers: &ResponseHeaders) -> Error {
-    let error = Error::new(
-        ErrorKind::Unusable,
-        format!("the server redirects (status {status}), and credentials are not sent after it"),
-    )
-    .with_status(status);
-    match headers.location.as_ref().filter(|location| !location.is_empty()) {
-        // Neither user information nor the query: both may hold a secret.
-        Some(location) => {
-            let place = location.split(['?', '#']).next().unwrap_or_default();
-            // A URL without a scheme (`//host/path`) has an authority too.
-            let place = match place.split_once("//").filter(|(before, _)| before.is_empty() || before.ends_with(':')) {
-                // That is no scheme, but may be user information.
-                Some((before, _)) if before.contains('@') => return error,
-                Some((scheme, rest)) => {
-                    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-                    format!("{scheme}//{}{path}", authority.rsplit('@').next().unwrap_or_default())
-                }
-                // What is neither a URL nor a path may hold user information in any place.
-                None if place.contains('@') && !place.starts_with('/') => return error,
-                None => place.to_string(),
-            };
-            // What would have to be escaped is no URL, and could be many times as long.
-            let is_plain = place.bytes().all(|byte| matches!(byte, 0x21..=0x7E) && byte != b'\\');
-            if !is_plain || place.len() > MAX_PLACE {
-                return error;
-            }
-            error.with_server_hint(format!("it names {place}; if that is the token endpoint, use its URL"))
-        }
-        None => error,
-    }
-}
-
-/// The error for an answer without a token: who must act follows from the status and the OAuth error.
-fn rejected(status: u16, headers: &ResponseHeaders, rejection: Rejection<'_>) -> Error {
-    let is_wait = matches!(status, 429 | 503);
-    let kind = match &rejection {
-        _ if is_wait => ErrorKind::Wait,
-        Rejection::OAuth(_) => ErrorKind::Refused,
-        Rejection::Malformed(_) if matches!(status, 400 | 401 | 403) => ErrorKind::Refused,
-        Rejection::Malformed(_) => ErrorKind::Unusable,
-    };
-    let error = match &rejection {
-        Rejection::OAuth(_) if is_wait => Error::new(kind, format!("the server asks to wait (status {status})")),
-        Rejection::OAuth(_) => Error::new(kind, format!("the server refused (status {status})")),
-        Rejection::Malformed(_) if is_wait => Error::new(kind, format!("the server asks to wait (status {status})")),
-        Rejection::Malformed(_) if kind == ErrorKind::Refused => {
-            Error::new(kind, format!("the server refused (status {status}) and did not say why"))
-        }
-        Rejection::Malformed(malformed) if (200..300).contains(&status) => {
-            Error::new(kind, format!("the answer is no token response: {malformed}"))
-        }
-        Rejection::Malformed(_) => Error::new(kind, format!("the server answered with status {status}")),
-    };
-    let error = match &rejection {
-        Rejection::OAuth(refusal) => error.with_oauth(&refusal.error(), refusal.error_description().as_deref()),
-        Rejection::Malformed(_) => error,
-    };
-    let error = match hint(status, &rejection) {
-        Some(hint) => error.with_hint(hint),
-        None => error,
-    };
-    error.with_status(status).retryable(is_wait).with_retry_after(retry_after(headers).filter(|_| is_wait))
-}
-
-/// What the caller can do about it.
-fn hint(status: u16, rejection: &Rejection<'_>) -> Option<&'static str> {
-    if let Rejection::OAuth(refusal) = rejection {
-        return Some(match &*refusal.error() {
-            "invalid_client" => {
-                "check client id and secret, and the client authentication: some servers want it among the parameters \
-                 (--auth client_secret_post), or not form-encoded (--basic-raw)"
-            }
-            "invalid_grant" => "the password or the token that was sent is wrong, expired or used up",
-            "unauthorized_client" => "the server does not allow this client this grant",
-            "unsupported_grant_type" => "the server does not know this grant: check --grant and --params",
-            "invalid_scope" => "the server does not allow this scope: check --scope",
-            "invalid_request" => {
-                "a parameter is missing or unknown: compare the request with the service's documentation"
-            }
-            _ => return None,
-        });
-    }
-    match status {
-        400 | 401 | 403 => Some(
-            "check the credentials, and that the request is what the service documents (--dialect, --params, --auth)",
-        ),
-        404 => Some("check the URL's path"),
-        405 => Some("check the method: --method"),
-        415 => Some("the server wants the parameters elsewhere: --params form or json"),
-        200..300 => Some("is this the token endpoint? where the token stands in another member, name it (--field)"),
-        _ => None,
-    }
-}
-
-/// RFC 9110 section 10.2.3: seconds, or a date. A date is read against the answer's own, for the device's may be wrong.
-fn retry_after(headers: &ResponseHeaders) -> Option<Duration> {
-    let text = headers.retry_after.as_deref()?.trim();
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
-    }
-    let until = http_date::parse(text)?;
-    let now = http_date::parse(headers.date.as_deref()?.trim())?;
-    Some(Duration::from_secs(until.saturating_sub(now)))
+    Some((path.into(), json::text(body, span, true)?))
 }

@@ -35,7 +35,7 @@ impl Url {
         let path = start + authority.len();
         if authority.contains('@') {
             return Err(fail("a user name or password cannot stand in it")
-                .with_hint("use a client secret or --username with --password-file"));
+                .with_hint("use a client secret or `Grant::password`"));
         }
         if rest.contains('#') {
             return Err(fail("a token endpoint has no fragment (#…)"));

@@ -380,7 +380,7 @@ fn the_endpoint_can_say_what_such_lifetimes_mean() {
     let rules = LifetimeRules::default();
     for (rules, life, expected) in [
         (rules, "31536001", Lifetime::Until(s(YEAR))),
-        (rules, "18446744073709551615", Lifetime::Until(s(YEAR))),
+        (rules, "18446744073709551615", Lifetime::Unknown),
         (rules.maximum(s(10)), "3600", Lifetime::Until(s(10))),
         (rules.absent(s(60)), "null", Lifetime::Until(s(60))),
         (rules.not_positive(NotPositive::Unknown), "0", Lifetime::Unknown),
@@ -414,7 +414,7 @@ fn a_backoff_grows_with_each_failure_up_to_its_cap() {
         (status(400, ""), "not asked again yet, after: the server refused (status 400) and did not say why"),
         (
             refused("temporarily_unavailable"),
-            "not asked again yet, after: the server refused (status 400): temporarily_unavailable",
+            "not asked again yet, after: the server answered with status 400: temporarily_unavailable",
         ),
         (refused("invalid_request"), "not asked again yet, after: the server refused (status 400): invalid_request"),
     ] {

@@ -155,9 +155,9 @@ fn read_with(case: &Case, body: &[u8], framed: bool, members: &Members) -> Outco
                 access_token: token.access_token.to_owned(),
                 token_type: normal_type(token.token_type.map(str::to_owned)),
                 expires_in: match token.expires_in {
-                    ExpiresIn::Unknown => None,
                     ExpiresIn::NotPositive => Some(0),
                     ExpiresIn::Units(seconds) => Some(seconds),
+                    _ => None,
                 },
                 refresh_token: token.refresh_token.map(str::to_owned),
                 scope: normal_scope(token.scope.map(str::to_owned)),
@@ -174,6 +174,7 @@ fn read_with(case: &Case, body: &[u8], framed: bool, members: &Members) -> Outco
             }
             Outcome::Reject
         }
+        Err(other) => panic!("{}: {other}", case.name),
     }
 }
 

@@ -557,6 +557,11 @@ fn lies_about_the_body() {
     let length = TOKEN.len();
     let two = || [json(200, TOKEN), json(200, r#"{"access_token":"second"}"#)].concat();
     let refused_first = || [json(400, r#"{"error":"x"}"#), json(200, TOKEN)].concat();
+    let compressed = (
+        5,
+        "keyfob: the answer is no token response: the body is compressed, though nothing asked for it\n\
+         hint: ask for it as it is: send `Accept-Encoding: identity` (--header)",
+    );
     let gzip = || {
         let packed = b"\x1F\x8B\x08\0\0\0\0\0\0\x03\x01\x17\0\xE8\xFF{\"access_token\":\"t0ken\"}\0\0\0\0\x17\0\0\0";
         let head = head(&format!("content-encoding: gzip\r\ncontent-length: {}\r\n", packed.len()));
@@ -613,7 +618,7 @@ fn lies_about_the_body() {
             move || says(refused_first()),
             (3, "keyfob: the server refused (status 400): x"),
         ),
-        row("gzip", move || says(gzip()), no_token("the body is compressed, though nothing asked for it")),
+        row("gzip", move || says(gzip()), compressed),
         row("204 with a body", || says(json(204, TOKEN)), no_token("the body is empty")),
         row("304 with a body", || says(json(304, TOKEN)), (5, "keyfob: the server answered with status 304")),
         row(
@@ -744,8 +749,6 @@ fn a_location_that_deceives() {
         says([&b"HTTP/1.1 302 Found\r\ncontent-length: 0\r\nlocation: "[..], place, b"\r\n\r\n"].concat())
     };
     let long = || format!("https://as.example/{}", "a".repeat(15_000));
-    let place = "https://as.example/\u{2039}redacted\u{203A}/x";
-    let named = format!("{}\nhint: it names {place}; if that is the token endpoint, use its URL", BARE.1);
     check(vec![
         row("with terminal escapes", move || redirects(b"https://as.example/\x1B[2J\x1B[31m"), NOT_HTTP),
         row("with a bell", move || redirects(b"https://as.example/\x07"), NOT_HTTP),
@@ -754,7 +757,7 @@ fn a_location_that_deceives() {
         row("with bidi marks", move || redirects("https://as.example/\u{202E}moc.live".as_bytes()), BARE),
         row("that is not UTF-8", move || redirects(b"https://as.example/\xFF\xFE"), BARE),
         row("of 15 KB", move || redirects(long().as_bytes()), BARE),
-        row("with the secret", move || redirects(b"https://as.example/hunter2/x?s=hunter2"), (5, named)),
+        row("with the secret", move || redirects(b"https://as.example/hunter2/x?s=hunter2"), BARE),
     ]);
 }
 
@@ -805,7 +808,11 @@ fn a_200_with_a_token_that_is_none() {
         ("null", r#"{"access_token":null}"#, "the access token is no string, at byte 16"),
         ("a number", r#"{"access_token":12345}"#, "the access token is no string, at byte 16"),
         ("true", r#"{"access_token":true}"#, "the access token is no string, at byte 16"),
-        ("an object", r#"{"access_token":{"value":"t0ken"}}"#, "the access token is no string, at byte 16"),
+        (
+            "an object",
+            r#"{"access_token":{"value":"t0ken"}}"#,
+            "the access token is an object, not a string, at byte 16",
+        ),
         ("an array", r#"{"access_token":["t0ken"]}"#, "the access token is no string, at byte 16"),
         ("nested", r#"{"data":{"access_token":"t0ken"}}"#, "there is no access token"),
         ("in an array", r#"[{"access_token":"t0ken"}]"#, "the body is not a JSON object"),
@@ -895,7 +902,7 @@ fn nesting() {
 
 #[test]
 fn refusals_that_deceive() {
-    const UNSAID: &str = "keyfob: the server refused (status 400) and did not say why\n\
+    const UNSAID: &str = "keyfob: the server refused (status 400) and gave no reason in the words of OAuth\n\
          hint: check the credentials, and that the request is what the service documents (--dialect, --params, --auth)";
     let refused = |text: &str| (3, format!("keyfob: the server refused (status 400): {text}"));
     let error = |code: &str, description: &str| {
@@ -903,7 +910,7 @@ fn refusals_that_deceive() {
     };
     let cut = |text: &str| format!("{}\u{2026}", &text.repeat(300)[..300]);
     let secret = move || error("hunter2", "hunter2 is wrong");
-    let redacted = "\u{2039}redacted\u{203A} (\u{2039}redacted\u{203A} is wrong)";
+    let redacted = "\u{2039}redacted\u{203A} (\u{2039}redacted\u{203A})";
     check(vec![
         row("terminal escapes", move || says(error("x", r"\u001b[2J\u0007")), refused(r"x (\u{1b}[2J\u{7})")),
         row("terminal escapes in the code", move || says(error(r"x\u001b[31m", "")), refused(r"x\u{1b}[31m")),
@@ -988,7 +995,7 @@ fn escapes_in_json() {
     let refusal = || answer(400, &[], r#"{"error":"x\u001b\u202e\udb40\udc41"}"#);
     let shown = concat!(
         r#"{"error":"refused","message":"the server refused (status 400): x\\u{1b}\\u{202e}\\u{e0041}","status":400,"#,
-        r#""oauth_error":"x\u001b\u202e\udb40\udc41","retry_after":null,"retryable":false}"#
+        r#""oauth_error":null,"retry_after":null,"retryable":false}"#
     );
     check(vec![row("hidden characters", move || says(refusal()), (3, shown)).with(&["--format", "json"])]);
 }

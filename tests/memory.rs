@@ -192,11 +192,8 @@ fn an_echoed_secret_is_cut_out_of_an_error_before_anybody_sees_it() {
     let (result, _, leaks) = watch(|| fetch(r#"{"url":"https://as.example/t"}"#, &grant, 400, body));
     let error = result.unwrap_err();
     assert_eq!(leaks, 0);
-    assert_eq!(
-        error.to_string(),
-        "the server refused (status 400): invalid_grant (wrong password ‹redacted› for user)"
-    );
-    assert_eq!(error.oauth_error_description(), Some("wrong password ‹redacted› for user"));
+    assert_eq!(error.to_string(), "the server refused (status 400): invalid_grant (‹redacted›)");
+    assert_eq!(error.oauth_error_description(), Some("‹redacted›"));
 }
 
 #[cfg(feature = "std")]

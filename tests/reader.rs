@@ -13,6 +13,7 @@ fn refusal(status: u16, content_type: Option<&str>, body: &[u8]) -> String {
     match TokenResponse::read(status, content_type, true, &mut body.to_vec(), &Members::default()) {
         Err(Rejection::Malformed(malformed)) => malformed.to_string(),
         Err(Rejection::OAuth(refusal)) => format!("OAuth error {}", refusal.error()),
+        Err(other) => panic!("{other}"),
         Ok(token) => panic!("a token: {}", token.access_token),
     }
 }
@@ -48,7 +49,7 @@ fn what_is_no_token_response_is_refused_with_reason_and_place() {
         (r#"{"Access_Token":"t"}"#, "there is no access token"),
         (r#"{"x":{"access_token":"t"}}"#, "there is no access token"),
         (r#"{"access_token":null}"#, "the access token is no string, at byte 16"),
-        (r#"{"access_token":{"token":"t"}}"#, "the access token is no string, at byte 16"),
+        (r#"{"access_token":{"token":"t"}}"#, "the access token is an object, not a string, at byte 16"),
         (r#"{"access_token":["t"]}"#, "the access token is no string, at byte 16"),
         (r#"{"access_token":1}"#, "the access token is no string, at byte 16"),
         (r#"{"access_token":""}"#, "the access token is empty, at byte 17"),
@@ -417,4 +418,93 @@ fn fifty_megabytes_of_brackets_are_refused_at_once() {
         }
         _ => panic!("this is nested too deeply"),
     }
+}
+
+#[test]
+fn a_path_is_followed_to_one_place_only() {
+    let twice = |at: usize| Err(format!("an object that leads to a member stands there twice, at byte {at}"));
+    for (path, body, expected) in [
+        ("data.token", r#"{"data":{"token":"a","expires_in":5},"data":{"token_type":"Bearer"}}"#, twice(44)),
+        ("data.token", r#"{"data":{"expires_in":5},"data":{"token":"a"}}"#, twice(32)),
+        ("data.token", r#"{"data":{"token":"a"},"data":{"token":"a"}}"#, twice(29)),
+        ("data.token", r#"{"data":{"token":"a"},"data":null}"#, twice(29)),
+        ("data.token", r#"{"data":{"token":"a"},"data":"x"}"#, twice(29)),
+        ("data.token", r#"{"data":{"token":"a"},"data":[]}"#, twice(29)),
+        ("data.token", r#"{"data":null,"data":{"token":"a"}}"#, twice(20)),
+        ("data.token", r#"{"data":{"token":"a"},"d\u0061ta":1}"#, twice(34)),
+        ("a.b.token", r#"{"a":{"b":{"token":"t"}},"a":{}}"#, twice(29)),
+        ("a.b.token", r#"{"a":{"b":{"token":"t"},"b":{}}}"#, twice(28)),
+        ("a.b.token", r#"{"a":{"b":{"token":"t"},"x":{"b":1}},"b":{},"x":{"a":{}}}"#, Ok("t")),
+        // Objects that lead nowhere may come again.
+        ("token", r#"{"x":{"token":"a"},"token":"t","x":{"token":"b"}}"#, Ok("t")),
+        ("data.token", r#"{"data":{"token":"t","x":1,"x":2}}"#, Ok("t")),
+        ("data.token", r#"{"data":{"token":"t","token":"t"}}"#, Ok("t")),
+    ] {
+        let mut bytes = body.as_bytes().to_vec();
+        let got = match TokenResponse::read(200, JSON, true, &mut bytes, &Members::new(path).unwrap()) {
+            Ok(token) => Ok(token.access_token),
+            Err(rejection) => Err(rejection.to_string().replace("the answer is no token response: ", "")),
+        };
+        assert_eq!(got, expected, "{path} {body}");
+    }
+}
+
+#[test]
+fn a_path_that_leads_nowhere_is_told_where_it_ends() {
+    for (path, body, reason) in [
+        ("data.token", r#"{"data":[{"token":"a"}]}"#, "the access token's path leads into an array, at byte 8"),
+        ("data.0.token", r#"{"data":[{"token":"a"}]}"#, "the access token's path leads into an array, at byte 8"),
+        ("a.b.c.token", r#"{"a":{"b":[1]}}"#, "the access token's path leads into an array, at byte 10"),
+        ("data.token", r#"{"data":"x"}"#, "the access token's path leads through what is no object, at byte 9"),
+        ("data.token", r#"{"data":null}"#, "the access token's path leads through what is no object, at byte 8"),
+        ("data", r#"{"data":{"token":"a"}}"#, "the access token is an object, not a string, at byte 8"),
+        ("data", r#"{"data":["a"]}"#, "the access token is no string, at byte 8"),
+        ("data.token", r#"{"data":{}}"#, "there is no access token"),
+        ("data.token", r#"{"dat":{"token":"a"}}"#, "there is no access token"),
+        ("a.b.token", r#"{"a":{}}"#, "there is no access token"),
+    ] {
+        let mut bytes = body.as_bytes().to_vec();
+        match TokenResponse::read(200, JSON, true, &mut bytes, &Members::new(path).unwrap()) {
+            Err(Rejection::Malformed(malformed)) => assert_eq!(malformed.to_string(), reason, "{path} {body}"),
+            _ => panic!("{path} {body}"),
+        }
+    }
+}
+
+#[test]
+fn a_scheme_before_the_token_is_named() {
+    for (content_type, body, reason) in [
+        (JSON, r#"{"access_token":"Bearer abc"}"#, "the access token has its scheme, `Bearer`, before it, at byte 17"),
+        (JSON, r#"{"access_token":"bearer abc"}"#, "the access token has its scheme, `Bearer`, before it, at byte 17"),
+        (FORM, "access_token=Bearer+abc", "the access token has its scheme, `Bearer`, before it, at byte 13"),
+        (
+            JSON,
+            r#"{"access_token":"Bearers abc"}"#,
+            "the access token holds a character that is not visible ASCII, at byte 24",
+        ),
+        (
+            JSON,
+            r#"{"access_token":"Basic abc"}"#,
+            "the access token holds a character that is not visible ASCII, at byte 22",
+        ),
+    ] {
+        assert_eq!(refusal(200, content_type, body.as_bytes()), reason, "{body}");
+    }
+}
+
+#[test]
+fn spaces_around_a_token_type_are_no_part_of_it() {
+    for (token_type, expected) in [
+        ("Bearer ", Some("Bearer")),
+        ("  Bearer", Some("Bearer")),
+        (" a b ", Some("a b")),
+        ("   ", None),
+        (r"\u0020Bearer\u0020", Some("Bearer")),
+    ] {
+        let body = format!(r#"{{"access_token":"t","token_type":"{}"}}"#, token_type);
+        with_token(JSON, &Members::default(), &body, |token| assert_eq!(token.token_type, expected, "{body}"));
+    }
+    with_token(FORM, &Members::default(), "access_token=t&token_type=+Bearer+", |token| {
+        assert_eq!(token.token_type, Some("Bearer"));
+    });
 }

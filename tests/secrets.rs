@@ -247,7 +247,9 @@ fn an_error_is_one_line_and_cannot_deceive_a_terminal() {
         error.to_string(),
         "the server refused (status 400): a b (\\u{1b}[2Jred \\u{202e} back Trace: \\u{0} \\u{85} end)"
     );
-    assert_eq!(error.oauth_error(), Some("a\nb"), "as the server sent it");
+    assert_eq!(error.oauth_error(), None, "it is no registered code");
+    let description = "\u{1b}[2Jred \u{202E} back\r\n\r\nTrace: \0 \u{85} end";
+    assert_eq!(error.oauth_error_description(), Some(description), "as the server sent it");
     let endless = format!(r#"{{"error":"x","error_description":"{}"}}"#, "é".repeat(5000));
     let client = Client::with_parts(
         Endpoint::new("https://as.example/t").unwrap(),

@@ -98,20 +98,20 @@ fn a_status_is_an_answer_and_says_who_must_act() {
     const HTML: &str = "<!doctype html><title>Oops</title>";
     const INVALID_CLIENT: &str = r#"{"error":"invalid_client","error_description":"Unknown client"}"#;
     for (status, body, kind, message) in [
-        (400, HTML, ErrorKind::Refused, "the server refused (status 400) and did not say why"),
+        (400, HTML, ErrorKind::Refused, "the server refused (status 400) and answered with HTML"),
         (400, "", ErrorKind::Refused, "the server refused (status 400) and did not say why"),
         (400, INVALID_CLIENT, ErrorKind::Refused, "the server refused (status 400): invalid_client (Unknown client)"),
-        (401, HTML, ErrorKind::Refused, "the server refused (status 401) and did not say why"),
+        (401, HTML, ErrorKind::Refused, "the server refused (status 401) and answered with HTML"),
         (401, INVALID_CLIENT, ErrorKind::Refused, "the server refused (status 401): invalid_client (Unknown client)"),
-        (401, TOKEN, ErrorKind::Refused, "the server refused (status 401) and did not say why"),
-        (403, HTML, ErrorKind::Refused, "the server refused (status 403) and did not say why"),
+        (401, TOKEN, ErrorKind::Refused, "the server refused (status 401) and gave no reason in the words of OAuth"),
+        (403, HTML, ErrorKind::Refused, "the server refused (status 403) and answered with HTML"),
         (403, r#"{"error":"x"}"#, ErrorKind::Refused, "the server refused (status 403): x"),
         (404, HTML, ErrorKind::Unusable, "the server answered with status 404"),
         (101, "", ErrorKind::Unusable, "the server answered with status 101"),
         (999, TOKEN, ErrorKind::Unusable, "the server answered with status 999"),
         (404, INVALID_CLIENT, ErrorKind::Refused, "the server refused (status 404): invalid_client (Unknown client)"),
         (405, HTML, ErrorKind::Unusable, "the server answered with status 405"),
-        (407, HTML, ErrorKind::Unusable, "the server answered with status 407"),
+        (407, HTML, ErrorKind::Refused, "the proxy wants other credentials"),
         (429, HTML, ErrorKind::Wait, "the server asks to wait (status 429)"),
         (429, r#"{"error":"slow"}"#, ErrorKind::Wait, "the server asks to wait (status 429): slow"),
         (500, HTML, ErrorKind::Unusable, "the server answered with status 500"),
@@ -130,7 +130,7 @@ fn a_status_is_an_answer_and_says_who_must_act() {
         let (result, _) = fetch_answer(answer(status, &[], body));
         let error = assert_error(result, kind, message);
         assert_eq!(error.status(), Some(status), "{message}");
-        assert_eq!(error.is_retryable(), kind == ErrorKind::Wait, "{message}");
+        assert_eq!(error.is_retryable(), kind == ErrorKind::Wait || status == 500, "{message}");
     }
 }
 
@@ -180,7 +180,7 @@ fn a_redirect_is_never_followed_and_its_target_is_named_without_secrets() {
         ),
         (Some(format!("http://user:pa55@{other}?x=s3ntinel")), named(format!("http://{other}"))),
         (Some("/login?return=s3ntinel".to_owned()), named("/login".to_owned())),
-        (Some("https://as.example/a@b/hunter2".to_owned()), named("https://as.example/a@b/‹redacted›".to_owned())),
+        (Some("https://as.example/a@b/hunter2".to_owned()), None),
         (Some(format!("//user:pa55@{other}/token?x=s3ntinel")), named(format!("//{other}/token"))),
         (Some("user:pa55@x://other.example/token".to_owned()), None),
         // What is no URL is not shown: escaped it could be ten times as long.
@@ -604,7 +604,11 @@ fn of_two_answers_in_one_connection_the_first_counts() {
         assert_token(fetch_answer([first, second.clone()].concat()).0, "t0ken");
     }
     let (result, _) = fetch_answer([json(401, "{}"), second].concat());
-    assert_error(result, ErrorKind::Refused, "the server refused (status 401) and did not say why");
+    assert_error(
+        result,
+        ErrorKind::Refused,
+        "the server refused (status 401) and gave no reason in the words of OAuth",
+    );
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! What TLS failures mean for the user.
 
 use super::trust::Shown;
-use crate::error::{Error, ErrorKind, shorten};
+use crate::error::{Error, ErrorKind};
+use crate::text::shorten;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;

@@ -56,9 +56,9 @@ fn keyfob(answer: &Answer, body: &mut [u8], look: &mut dyn FnMut(&Token<'_>)) {
         access_token: token.access_token,
         token_type: token.token_type,
         expires_in: match token.expires_in {
-            ExpiresIn::Unknown => None,
             ExpiresIn::NotPositive => Some(0),
             ExpiresIn::Units(seconds) => Some(seconds),
+            _ => None,
         },
         refresh_token: token.refresh_token,
         scope: &|| token.scope.map(str::to_owned),

@@ -54,9 +54,20 @@ pub(crate) fn put_off(tokens: &mut TokenCache, asked: Asked) -> Result<Option<Du
     Ok(Some(until))
 }
 
-/// What passes when the network, the names or the clock are there. A remembered refusal is none of it.
+/// What passes when the network, the names, the clock or the server are there. A remembered refusal is none of it.
 fn is_not_there_yet(error: &Error) -> bool {
-    error.is_retryable() && error.oauth_error().is_none()
+    let is_refusal = |code| !matches!(code, "server_error" | "temporarily_unavailable");
+    error.is_retryable() && (error.kind() == ErrorKind::Unusable || !error.oauth_error().is_some_and(is_refusal))
+}
+
+/// What to say about a lifetime that is none: a point in time, probably.
+pub(crate) fn unbelieved(token: &AccessToken) -> Option<String> {
+    const YEAR: u64 = 365 * 24 * 60 * 60;
+    let years = token.unbelieved_lifetime()?.as_secs() / YEAR;
+    Some(format!(
+        "the server says that the token lives {years} years; if that is a point in time, say how long its tokens live \
+         (--lifetime, or `lifetime` in the profile), for until then none is stored"
+    ))
 }
 
 fn long_enough(tokens: &mut TokenCache, token: AccessToken, min_life: Duration) -> Result<AccessToken, Error> {

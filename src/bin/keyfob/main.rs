@@ -84,8 +84,20 @@ fn token(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
     asked.tell(&format!("cache: {cache}"));
     let remaining = token.remaining(tokens.client().now());
     output::line(&output::render(&token, remaining, *format, cache)?)?;
-    if token.lifetime() == Lifetime::Once {
-        output::hint("the server says the token lives 0 s or less; if it means something else, say so (--lifetime)");
+    match (token.lifetime(), fetch::unbelieved(&token)) {
+        (Lifetime::Once, _) => {
+            output::hint("the server says the token lives 0 s or less; if it means something else, say so (--lifetime)")
+        }
+        (Lifetime::Unknown, Some(said)) => output::hint(&said),
+        (Lifetime::Unknown, None) if has_store => {
+            let why = "not stored: the answer does not say how long the token lives (--lifetime)";
+            // Each run of a script would say it again.
+            if std::io::stderr().is_terminal() && !asked.verbose {
+                output::hint(why);
+            }
+            asked.tell(why);
+        }
+        _ => {}
     }
     Ok(())
 }

@@ -186,7 +186,31 @@ fn whole_seconds(wait: Duration) -> u64 {
 }
 
 pub(crate) fn hint(text: &str) {
-    note(&format!("hint: {text}"));
+    note(&format!("hint: {}", in_options(text)));
+}
+
+/// What the library's hints name in backticks, and what it is called here.
+const OPTIONS: &[(&str, &str)] = &[
+    ("`ClientAuthentication::ClientSecretPost`", "--auth client_secret_post"),
+    ("`Endpoint::authentication`", "--auth"),
+    ("`Endpoint::basic_raw`", "--basic-raw"),
+    ("`Endpoint::dialect`", "--dialect"),
+    ("`Endpoint::header`", "--header"),
+    ("`Endpoint::members`", "--field"),
+    ("`Endpoint::method`", "--method"),
+    ("`Endpoint::new`", "--url"),
+    ("`Endpoint::parameters`", "--params"),
+    ("`Grant::password`", "--username with --password-file"),
+    ("`Grant::scope`", "--scope"),
+    ("`Grant`", "--grant"),
+    ("`Parameters::Form`", "--params form"),
+    ("`Parameters::Json`", "json"),
+    ("`TokenCache::renew`", "--fresh"),
+];
+
+/// A hint of the library's in the words of the command.
+fn in_options(hint: &str) -> String {
+    OPTIONS.iter().fold(hint.to_owned(), |hint, (item, option)| hint.replace(item, option))
 }
 
 /// One line for a person. Where it cannot be written there is nobody to tell.

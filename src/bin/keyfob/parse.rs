@@ -74,9 +74,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
                         access_token: secret(token.access_token),
                         token_type: token.token_type,
                         expires_in_s: match token.expires_in {
-                            ExpiresIn::Unknown => None,
                             ExpiresIn::NotPositive => Some(0),
                             ExpiresIn::Units(seconds) => Some(seconds),
+                            _ => None,
                         },
                         refresh_token: token.refresh_token.map(secret),
                         scope: token.scope,
@@ -93,6 +93,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
             Err(Rejection::Malformed(malformed)) => {
                 (output::to_json(&Rejected { reject: &malformed.to_string() }), REJECTED)
             }
+            Err(other) => (output::to_json(&Rejected { reject: &other.to_string() }), REJECTED),
         }
     };
     output::line(&answer)?;

@@ -102,6 +102,7 @@ fn read(body: &[u8], is_strict: bool) -> Result<Verdict, String> {
             description: refusal.error_description().map(|text| text.into_owned()),
         }),
         Err(Rejection::Malformed(malformed)) => Err(malformed.to_string()),
+        Err(other) => panic!("{other}"),
     }
 }
 
@@ -213,14 +214,21 @@ fn expected(members: &[(String, Value)], is_strict: bool, depth: usize) -> Verdi
         Some(Value::String(text)) if text.is_empty() => return Verdict::Refused(&["the access token is empty"]),
         Some(Value::String(text)) if text.bytes().all(|byte| matches!(byte, 0x21..=0x7E)) => text.clone(),
         Some(Value::String(_)) => {
-            return Verdict::Refused(&["the access token holds a character", "half of a surrogate pair"]);
+            return Verdict::Refused(&[
+                "the access token holds a character",
+                "the access token has its scheme",
+                "half of a surrogate pair",
+            ]);
         }
+        Some(Value::Object(_)) => return Verdict::Refused(&["the access token is an object"]),
         Some(_) => return Verdict::Refused(&["the access token is no string"]),
     };
     let is_printable = |text: &str| text.bytes().all(|byte| matches!(byte, 0x20..=0x7E));
     let token_type = match get("token_type") {
         None | Some(Value::Null) => None,
-        Some(Value::String(text)) if is_printable(text) => Some(text.clone()).filter(|text| !text.is_empty()),
+        Some(Value::String(text)) if is_printable(text) => {
+            Some(text.trim_matches(' ').to_owned()).filter(|text| !text.is_empty())
+        }
         Some(Value::String(_)) => {
             return Verdict::Refused(&["the token type holds a character", "half of a surrogate pair"]);
         }

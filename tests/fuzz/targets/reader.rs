@@ -103,5 +103,6 @@ fn read(status: u16, content_type: Option<&str>, framed: bool, body: &[u8], memb
             }
             Reading::Malformed
         }
+        Err(other) => panic!("{other}"),
     }
 }

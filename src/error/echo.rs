@@ -1,0 +1,232 @@
+//! Finds the secrets of a request in the texts of its answer.
+//!
+//! A server echoes a secret as it got it, or encoded for the page or the log line that it writes: percent-, form-, JSON-
+//! or HTML-encoded, each character in its own way if it went through several hands. So the text is decoded, again and
+//! again, and after each round it is searched. All of it takes time in proportion to the text and the secrets.
+
+use crate::json;
+use alloc::string::String;
+use alloc::vec::Vec;
+use zeroize::Zeroizing;
+
+/// A secret may itself look like something encoded, so that a text has one round more to go than the secret.
+const ROUNDS: usize = 3;
+
+/// Secrets, in the forms in which texts are searched for them.
+pub(crate) struct Echoes<'s> {
+    secrets: Vec<(&'s str, [Zeroizing<String>; 2])>,
+}
+
+impl<'s> Echoes<'s> {
+    /// Takes the secrets that were sent; an empty one is none.
+    pub(crate) fn new(secrets: impl IntoIterator<Item = &'s str>) -> Self {
+        let forms = |secret: &'s str| {
+            let mut bytes = Zeroizing::new(secret.as_bytes().to_vec());
+            let plain = fold(&bytes);
+            let _ = (0..ROUNDS).all(|_| decode(&mut bytes));
+            (secret, [plain, fold(&bytes)])
+        };
+        Self { secrets: secrets.into_iter().filter(|secret| !secret.is_empty()).map(forms).collect() }
+    }
+
+    /// Returns whether one of the secrets is in `text`.
+    pub(crate) fn are_in(&self, text: &str) -> bool {
+        let mut bytes = Zeroizing::new(text.as_bytes().to_vec());
+        for _ in 0..=ROUNDS {
+            let folded = fold(&bytes);
+            let is_in = |(secret, forms): &(&str, [Zeroizing<String>; 2])| {
+                forms.iter().any(|form| match form.trim() {
+                    // Nothing but what is folded away.
+                    "" => text.contains(secret),
+                    _ => folded.contains(form.as_str()),
+                })
+            };
+            if self.secrets.iter().any(is_in) {
+                return true;
+            }
+            if !decode(&mut bytes) {
+                return false;
+            }
+        }
+        let folded = fold(&bytes);
+        self.secrets.iter().any(|(_, [_, decoded])| !decoded.trim().is_empty() && folded.contains(decoded.as_str()))
+    }
+}
+
+/// Makes a text of which one part can be found in another: a run of white space is one space and so is the `+` of a form,
+/// a backslash is nothing, and each byte is a character, for what was decoded may be no UTF-8.
+fn fold(bytes: &[u8]) -> Zeroizing<String> {
+    let length = bytes.iter().map(|byte| char::from(*byte).len_utf8()).sum();
+    let mut text = Zeroizing::new(String::with_capacity(length));
+    for byte in bytes {
+        match byte {
+            b'\\' => {}
+            b'+' | b' ' | b'\t'..=b'\r' if text.ends_with(' ') => {}
+            b'+' | b' ' | b'\t'..=b'\r' => text.push(' '),
+            byte => text.push(char::from(*byte)),
+        }
+    }
+    text
+}
+
+/// Decodes each escape in `bytes` once, in place. Returns whether there was one.
+fn decode(bytes: &mut Vec<u8>) -> bool {
+    let (mut read, mut write) = (0, 0);
+    while read < bytes.len() {
+        let (decoded, length) = escape(&bytes[read..]).unwrap_or((Decoded::Byte(bytes[read]), 1));
+        write += match decoded {
+            Decoded::Byte(byte) => {
+                bytes[write] = byte;
+                1
+            }
+            // No escape is shorter than its character.
+            Decoded::Char(c) => c.encode_utf8(&mut bytes[write..]).len(),
+        };
+        read += length;
+    }
+    let is_changed = write < bytes.len();
+    bytes[write..].fill(0);
+    bytes.truncate(write);
+    is_changed
+}
+
+enum Decoded {
+    Byte(u8),
+    Char(char),
+}
+
+/// The escape at the start of `text`, if there is one, and how many bytes it takes.
+fn escape(text: &[u8]) -> Option<(Decoded, usize)> {
+    match text {
+        [b'%', high, low, ..] => {
+            let digit = |byte: &u8| char::from(*byte).to_digit(16);
+            Some((Decoded::Byte((digit(high)? << 4 | digit(low)?) as u8), 3))
+        }
+        [b'\\', b'u' | b'b' | b't' | b'n' | b'f' | b'r' | b'"' | b'\\' | b'/', ..] => {
+            json::escape(text, 0).map(|(c, length)| (Decoded::Char(c), length))
+        }
+        [b'&', rest @ ..] => {
+            // `&#x10FFFF;` is the longest; some write zeros in front.
+            let length = rest.iter().take(12).position(|byte| *byte == b';')?;
+            let number = |digits: &str, radix: u32| u32::from_str_radix(digits, radix).ok().and_then(char::from_u32);
+            let c = match core::str::from_utf8(&rest[..length]).ok()? {
+                "amp" => '&',
+                "quot" => '"',
+                "apos" => '\'',
+                "lt" => '<',
+                "gt" => '>',
+                name => match name.strip_prefix("#x").or(name.strip_prefix("#X")) {
+                    Some(digits) => number(digits, 16)?,
+                    None => number(name.strip_prefix('#')?, 10)?,
+                },
+            };
+            Some((Decoded::Char(c), length + 2))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+
+    #[track_caller]
+    fn is_in(secret: &str, text: &str) -> bool {
+        Echoes::new([secret]).are_in(text)
+    }
+
+    #[test]
+    fn an_echo_is_found_in_each_encoding_and_in_mixes_of_them() {
+        let odd = "p@ss+w%rd &<\"x";
+        for (secret, text) in [
+            ("hunter2", "wrong: hunter2!"),
+            (odd, "got p%40ss%2bw%25rd%20%26%3c%22x"),
+            (odd, "got p%40ss%2Bw%25rd+%26%3C%22x"),
+            (odd, "p@ss+w%rd &amp;&lt;&quot;x"),
+            (odd, "p@ss\\u002bw%rd \\u0026\\u003c\\\"x"),
+            (odd, "p%40ss&#43;w%25rd\\u0020&#x26;%3C\\\"x"),
+            ("päss'/&", "p&#228;ss&#039;&#x2f;&#38;"),
+            ("päss'/&", "p&#xE4;ss&apos;/&#x26;"),
+            ("päss'/&", "p\\u00e4ss\\u0027\\/\\u0026"),
+            ("päss'/&", "p%C3%A4ss%27%2f%26"),
+            ("😢pass", "\\ud83d\\ude22pass"),
+            // A secret that looks encoded, as it is, encoded, and in part.
+            ("100%25 off now", "100%25 off now"),
+            ("100%25 off now", "100%25%20off+now"),
+            ("100%25 off now", "100%2525%20off%20now"),
+            ("a&amp;b", "a&amp;amp;b"),
+            ("a\\u0041b", "a\\\\u0041b"),
+            ("a\\u0041b", "%61%5C%75%30%30%34%31b"),
+            ("a\\<b", "a\\\\u003cb"),
+            ("%41%42", "%%34%31%42"),
+            ("deadbeef", "100%deadbeef"),
+            ("deadbeef", "100%%64%65%61%64%62%65%65%66"),
+            // Wrapped, or white space written in another way.
+            ("correct horse battery staple", "correct horse\r\n  battery\nstaple"),
+            ("correct horse battery staple", "correct+horse%0Abattery\\nstaple"),
+            ("two  spaces", "two spaces"),
+            // What is folded away is searched for as it is.
+            ("+", "a + b"),
+            ("\\", "a \\ b"),
+            ("\\\\\\", "\\\\\\"),
+        ] {
+            assert!(is_in(secret, text), "{secret} in {text}");
+        }
+        for (secret, text) in [
+            ("", "anything"),
+            ("hunter2", ""),
+            ("hunter2", "hunter 2 hunter"),
+            ("+", "a b"),
+            ("\\", "a b"),
+            ("secret", "invalid_client"),
+            ("hunter2", "100% %zz \\u12 &#; &amp &unknown;"),
+        ] {
+            assert!(!is_in(secret, text), "{secret} in {text}");
+        }
+    }
+
+    /// Each character in its own way, at random: what went through several hands.
+    #[test]
+    fn no_mix_of_encodings_hides_a_secret() {
+        let alphabet: alloc::vec::Vec<char> = "aA4u0x %+&;#\\\"'/<>é€😢\n".chars().collect();
+        let mut seed = 7u32;
+        let mut random = |below: usize| {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 8) as usize % below
+        };
+        for _ in 0..20_000 {
+            let secret: String =
+                (0..6 + random(8)).map(|_| alphabet[random(alphabet.len())]).collect::<String>() + "Zq";
+            let mut text = String::from("wrong: ");
+            for c in secret.chars() {
+                let number = u32::from(c);
+                match random(9) {
+                    0 | 1 => c.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| text += &format!("%{byte:02X}")),
+                    2 if c == ' ' => text.push('+'),
+                    3 => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text += &format!("\\u{unit:04x}")),
+                    4 if matches!(c, '"' | '\\' | '/') => text.extend(['\\', c]),
+                    4 if c == '\n' => text += "\\n",
+                    5 => text += &format!("&#{number};"),
+                    6 => text += &format!("&#x{number:X};"),
+                    7 if c == '&' => text += "&amp;",
+                    7 if c == '<' => text += "&lt;",
+                    _ => text.push(c),
+                }
+            }
+            assert!(is_in(&secret, &(text.clone() + " is no password")), "{secret:?} in {text:?}");
+        }
+    }
+
+    /// 43 s it took for one such pair when each place of the text was compared with the whole secret.
+    #[test]
+    fn the_search_takes_time_in_proportion_to_the_text() {
+        let as_many = |count: usize| format!("{}b", "a".repeat(count));
+        let secrets: Vec<String> = (0..8).map(|index| as_many(60_000 - index)).collect();
+        let echoes = Echoes::new(secrets.iter().map(String::as_str));
+        for text in ["a", "%61", "%", "%25", "\\", "\\u0061", "&#97;", "&", "&amp;", "&#00000000", "+", " a"] {
+            let text: String = text.chars().cycle().take(64 * 1024).collect();
+            assert!(!echoes.are_in(&text));
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Texts for people: one line, of bounded length, with nothing in it that deceives a terminal.
+
+use alloc::string::String;
+
+/// Stands for a text that holds a secret.
+pub(crate) const REDACTED: &str = "‹redacted›";
+
+/// A message shows this many characters of a server's text.
+const MAX_SHOWN: usize = 300;
+
+/// Returns one line of a text that the server may have made as long as it likes.
+pub(crate) fn shorten(text: &str) -> String {
+    let nth = |text: &str| text.char_indices().nth(MAX_SHOWN).map(|(end, _)| end);
+    // What is not shown is not even copied. Escapes only make it longer.
+    let rest = nth(text);
+    let mut short = one_line(&text[..rest.unwrap_or(text.len())]);
+    let end = nth(&short);
+    if rest.is_some() || end.is_some() {
+        short.truncate(end.unwrap_or(short.len()));
+        short.push('…');
+    }
+    short
+}
+
+/// Makes a line end one space and escapes what could deceive a terminal.
+pub(crate) fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\r' | '\n' | '\t' if line.ends_with(' ') => {}
+            '\r' | '\n' | '\t' => line.push(' '),
+            c if c.is_control() || is_invisible(c) => line.extend(c.escape_unicode()),
+            c => line.push(c),
+        }
+    }
+    line
+}
+
+/// Whether this is an invisible or bidirectional mark.
+fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{AD}'
+            | '\u{61C}'
+            | '\u{180E}'
+            | '\u{200B}'..='\u{200F}'
+            | '\u{2028}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}'
+            | '\u{FEFF}'
+            | '\u{FFF9}'..='\u{FFFB}'
+            | '\u{E0000}'..='\u{E007F}'
+    )
+}
