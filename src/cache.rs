@@ -40,6 +40,9 @@ use turn::{Joined, Turn};
 pub struct TokenCache {
     keeper: Keeper,
     state: State,
+    /// The token that the store was seen to hold.
+    #[cfg(all(feature = "std", unix))]
+    seen_in_store: Option<AccessToken>,
 }
 
 impl TokenCache {
@@ -48,7 +51,12 @@ impl TokenCache {
     pub fn new(client: Client, grant: Grant) -> Self {
         let keeper = Keeper::new(client, grant);
         let state = keeper.first_state();
-        Self { keeper, state }
+        Self {
+            keeper,
+            state,
+            #[cfg(all(feature = "std", unix))]
+            seen_in_store: None,
+        }
     }
 
     /// Sets this instance's place among its likes, by which renewals are spread. Without it, it follows from the moment,
@@ -104,6 +112,33 @@ impl TokenCache {
         }
         turn::look(&self.keeper, &mut self.state)?;
         Ok(self.state.step(now, min_life).token())
+    }
+
+    /// Takes over what other processes have done to the token at hand since it was put into the store: one that was
+    /// replaced there gives way to the newer one, and one that was removed, as revocation does, is forgotten. Returns
+    /// whether another token, or none, is at hand now. Without a store, and where it cannot be read, nothing changes.
+    ///
+    /// The other methods do not look at the store while the token at hand is valid. A program that hands a token on for
+    /// longer, in a file for example, calls this every few seconds.
+    #[cfg(all(feature = "std", unix))]
+    pub fn follow_store(&mut self) -> bool {
+        let Some(held) = self.state.renewal.held.as_ref().map(|held| held.token.clone()) else { return false };
+        let Ok(Some(entry)) = turn::look(&self.keeper, &mut self.state) else { return false };
+        let is_held = |token: &AccessToken| token.expose() == held.expose();
+        if self.state.renewal.held.as_ref().is_some_and(|newest| !is_held(&newest.token)) {
+            return true;
+        }
+        let stored = entry.load(self.keeper.now()).and_then(|record| record.held);
+        if stored.is_some_and(|stored| is_held(&stored.token)) {
+            self.seen_in_store = Some(held);
+            return false;
+        }
+        // A token that never was there may be one that is not stored.
+        let is_removed = held.is_stored() || self.seen_in_store.as_ref().is_some_and(is_held);
+        if is_removed {
+            self.state.renewal.take();
+        }
+        is_removed
     }
 
     /// Why the last attempt to renew failed, if it did: while the token at hand is valid, that is no error of

@@ -14,6 +14,7 @@ mod output;
 mod parse;
 mod process;
 mod settings;
+mod stderr;
 mod token_file;
 
 use arguments::{Arguments, Verb};
@@ -35,6 +36,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     process::harden();
+    if std::env::args_os().len() < 2 {
+        output::note(arguments::HELP.trim_end());
+        return ExitCode::from(2);
+    }
     // The format decides how an error is shown, that of a wrong option too.
     let mut format = arguments::requested_format();
     match run(&mut format) {
@@ -59,6 +64,8 @@ fn run(format: &mut Format) -> Result<ExitCode, Error> {
 }
 
 fn token(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
+    // What is sent for it may be used up, so not for nothing.
+    output::check_stdout()?;
     let mut settings = Settings::read(arguments, format)?;
     let asked = settings.asked;
     if !settings.is_repeatable() {

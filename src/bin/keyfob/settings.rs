@@ -338,6 +338,15 @@ impl Settings {
         Ok((file.into(), mode, words))
     }
 
+    /// The environment variables that secrets come from: no program that is started inherits them.
+    pub(crate) fn secret_variables(&self) -> Vec<String> {
+        let named = SECRETS.iter().filter_map(|secret| match self.members.get(&format!("{secret}_env")) {
+            Some(Value::String(variable)) => Some(variable.clone()),
+            _ => None,
+        });
+        named.collect()
+    }
+
     fn needed(&mut self, grant: &str, secret: &str) -> Result<SecretSource, Error> {
         let option = format!("--{}-file", secret.replace('_', "-"));
         take_secret(&mut self.members, secret)?
