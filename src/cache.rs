@@ -40,9 +40,6 @@ use turn::{Joined, Turn};
 pub struct TokenCache {
     keeper: Keeper,
     state: State,
-    /// The token that the store was seen to hold.
-    #[cfg(all(feature = "std", unix))]
-    seen_in_store: Option<AccessToken>,
 }
 
 impl TokenCache {
@@ -51,12 +48,7 @@ impl TokenCache {
     pub fn new(client: Client, grant: Grant) -> Self {
         let keeper = Keeper::new(client, grant);
         let state = keeper.first_state();
-        Self {
-            keeper,
-            state,
-            #[cfg(all(feature = "std", unix))]
-            seen_in_store: None,
-        }
+        Self { keeper, state }
     }
 
     /// Sets this instance's place among its likes, by which renewals are spread. Without it, it follows from the moment,
@@ -129,12 +121,9 @@ impl TokenCache {
             return true;
         }
         let stored = entry.load(self.keeper.now()).and_then(|record| record.held);
-        if stored.is_some_and(|stored| is_held(&stored.token)) {
-            self.seen_in_store = Some(held);
-            return false;
-        }
-        // A token that never was there may be one that is not stored.
-        let is_removed = held.is_stored() || self.seen_in_store.as_ref().is_some_and(is_held);
+        // A token that never was there may be one that could not be stored.
+        let was_stored = held.is_stored() || self.state.stored.as_ref().is_some_and(is_held);
+        let is_removed = was_stored && !stored.is_some_and(|stored| is_held(&stored.token));
         if is_removed {
             self.state.renewal.take();
         }
@@ -265,6 +254,9 @@ pub(crate) struct State {
     /// When the store was written by this process, or what it took over from it was.
     #[cfg(all(feature = "std", unix))]
     heard_at: Duration,
+    /// The token that this process has put into the store.
+    #[cfg(all(feature = "std", unix))]
+    stored: Option<AccessToken>,
 }
 
 /// The way to the state: [`State`] itself for one owner, a lock around each step for threads. In between anything may
@@ -343,6 +335,8 @@ impl Keeper {
             used: None,
             #[cfg(all(feature = "std", unix))]
             heard_at: Duration::ZERO,
+            #[cfg(all(feature = "std", unix))]
+            stored: None,
         }
     }
 

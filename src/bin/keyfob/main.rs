@@ -8,7 +8,9 @@ mod bench;
 mod demo;
 mod events;
 mod fetch;
+mod hand_over;
 mod keep;
+mod nearest;
 mod notify;
 mod output;
 mod parse;
@@ -44,7 +46,7 @@ fn main() -> ExitCode {
     let mut format = arguments::requested_format();
     match run(&mut format) {
         Ok(code) => code,
-        Err(error) => output::failure(&error, format),
+        Err(error) => output::failure(&error, hand_over::format_of_error(format)),
     }
 }
 

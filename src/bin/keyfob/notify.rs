@@ -69,9 +69,7 @@ impl Notify {
 
     fn try_send(&self, state: &str) -> std::io::Result<()> {
         match &self.socket {
-            Some((socket, address)) => {
-                socket.send_to_addr(shorten(state, MAX_STATE).as_bytes(), address).map(|_| ())
-            }
+            Some((socket, address)) => socket.send_to_addr(shorten(state, MAX_STATE).as_bytes(), address).map(|_| ()),
             None => Ok(()),
         }
     }

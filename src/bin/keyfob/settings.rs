@@ -567,7 +567,7 @@ fn remove_names(present: &mut Object, given: &Object, ignore_case: bool) {
 }
 
 /// A file without an end would fill the memory.
-const MAX_PROFILE: u64 = 1024 * 1024;
+pub(crate) const MAX_PROFILE: u64 = 1024 * 1024;
 
 fn read_profile(name: &Path) -> Result<Object, Error> {
     let file = find_profile(name)?;
@@ -589,7 +589,7 @@ fn read_profile(name: &Path) -> Result<Object, Error> {
 }
 
 /// A path if it has a slash, else a name in the user's or the system's directory of profiles.
-fn find_profile(name: &Path) -> Result<PathBuf, Error> {
+pub(crate) fn find_profile(name: &Path) -> Result<PathBuf, Error> {
     if name.as_os_str().as_encoded_bytes().contains(&b'/') {
         return Ok(name.to_owned());
     }

@@ -34,9 +34,8 @@ impl TokenFile {
         let mut claim = Claim::take(beside(&path, "keyfob")).map_err(|refusal| match refusal {
             Refusal::Io(error) => io_fail(error),
             Refusal::Busy => fail("another keyfob keep is at work on it"),
-            Refusal::Foreign(name, what) => {
-                fail(&format!("{} {what}", name.display())).with_hint("remove it, or keep the token in another directory")
-            }
+            Refusal::Foreign(name, what) => fail(&format!("{} {what}", name.display()))
+                .with_hint("remove it, or keep the token in another directory"),
         })?;
         if !claim.is_new {
             remove_own(&beside(&path, "new")).map_err(io_fail)?;
@@ -62,11 +61,7 @@ impl TokenFile {
                     );
                 }
                 fs::rename(&path, &aside).map_err(io_fail)?;
-                output::note(&format!(
-                    "keyfob: {} was there already; it is {} now",
-                    path.display(),
-                    aside.display()
-                ));
+                output::note(&format!("keyfob: {} was there already; it is {} now", path.display(), aside.display()));
             }
         }
         claim.is_to_go = true;
@@ -273,11 +268,7 @@ fn read_marks(file: &File) -> io::Result<Option<[Mark; 2]>> {
     let text = std::str::from_utf8(&bytes[..count]).unwrap_or_default();
     let read = |line: &str| -> Option<Mark> {
         let mut numbers = line.split(' ');
-        let mark = Mark(
-            numbers.next()?.parse().ok()?,
-            numbers.next()?.parse().ok()?,
-            numbers.next()?.parse().ok()?,
-        );
+        let mark = Mark(numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
         numbers.next().is_none().then_some(mark)
     };
     let mut lines = text.lines();
