@@ -426,7 +426,6 @@ fn options_that_do_not_fit_are_an_error_and_nothing_is_sent() {
             &["--params", "json", "--param", "assertion=a", "--param-file", "assertion=secret"],
             "the parameter `assertion` would be sent twice",
         ),
-        (&["./none"], "profile ./none: there is no such file"),
     ] {
         place.token(&server.url("/t"), options).outcome().fails(2, &format!("keyfob: {lines}"));
     }

@@ -234,18 +234,22 @@ pub(crate) fn requested_format() -> Format {
 pub(crate) enum Requested {
     /// It names one. Whatever else is said: curl must be kept from sending a request without a token.
     Format(OsString),
-    /// It does not; for a token these words may be the profile that does.
-    Profiles(Vec<OsString>),
+    /// It does not; for a token these words may be the profile that does. One that follows an unknown option may as well
+    /// be that option's value.
+    Profiles(Vec<(OsString, Surely)>),
 }
+
+pub(crate) type Surely = bool;
 
 pub(crate) fn requested() -> Requested {
     let is_token = std::env::args_os().nth(1).is_some_and(|verb| verb == "token");
     let (mut format, mut profiles) = (None::<OsString>, Vec::new());
+    let mut is_known = true;
     let mut words = std::env::args_os().skip(1 + usize::from(is_token));
     while let Some(word) = words.next() {
         let Some(option) = word.to_str().and_then(|word| word.strip_prefix("--")) else {
             if !word.as_encoded_bytes().starts_with(b"-") {
-                profiles.push(word);
+                profiles.push((word, std::mem::replace(&mut is_known, true)));
             }
             continue;
         };
@@ -253,8 +257,10 @@ pub(crate) fn requested() -> Requested {
             Some((name, value)) => (name, Some(value.into())),
             None => (option, None),
         };
-        let takes_value = |(known, kind): &&(&str, Kind)| *known == name && !matches!(kind, Kind::Flag);
-        let value = value.or_else(|| OPTIONS.iter().find(takes_value).and_then(|_| words.next()));
+        let known = OPTIONS.iter().find(|(known, _)| *known == name);
+        is_known = known.is_some() || value.is_some();
+        let takes_value = known.is_some_and(|(_, kind)| !matches!(kind, Kind::Flag));
+        let value = value.or_else(|| if takes_value { words.next() } else { None });
         if name == "format" && format.as_ref().is_none_or(|format| format != "curl") {
             // Without a value it may have been meant for curl.
             format = Some(value.unwrap_or_else(|| "curl".into()));

@@ -22,30 +22,26 @@ pub(crate) fn format_of_error(format: Format) -> Format {
 fn may_be_for_curl() -> bool {
     match arguments::requested() {
         Requested::Format(word) => is_like_curl(word.to_str()),
-        Requested::Profiles(profiles) => profiles.iter().any(|name| may_say_curl(name)),
+        Requested::Profiles(profiles) => profiles.iter().any(|(name, surely)| says_curl(name).unwrap_or(*surely)),
     }
 }
 
-/// Whether a profile says, or may say, that the format is curl's: also one that cannot be found or read.
-fn may_say_curl(name: &OsStr) -> bool {
-    let Ok(path) = settings::find_profile(Path::new(name)) else { return true };
+/// Whether a profile says that the format is curl's; none if it cannot be found or read.
+fn says_curl(name: &OsStr) -> Option<bool> {
+    let path = settings::find_profile(Path::new(name)).ok()?;
     // What is no regular file may not be read twice.
-    if !path.metadata().is_ok_and(|file| file.is_file()) {
-        return true;
-    }
+    path.metadata().ok().filter(|file| file.is_file())?;
     let mut text = Vec::new();
     let read = File::open(&path).and_then(|file| file.take(settings::MAX_PROFILE + 1).read_to_end(&mut text));
-    if read.is_err() || text.len() as u64 > settings::MAX_PROFILE {
-        return true;
-    }
+    read.ok().filter(|_| text.len() as u64 <= settings::MAX_PROFILE)?;
     let text = String::from_utf8_lossy(&text);
-    match json::from_str(text.strip_prefix('\u{FEFF}').unwrap_or(&text)) {
+    Some(match json::from_str(text.strip_prefix('\u{FEFF}').unwrap_or(&text)) {
         Ok(Value::Object(members)) => match members.get("format") {
             Some(Value::String(word)) => is_like_curl(Some(word)),
             _ => false,
         },
         _ => text.to_ascii_lowercase().contains("curl"),
-    }
+    })
 }
 
 /// Whether this is curl's format, or no format and written like it.
