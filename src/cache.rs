@@ -106,12 +106,14 @@ impl TokenCache {
         Ok(self.state.step(now, min_life).token())
     }
 
-    /// Takes over what other processes have done to the token at hand since it was put into the store: one that was
-    /// replaced there gives way to the newer one, and one that was removed, as revocation does, is forgotten. Returns
-    /// whether another token, or none, is at hand now. Without a store, and where it cannot be read, nothing changes.
+    /// Takes over what other processes have changed in the store, and returns whether this cache's token changed with it.
     ///
-    /// The other methods do not look at the store while the token at hand is valid. A program that hands a token on for
-    /// longer, in a file for example, calls this every few seconds.
+    /// A token that another process replaced gives way to the newer one. A token that was stored and is there no longer,
+    /// because another process revoked it, is forgotten. Nothing changes without a store, where the store cannot be read,
+    /// and for a token that never was in it. The server is not asked.
+    ///
+    /// [`token`](TokenCache::token) does not read the store while it has a valid token. Call this every few seconds in a
+    /// program that hands its token on for longer, for example in a file.
     #[cfg(all(feature = "std", unix))]
     pub fn follow_store(&mut self) -> bool {
         let Some(held) = self.state.renewal.held.as_ref().map(|held| held.token.clone()) else { return false };

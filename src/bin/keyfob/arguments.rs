@@ -248,8 +248,9 @@ pub(crate) fn requested() -> Requested {
     let mut words = std::env::args_os().skip(1 + usize::from(is_token));
     while let Some(word) = words.next() {
         let Some(option) = word.to_str().and_then(|word| word.strip_prefix("--")) else {
-            if !word.as_encoded_bytes().starts_with(b"-") {
-                profiles.push((word, std::mem::replace(&mut is_known, true)));
+            match word.as_encoded_bytes().starts_with(b"-") {
+                true => is_known = word == "-v",
+                false => profiles.push((word, std::mem::replace(&mut is_known, true))),
             }
             continue;
         };
