@@ -234,12 +234,10 @@ pub(crate) fn requested_format() -> Format {
 pub(crate) enum Requested {
     /// It names one. Whatever else is said: curl must be kept from sending a request without a token.
     Format(OsString),
-    /// It does not; for a token these words may be the profile that does. One that follows an unknown option may as well
-    /// be that option's value.
-    Profiles(Vec<(OsString, Surely)>),
+    /// It does not; for a token these words may be the profile that does. Each comes with whether it can be nothing else:
+    /// one behind an unknown option may be that option's value.
+    Profiles(Vec<(OsString, bool)>),
 }
-
-pub(crate) type Surely = bool;
 
 pub(crate) fn requested() -> Requested {
     let is_token = std::env::args_os().nth(1).is_some_and(|verb| verb == "token");
