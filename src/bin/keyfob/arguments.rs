@@ -1,11 +1,14 @@
 //! The command line. Options are collected as the members of a profile of their names, which they override.
 
+use crate::nearest::nearest;
 use crate::output::Format;
 use crate::words;
 use keyfob::{Error, ErrorKind};
 use lexopt::{Arg, Parser, ValueExt};
 use miniserde::json::{Array, Number, Object, Value};
 use std::ffi::OsString;
+
+const VERBS: &[&str] = &["token", "revoke", "keep", "bench", "parse", "demo", "help"];
 
 pub(crate) const HELP: &str = include_str!("help.txt");
 
@@ -120,8 +123,14 @@ impl Arguments {
                 Some("parse") => Verb::Parse,
                 Some("demo") => Verb::Demo,
                 Some("help") => Verb::Help,
-                // The word itself is not shown: it may be a secret that went astray.
-                _ => return Err(usage("the first word is none of token, revoke, keep, bench, parse, demo, help")),
+                // Any other word is not shown: it may be a secret that went astray.
+                word => {
+                    let word = word.unwrap_or_default();
+                    return Err(match nearest(word, VERBS) {
+                        Some(verb) => usage(format!("unknown command \"{word}\"; did you mean \"{verb}\"?")),
+                        None => usage("the first word is none of token, revoke, keep, bench, parse, demo, help"),
+                    });
+                }
             },
             Some(_) => {
                 return Err(usage(
@@ -227,22 +236,51 @@ impl Arguments {
 
 /// The format that the command line asks for, even if the rest of it is wrong.
 pub(crate) fn requested_format() -> Format {
-    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let mut format = Format::Token;
-    for (index, word) in words.iter().enumerate() {
-        let value = match word.to_str() {
-            Some("--format") => words.get(index + 1).and_then(|value| value.to_str()),
-            Some(word) => word.strip_prefix("--format="),
-            None => None,
+    match requested() {
+        Requested::Format(word) => word.to_str().and_then(Format::from_name).unwrap_or(Format::Token),
+        Requested::Profiles(_) => Format::Token,
+    }
+}
+
+/// What the command line says about the format, as far as it can be understood.
+pub(crate) enum Requested {
+    /// It names one. Whatever else is said: curl must be kept from sending a request without a token.
+    Format(OsString),
+    /// It does not; for a token these words may be the profile that does. Each comes with whether it can be nothing else:
+    /// one behind an unknown option may be that option's value.
+    Profiles(Vec<(OsString, bool)>),
+}
+
+pub(crate) fn requested() -> Requested {
+    let is_token = std::env::args_os().nth(1).is_some_and(|verb| verb == "token");
+    let (mut format, mut profiles) = (None::<OsString>, Vec::new());
+    let mut is_known = true;
+    let mut words = std::env::args_os().skip(1 + usize::from(is_token));
+    while let Some(word) = words.next() {
+        let Some(option) = word.to_str().and_then(|word| word.strip_prefix("--")) else {
+            match word.as_encoded_bytes().starts_with(b"-") {
+                true => is_known = word == "-v",
+                false => profiles.push((word, std::mem::replace(&mut is_known, true))),
+            }
+            continue;
         };
-        match value.and_then(Format::from_name) {
-            // Whatever else is said: curl must be kept from sending a request without a token.
-            Some(Format::Curl) => return Format::Curl,
-            Some(named) => format = named,
-            None => {}
+        let (name, value) = match option.split_once('=') {
+            Some((name, value)) => (name, Some(value.into())),
+            None => (option, None),
+        };
+        let known = OPTIONS.iter().find(|(known, _)| *known == name);
+        is_known = known.is_some() || value.is_some();
+        let takes_value = known.is_some_and(|(_, kind)| !matches!(kind, Kind::Flag));
+        let value = value.or_else(|| if takes_value { words.next() } else { None });
+        if name == "format" && format.as_ref().is_none_or(|format| format != "curl") {
+            // Without a value it may have been meant for curl.
+            format = Some(value.unwrap_or_else(|| "curl".into()));
         }
     }
-    format
+    match format {
+        Some(format) => Requested::Format(format),
+        None => Requested::Profiles(if is_token { profiles } else { Vec::new() }),
+    }
 }
 
 fn text(option: &str, value: OsString) -> Result<Value, Error> {

@@ -389,6 +389,15 @@ impl Settings {
         Ok((file.into(), mode, words))
     }
 
+    /// The environment variables that secrets come from: no program that is started inherits them.
+    pub(crate) fn secret_variables(&self) -> Vec<String> {
+        let named = SECRETS.iter().filter_map(|secret| match self.members.get(&format!("{secret}_env")) {
+            Some(Value::String(variable)) => Some(variable.clone()),
+            _ => None,
+        });
+        named.collect()
+    }
+
     fn needed(&mut self, grant: &str, secret: &str) -> Result<SecretSource, Error> {
         let option = format!("--{}-file", secret.replace('_', "-"));
         take_secret(&mut self.members, secret)?
@@ -613,7 +622,7 @@ fn remove_names(present: &mut Object, given: &Object, ignore_case: bool) {
 }
 
 /// A file without an end would fill the memory.
-const MAX_PROFILE: u64 = 1024 * 1024;
+pub(crate) const MAX_PROFILE: u64 = 1024 * 1024;
 
 fn read_profile(name: &Path) -> Result<Object, Error> {
     let file = find_profile(name)?;
@@ -709,7 +718,7 @@ fn resolved(file: &str, directory: &Path, is_secret: bool) -> Result<PathBuf, St
 }
 
 /// A path if it has a slash, else a name in the user's or the system's directory of profiles.
-fn find_profile(name: &Path) -> Result<PathBuf, Error> {
+pub(crate) fn find_profile(name: &Path) -> Result<PathBuf, Error> {
     if name.as_os_str().as_encoded_bytes().contains(&b'/') {
         return Ok(name.to_owned());
     }
