@@ -429,10 +429,13 @@ fn options_that_do_not_fit_are_an_error_and_nothing_is_sent() {
         (&["--param", "grant_type=password"], "the parameter `grant_type` would be sent twice"),
         (&["--client-id", "c", "--param", "client_id=d"], "the parameter `client_id` would be sent twice"),
         (&["--scope", "a", "--param", "scope=b"], "the parameter `scope` would be sent twice"),
-        (&["./none"], "profile ./none: there is no such file"),
     ] {
         place.token(&server.url("/t"), options).outcome().fails(2, &format!("keyfob: {lines}"));
     }
+    // A profile that cannot be read might have said `"format": "curl"`, so curl is kept from sending anything.
+    let outcome = place.token(&server.url("/t"), &["./none"]).outcome();
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(2), "proto = \"-all\"\n"));
+    assert_eq!(outcome.stderr, "keyfob: profile ./none: there is no such file\n");
     assert_eq!(server.requests(), []);
 }
 
