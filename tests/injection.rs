@@ -110,7 +110,7 @@ fn an_option_stays_what_it_is() {
     }
     // Basic holds whatever it is given.
     let server = Server::answering(answer());
-    let basic = ["--client-id", NASTY, "--client-secret-file", "nasty"];
+    let basic = ["--client-id", NASTY, "--client-secret-file", "line"];
     place.token(&server.url("/t"), &basic).outcome().prints("tok");
     assert!(!header_names(&server.request()).contains(&"x-evil"));
 }
