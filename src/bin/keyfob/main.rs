@@ -15,6 +15,7 @@ mod notify;
 mod output;
 mod parse;
 mod process;
+mod profile;
 mod settings;
 mod terminal;
 mod token_file;
