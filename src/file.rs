@@ -101,17 +101,25 @@ impl Slot {
     }
 
     /// Whether the file is a mount point of its own, as a container's volume of a single file is: no rename replaces it.
-    /// Before Linux 5.8 nobody says so, and then the rename fails.
+    /// An error where it, or its directory, is marked as not to be changed. Before Linux 5.8 nobody tells, and then it is
+    /// the rename that fails.
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    pub(crate) fn is_mount_point(&self) -> bool {
-        use fs::{StatxAttributes, StatxFlags, statx};
-        statx(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty())
-            .is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+    pub(crate) fn is_mount_point(&self) -> io::Result<bool> {
+        use fs::{StatxAttributes as Attributes, StatxFlags, statx};
+        let attributes = |name: &str| {
+            statx(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty())
+                .map_or(Attributes::empty(), |stat| stat.stx_attributes)
+        };
+        let file = attributes(&self.name);
+        match file.union(attributes(".")).intersects(Attributes::IMMUTABLE | Attributes::APPEND) {
+            true => Err(Errno::PERM.into()),
+            false => Ok(file.contains(Attributes::MOUNT_ROOT)),
+        }
     }
 
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    pub(crate) fn is_mount_point(&self) -> bool {
-        false
+    pub(crate) fn is_mount_point(&self) -> io::Result<bool> {
+        Ok(false)
     }
 
     /// The file itself, to be written in place, with room for `size` bytes that nobody sees who reads it.

@@ -119,12 +119,12 @@ impl RefreshTurn {
 
     /// Makes a draft with room for a new token, and has the file ready where that must be written in place.
     fn prepare(&mut self) -> io::Result<()> {
+        if self.slot.is_mount_point()? {
+            self.in_place = Some(self.slot.writable(&self.lock, ROOM)?);
+        }
         let mut draft = self.slot.draft(Some(&self.lock))?;
         draft.reserve(ROOM)?;
         self.draft = Some(draft);
-        if self.slot.is_mount_point() {
-            self.in_place = Some(self.slot.writable(&self.lock, ROOM)?);
-        }
         Ok(())
     }
 

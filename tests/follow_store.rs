@@ -44,7 +44,8 @@ fn cache(issued: &Arc<AtomicUsize>, lifetime: &'static str) -> TokenCache {
         Ok(Response::new(200, format!(r#"{{"access_token":"tok-{number}"{lifetime}}}"#).into_bytes()))
     };
     let endpoint = Endpoint::from_json(r#"{"url":"https://as.example/t","revoke":"delete"}"#).unwrap();
-    let client = Client::with_parts(endpoint, answer, BootClock).client_id("c").client_secret(keyfob::SecretSource::value("s"));
+    let client =
+        Client::with_parts(endpoint, answer, BootClock).client_id("c").client_secret(keyfob::SecretSource::value("s"));
     TokenCache::new(client, Grant::client_credentials())
 }
 

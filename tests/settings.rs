@@ -13,10 +13,10 @@ mod running;
 
 use common::{Server, json};
 use processes::{can, field};
-use running::Place;
+use running::{Place, Run};
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::process::Command;
 use std::time::Duration;
 
@@ -106,42 +106,63 @@ fn a_secret_that_is_not_there_is_named_by_its_whole_path() {
         .fails(2, &format!("keyfob: secret file {}: there is no such file", place.path("elsewhere/secret")));
 }
 
-/// Falling through to the system's profile would send other credentials.
+/// The command, run by a user who may not look everywhere, or none where there is no such user here.
+fn as_nobody(test: &str, run: Run) -> Option<Command> {
+    let run = run.command();
+    let is_root = fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+    let nobody: &[&str] = &["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
+    let words = if is_root { nobody } else { &["env"] };
+    let mut check = Command::new(words[0]);
+    check.args(&words[1..]).args(["test", "-x"]).arg(run.get_program());
+    if !can(test, "another user than root must reach the command", &mut check) {
+        return None;
+    }
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).arg(run.get_program()).args(run.get_args()).env_clear().current_dir("/");
+    for (name, value) in run.get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    Some(command)
+}
+
+/// Falling through to the system's profile, or to another file, would send other credentials.
 #[test]
-fn a_profile_that_cannot_be_looked_at_is_an_error() {
+fn what_cannot_be_looked_at_is_an_error() {
     let place = Place::new();
-    let config = place.path("config");
-    symlink("nowhere", format!("{config}/link.json")).unwrap();
-    fs::create_dir(format!("{config}/keyfob")).unwrap();
+    let (config, credentials) = (place.path("config"), place.path("credentials"));
+    place.file("config/keyfob/meter.json", r#"{"url": "https://as.example"}"#);
+    place.file("credentials/secret", "s3cret");
     symlink("nowhere", format!("{config}/keyfob/link.json")).unwrap();
+    symlink("nowhere", format!("{credentials}/link")).unwrap();
+    let secret = |file| ["token", "--no-cache", "--url", "https://as.example", "--client-secret-file", file];
     place
         .keyfob(["token", "link"])
         .outcome()
         .fails(2, &format!("keyfob: profile {config}/keyfob/link.json: there is no such file"));
-    place.file("config/keyfob/meter.json", r#"{"url": "https://as.example"}"#);
-    let nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
-    let is_root = fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
-    fs::set_permissions(format!("{config}/keyfob"), fs::Permissions::from_mode(0o000)).unwrap();
-    let command = place.keyfob(["token", "meter"]).command();
-    let mut other = Command::new(nobody[0]);
-    if is_root {
-        // Root may look everywhere. The build directory may not be everybody's, so it is opened beforehand.
-        let mut check = Command::new(nobody[0]);
-        check.args(&nobody[1..]).args(["test", "-x", env!("CARGO_BIN_EXE_keyfob")]);
-        if !can("a_profile_that_cannot_be_looked_at", "another user must reach the command", &mut check) {
-            return;
-        }
-        other.args(&nobody[1..]).arg(command.get_program());
-    } else {
-        other = Command::new(command.get_program());
+    place
+        .keyfob([&secret("link")[..], &["--client-id", "c"]].concat())
+        .variable("CREDENTIALS_DIRECTORY", &credentials)
+        .outcome()
+        .fails(2, &format!("keyfob: secret file {credentials}/link: there is no such file"));
+    for directory in [format!("{config}/keyfob"), credentials.clone()] {
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o000)).unwrap();
     }
-    other.args(["token", "meter"]).env_clear().env("XDG_CONFIG_HOME", &config);
-    other.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    let output = other.output().unwrap();
-    fs::set_permissions(format!("{config}/keyfob"), fs::Permissions::from_mode(0o700)).unwrap();
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(stderr, format!("keyfob: profile {config}/keyfob/meter.json: permission denied\n"));
-    assert_eq!(output.status.code(), Some(2));
+    let test = "what_cannot_be_looked_at_is_an_error";
+    let meter = as_nobody(test, place.keyfob(["token", "--no-cache", "meter"]));
+    let run = place.keyfob([&secret("secret")[..], &["--client-id", "c"]].concat());
+    let other = as_nobody(test, run.variable("CREDENTIALS_DIRECTORY", &credentials));
+    for (command, what) in
+        [(meter, format!("profile {config}/keyfob/meter.json")), (other, format!("secret file {credentials}/secret"))]
+    {
+        let Some(mut command) = command else { continue };
+        let output = command.output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((stderr, output.status.code()), (format!("keyfob: {what}: permission denied\n"), Some(2)));
+    }
+    for directory in [format!("{config}/keyfob"), credentials] {
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o700)).unwrap();
+    }
 }
 
 #[test]

@@ -101,6 +101,11 @@ const KEEP_OPTIONS: &[(&str, Kind)] = &[("file", Kind::Text), ("mode", Kind::Tex
 const BENCH_OPTIONS: &[(&str, Kind)] =
     &[("count", Kind::Number), ("pause", Kind::Duration), ("processes", Kind::Flag), ("single", Kind::Flag)];
 
+/// The options that a profile may have as members, with underscores for hyphens: those of `token` and `keep`.
+pub(crate) fn members() -> impl Iterator<Item = &'static str> {
+    [OPTIONS, KEEP_OPTIONS].into_iter().flatten().map(|(name, _)| *name)
+}
+
 /// The options of `parse`.
 const PARSE_OPTIONS: &[(&str, Kind)] =
     &[("status", Kind::Number), ("content-type", Kind::Text), ("show-secrets", Kind::Flag)];
@@ -314,4 +319,19 @@ fn wrong(error: lexopt::Error) -> Error {
 
 pub(crate) fn usage(message: impl AsRef<str>) -> Error {
     Error::new(ErrorKind::Config, format!("usage: {}", message.as_ref())).with_hint("keyfob help shows what there is")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_has_every_option() {
+        let words: Vec<&str> = HELP.split([' ', ',', '\n', '[', ']', '(', ')']).collect();
+        // What `bench` starts itself is nobody else's; and of the options for variables, the help has examples.
+        let is_left_out = |name: &str| name == "single" || name.ends_with("-env");
+        for (name, _) in [OPTIONS, KEEP_OPTIONS, BENCH_OPTIONS, PARSE_OPTIONS].into_iter().flatten() {
+            assert!(is_left_out(name) || words.contains(&&*format!("--{name}")), "help does not have --{name}");
+        }
+    }
 }

@@ -3,7 +3,8 @@
 use crate::arguments::{Arguments, usage};
 use crate::events::{self, Events};
 use crate::output::{self, Format};
-use crate::settings::{Settings, is_pipe, take_duration};
+use crate::profile::is_pipe;
+use crate::settings::{Settings, take_duration};
 use keyfob::{BootClock, Client, Clock, Error, ErrorKind, Grant, Request, Timing, Transport};
 use miniserde::json::{Number, Object, Value};
 use rustix::process::{Pid, Signal, kill_process};

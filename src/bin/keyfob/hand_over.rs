@@ -3,7 +3,7 @@
 use crate::arguments::{self, Requested};
 use crate::nearest::nearest;
 use crate::output::Format;
-use crate::settings;
+use crate::profile;
 use miniserde::json::{self, Value};
 use std::ffi::OsStr;
 use std::fs::File;
@@ -28,12 +28,12 @@ fn may_be_for_curl() -> bool {
 
 /// Whether a profile says that the format is curl's; none if it cannot be found or read.
 fn says_curl(name: &OsStr) -> Option<bool> {
-    let path = settings::find_profile(Path::new(name)).ok()?;
+    let path = profile::find_profile(Path::new(name)).ok()?;
     // What is no regular file may not be read twice.
     path.metadata().ok().filter(|file| file.is_file())?;
     let mut text = Vec::new();
-    let read = File::open(&path).and_then(|file| file.take(settings::MAX_PROFILE + 1).read_to_end(&mut text));
-    read.ok().filter(|_| text.len() as u64 <= settings::MAX_PROFILE)?;
+    let read = File::open(&path).and_then(|file| file.take(profile::MAX_PROFILE + 1).read_to_end(&mut text));
+    read.ok().filter(|_| text.len() as u64 <= profile::MAX_PROFILE)?;
     let text = String::from_utf8_lossy(&text);
     Some(match json::from_str(text.strip_prefix('\u{FEFF}').unwrap_or(&text)) {
         Ok(Value::Object(members)) => match members.get("format") {

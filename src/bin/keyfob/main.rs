@@ -17,6 +17,7 @@ mod notify;
 mod output;
 mod parse;
 mod process;
+mod profile;
 mod settings;
 mod stderr;
 mod terminal;
