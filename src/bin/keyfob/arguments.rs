@@ -1,6 +1,5 @@
 //! The command line. Options are collected as the members of a profile of their names, which they override.
 
-use crate::nearest::nearest;
 use crate::output::Format;
 use crate::words;
 use keyfob::{Error, ErrorKind};
@@ -131,7 +130,7 @@ impl Arguments {
                 // Any other word is not shown: it may be a secret that went astray.
                 word => {
                     let word = word.unwrap_or_default();
-                    return Err(match nearest(word, VERBS) {
+                    return Err(match words::nearest(word, VERBS.iter().copied()) {
                         Some(verb) => usage(format!("unknown command \"{word}\"; did you mean \"{verb}\"?")),
                         None => usage("the first word is none of token, revoke, keep, bench, parse, demo, help"),
                     });

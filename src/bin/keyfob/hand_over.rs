@@ -1,9 +1,9 @@
 //! What curl is told where there is no token, also when nobody could read yet that the answer was meant for curl.
 
 use crate::arguments::{self, Requested};
-use crate::nearest::nearest;
 use crate::output::Format;
 use crate::profile;
+use crate::words;
 use miniserde::json::{self, Value};
 use std::ffi::OsStr;
 use std::fs::File;
@@ -48,6 +48,6 @@ fn says_curl(name: &OsStr) -> Option<bool> {
 fn is_like_curl(word: Option<&str>) -> bool {
     word.is_some_and(|word| match Format::from_name(word) {
         Some(format) => format == Format::Curl,
-        None => nearest(word, &["curl"]).is_some(),
+        None => words::nearest(word, ["curl"]).is_some(),
     })
 }

@@ -12,7 +12,6 @@ mod events;
 mod fetch;
 mod hand_over;
 mod keep;
-mod nearest;
 mod notify;
 mod output;
 mod parse;

@@ -38,7 +38,8 @@ pub(crate) const DESCRIPTION: &[&str] = &[
 const PRESET: &[&str] = &["grant", "params", "auth", "method", "omit_grant_type", "scope_required", "revoke"];
 
 /// The secrets: each has a member with `_file` and one with `_env`.
-const SECRETS: &[&str] = &["client_secret", "password", "session_token", "refresh_token", "access_token", "client_key"];
+pub(crate) const SECRETS: &[&str] =
+    &["client_secret", "password", "session_token", "refresh_token", "access_token", "client_key"];
 
 /// Members of which there can be one, since each says otherwise.
 pub(crate) const EITHER: &[(&str, &str)] = &[("ca_file", "system_roots"), ("proxy", "no_proxy")];

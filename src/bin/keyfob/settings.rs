@@ -2,7 +2,7 @@
 
 use crate::arguments::{Arguments, Verb};
 use crate::output::{self, Format};
-use crate::profile::{self, DESCRIPTION, EITHER, is_pipe, locate, override_by, unknown};
+use crate::profile::{self, DESCRIPTION, EITHER, SECRETS, is_pipe, locate, override_by, unknown};
 use crate::terminal;
 use crate::words;
 use keyfob::{
