@@ -434,8 +434,7 @@ fn options_that_do_not_fit_are_an_error_and_nothing_is_sent() {
     }
     // A profile that cannot be read might have said `"format": "curl"`, so curl is kept from sending anything.
     let outcome = place.token(&server.url("/t"), &["./none"]).outcome();
-    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(2), "proto = \"-all\"\n"));
-    assert_eq!(outcome.stderr, "keyfob: profile ./none: there is no such file\n");
+    outcome.fails_and_stops_curl(2, "keyfob: profile ./none: there is no such file");
     assert_eq!(server.requests(), []);
 }
 

@@ -139,7 +139,7 @@ fn what_cannot_be_looked_at_is_an_error() {
     place
         .keyfob(["token", "link"])
         .outcome()
-        .fails(2, &format!("keyfob: profile {config}/keyfob/link.json: there is no such file"));
+        .fails_and_stops_curl(2, &format!("keyfob: profile {config}/keyfob/link.json: there is no such file"));
     place
         .keyfob([&secret("link")[..], &["--client-id", "c"]].concat())
         .variable("CREDENTIALS_DIRECTORY", &credentials)
