@@ -55,8 +55,7 @@ impl Endpoint {
         Self::from_description(&description)
     }
 
-    /// The endpoint that a JSON document describes. [Profiles](crate::docs::profiles) lists its members; an unknown one is
-    /// an error.
+    /// Reads the endpoint that a JSON document describes. An unknown member is an error, and so is one that is there twice.
     ///
     /// ```
     /// use keyfob::Endpoint;

@@ -101,8 +101,8 @@ impl Slot {
     }
 
     /// Whether the file is a mount point of its own, as a container's volume of a single file is: no rename replaces it.
-    /// An error where it, or its directory, is marked as not to be changed. Before Linux 5.8 nobody tells, and then it is
-    /// the rename that fails.
+    /// An error where it, or its directory, is marked immutable or append-only. Before Linux 5.8 the kernel does not say,
+    /// and then the rename fails.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(crate) fn is_mount_point(&self) -> io::Result<bool> {
         use fs::{StatxAttributes as Attributes, StatxFlags, statx};
@@ -122,7 +122,7 @@ impl Slot {
         Ok(false)
     }
 
-    /// The file itself, to be written in place, with room for `size` bytes that nobody sees who reads it.
+    /// Opens the file to be written in place, and reserves room for `size` bytes without changing its length.
     pub(crate) fn writable(&self, lock: &Lock, size: usize) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = fs::openat(&self.directory, &self.name, flags, Mode::empty())?;
@@ -141,7 +141,7 @@ impl Slot {
         Ok(file.into())
     }
 
-    /// Writes what a whole draft has over the file, and removes the draft once that survives a power cut.
+    /// Writes the contents of a whole draft over the file, and removes the draft once they would survive a power cut.
     fn copy_over(&self, draft: &File, file: &File, contents: &[&[u8]]) -> io::Result<()> {
         // A crash leaves the file torn, and younger than the draft. So the draft is from tomorrow until all is written.
         date(draft, file, 24 * 60 * 60)?;
@@ -200,7 +200,7 @@ impl Lock {
         Ok(bytes)
     }
 
-    /// How many names the file has.
+    /// How many names (hard links) the file has.
     pub(crate) fn names(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.nlink())
     }

@@ -89,9 +89,9 @@ impl Grant {
         Self::refresh_token(SecretSource::rotated(file))
     }
 
-    /// Renews as [`refresh_token_file`](Grant::refresh_token_file) does, but a new refresh token that is safe in the file
-    /// beside it, and only there, does not keep the access token back: `report` is called with the error, and the next
-    /// renewal puts the refresh token in its place first.
+    /// Renews as [`refresh_token_file`](Grant::refresh_token_file) does, but returns the access token even if its
+    /// new refresh token only got into `.NAME.new`: `report` is called with the error, and the next renewal puts the refresh
+    /// token in its place first.
     #[cfg(all(feature = "std", unix))]
     #[must_use]
     pub fn refresh_token_file_with(

@@ -231,7 +231,7 @@ impl Request {
                 "application/json",
                 encode::exact(|out| {
                     for (index, (name, value)) in parameters.iter().enumerate() {
-                        // An array stands where its first value does.
+                        // It was written with the first value of its name.
                         if parameters[..index].iter().any(|(before, _)| before == name) {
                             continue;
                         }

@@ -92,7 +92,7 @@ enum Source {
     Environment(String),
 }
 
-/// The file of a refresh token, and what hears of a new one that is not in its place yet.
+/// The file of a refresh token, and what is called when a new one could not be put into it.
 #[cfg(all(feature = "std", unix))]
 pub(crate) struct RefreshFile {
     pub(crate) path: PathBuf,
@@ -204,7 +204,7 @@ impl SecretSource {
     }
 }
 
-/// A file as messages name it: by its whole path, for the current directory is often another one than was thought.
+/// A file as messages name it: with its whole path, since the current directory is often not the expected one.
 #[cfg(feature = "std")]
 fn file_origin(path: &std::path::Path) -> String {
     let whole = std::path::absolute(path);

@@ -270,7 +270,7 @@ fn a_refresh_token_that_nothing_could_replace_is_not_sent() {
     let server = Server::answering(json(200, r#"{"access_token":"tok-1","expires_in":3600,"refresh_token":"rt-2"}"#));
     let url = server.url("/t");
     let grant = ["--url", &url, "--grant", "refresh_token"];
-    let hint = "hint: give the refresh token by a file, which is rewritten (--refresh-token-file), or use a cache";
+    let hint = "hint: give the refresh token in a file, which is rewritten (--refresh-token-file), or use a cache";
     let message = "keyfob: the server may hand out a new refresh token, and there is no place to keep it";
     for verb in [&["token"][..], &["keep", "--file", "kept"]] {
         for options in [["--refresh-token-env", "RT"], ["--refresh-token-file", "-"]] {

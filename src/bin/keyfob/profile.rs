@@ -177,7 +177,7 @@ pub(crate) fn find_profile(name: &Path) -> Result<PathBuf, Error> {
     file.push(".json");
     let places = own.into_iter().chain([PathBuf::from("/etc")]).map(|place| place.join("keyfob").join(&file));
     let places: Vec<PathBuf> = places.collect();
-    // One that cannot be looked at may be there all the same, with other credentials: reading it tells what is wrong.
+    // One that cannot be looked at may be there all the same, with other credentials: reading it shows what is wrong.
     places.iter().find(|place| may_be_there(place)).cloned().ok_or_else(|| {
         let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
         config(format!("profile {}: there is none", name.display()))
@@ -185,7 +185,7 @@ pub(crate) fn find_profile(name: &Path) -> Result<PathBuf, Error> {
     })
 }
 
-/// Whether something of this name is there, be it a link that leads nowhere, or nobody lets this user know.
+/// Whether this exists, or may exist: a dangling link does, and what this user may not look at may.
 fn may_be_there(path: &Path) -> bool {
     match path.symlink_metadata() {
         Ok(_) => true,

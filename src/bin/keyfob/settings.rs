@@ -217,13 +217,13 @@ impl Settings {
 
     /// Where tokens are shared with other processes; nowhere if that is not wanted, or there is no place for it.
     ///
-    /// A refresh token that comes by a variable or standard input cannot be replaced there, so without a cache a new one
+    /// A refresh token from a variable or standard input cannot be replaced there, so without a cache a new one
     /// would be lost. The server may then take the next use of the old one for theft.
     pub(crate) fn store(&self) -> Result<Option<Store>, Error> {
         let lost = |why: &str| {
             config(format!("the server may hand out a new refresh token, and there is no place to keep it: {why}"))
                 .with_hint(
-                    "give the refresh token by a file, which is rewritten (--refresh-token-file), or use a cache",
+                    "give the refresh token in a file, which is rewritten (--refresh-token-file), or use a cache",
                 )
         };
         let store = match &self.cache_dir {
@@ -391,7 +391,7 @@ pub(crate) fn share() -> Share {
     Share::from_seed(id.unwrap_or_default().trim_ascii())
 }
 
-/// A secret from a file, or from standard input for `-`; a person who types it is asked for it by its name.
+/// A secret from a file, or from standard input for `-`; at a terminal the prompt is the secret's name.
 fn secret_from(name: &str, file: &str) -> Result<SecretSource, Error> {
     if file == "-" {
         // Not by std's buffer, which keeps what it read.
@@ -412,7 +412,7 @@ fn secret_from(name: &str, file: &str) -> Result<SecretSource, Error> {
     }
 }
 
-/// Tells an error that keeps nobody from going on.
+/// Shows an error that does not end the command.
 fn warn(error: &Error) {
     output::note(&format!("keyfob: {error}"));
     if let Some(hint) = error.hint() {
