@@ -156,6 +156,11 @@ impl Keep {
             // Before anything else, and whatever else is the matter.
             let is_over = self.file.until().is_some_and(|until| until <= now);
             if is_over || self.remove_again.is_some_and(|again| again <= now) {
+                if let Some(token) = self.file.token() {
+                    // A life as short as this one is no reason to put it back.
+                    let left = token.remaining(now).unwrap_or_default();
+                    self.outdated = Some((token.clone(), left + left / 2));
+                }
                 self.take_out(now, OVER);
             }
             if self.events.is_hangup() {
@@ -187,39 +192,36 @@ impl Keep {
                 self.tell("not renewed, for the server asked to be left alone", None, Some(self.not_before));
                 self.tell_ready();
             }
-            if let Some(tokens) = here.take() {
-                let is_due = next.is_some_and(|next| next <= now);
-                let task = if is_to_renew {
-                    Some(Task::Renew)
-                } else if is_due {
-                    Some(Task::Token(self.min_life))
-                } else {
-                    let is_changed = self.watch.as_mut().is_some_and(|watch| watch.has_changed(now));
-                    is_changed.then_some(Task::Follow)
-                };
-                match task {
-                    None => here = Some(tokens),
-                    Some(task) => match self.send_away(tokens, task) {
-                        Ok(thread) => {
-                            if thread.is_asking {
-                                (next, is_to_renew) = (None, false);
-                            }
-                            away = Some(thread);
-                        }
-                        // It is tried again; meanwhile the token in the file is as good as before.
-                        Err((tokens, error)) => {
-                            here = Some(tokens);
-                            next = Some(now + SOON);
-                            self.tell(&error.to_string(), None, next);
-                        }
-                    },
+            let is_due = next.is_some_and(|next| next <= now);
+            let task = if here.is_none() {
+                None
+            } else if is_to_renew {
+                Some(Task::Renew)
+            } else if is_due {
+                Some(Task::Token(self.min_life))
+            } else {
+                let is_changed = self.watch.as_mut().is_some_and(|watch| watch.has_changed(now));
+                is_changed.then_some(Task::Follow)
+            };
+            match task.map(|task| self.send_away(&mut here, task)) {
+                None => {}
+                Some(Ok(thread)) => {
+                    if thread.is_asking {
+                        (next, is_to_renew) = (None, false);
+                    }
+                    away = Some(thread);
+                }
+                // It is tried again; meanwhile the token in the file is as good as before.
+                Some(Err(error)) => {
+                    next = Some(now + SOON);
+                    self.tell(&error.to_string(), None, next);
                 }
             }
             let is_waiting = here.is_some();
             let wakes = [
                 self.file.until(),
                 self.remove_again,
-                next,
+                next.filter(|_| is_waiting),
                 self.hook.again,
                 self.notify.go_on(now, self.is_ready),
                 self.watch.as_ref().map(|watch| watch.at).filter(|_| is_waiting),
@@ -239,11 +241,6 @@ impl Keep {
 
     /// Takes the token out of the file; where that fails it is tried again.
     fn take_out(&mut self, now: Duration, why: &str) {
-        if let Some(token) = self.file.token() {
-            // A life as short as this one is no reason to put it back.
-            let left = token.remaining(now).unwrap_or_default();
-            self.outdated = Some((token.clone(), left + left / 2));
-        }
         match self.file.remove() {
             Ok(()) => {
                 self.remove_again = None;
@@ -257,7 +254,7 @@ impl Keep {
     }
 
     /// Has a thread do it. Where none can be started, nothing is lost.
-    fn send_away(&self, tokens: TokenCache, task: Task) -> Result<Away, (TokenCache, Error)> {
+    fn send_away(&self, here: &mut Option<TokenCache>, task: Task) -> Result<Away, Error> {
         let done = Arc::new(AtomicBool::new(false));
         let (is_done, wake) = (done.clone(), self.events.waker());
         let (give, given) = sync_channel::<TokenCache>(1);
@@ -270,12 +267,14 @@ impl Keep {
         };
         match std::thread::Builder::new().name("keyfob-fetch".into()).spawn(work) {
             Ok(thread) => {
-                let _ = give.send(tokens);
+                if let Some(tokens) = here.take() {
+                    let _ = give.send(tokens);
+                }
                 Ok(Away { thread, is_done, is_asking: !matches!(task, Task::Follow) })
             }
             Err(error) => {
                 let why = format!("no thread can be started: {}", output::reason(&error));
-                Err((tokens, Error::new(ErrorKind::Internal, why).with_source(error)))
+                Err(Error::new(ErrorKind::Internal, why).with_source(error))
             }
         }
     }
