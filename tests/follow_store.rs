@@ -106,8 +106,8 @@ fn a_token_that_is_not_in_the_store_stays() {
     let mut cache = cache(&issued, HOUR).store(full.store());
     // The place of the draft is taken, so nothing can be written.
     cache.token().unwrap();
-    let entry = fs::read_dir(&full.0).unwrap().map(|entry| entry.unwrap().path());
-    let entry = entry.filter(|path| path.extension().is_some_and(|ending| ending == "token")).next().unwrap();
+    let mut entries = fs::read_dir(&full.0).unwrap().map(|entry| entry.unwrap().path());
+    let entry = entries.find(|path| path.extension().is_some_and(|ending| ending == "token")).unwrap();
     fs::create_dir(full.0.join(format!(".{}.new", entry.file_name().unwrap().to_str().unwrap()))).unwrap();
     let token = cache.renew().unwrap();
     fs::remove_file(entry).unwrap();

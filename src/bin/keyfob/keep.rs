@@ -1,7 +1,7 @@
 //! `keyfob keep`: a fresh token in a file, for programs that can only read one.
 
 use crate::arguments::Arguments;
-use crate::events::Events;
+use crate::events::{self, Events};
 use crate::fetch;
 use crate::notify::Notify;
 use crate::output::{self, Format};
@@ -9,10 +9,12 @@ use crate::settings::{self, Asked, Settings};
 use crate::stderr;
 use crate::token_file::TokenFile;
 use keyfob::{AccessToken, BootClock, Clock, Error, ErrorKind, Lifetime, TokenCache};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
@@ -48,17 +50,18 @@ pub(crate) fn run(arguments: &Arguments, format: &mut Format) -> Result<(), Erro
     let is_used_up = !settings.is_repeatable();
     let (grant, store) = (settings.grant()?, settings.store()?);
     let watch = store.as_ref().map(|store| Watch::new(store.path()));
-    let tokens = settings::tokens(settings.client()?, grant, store);
+    let mut tokens = settings::tokens(settings.client()?, grant, store);
+    let put_off = fetch::put_off(&mut tokens, asked)?;
     let keep = Keep {
         file,
         format: *format,
         watch,
         is_used_up,
         asked,
-        // Not before the secrets were read: from a pipe that may take for ever, and until here a signal ends it.
+        // Not before the secrets were read: that may take for ever, and until here a signal ends it.
         events: Events::new()?,
         notify: Notify::from_environment(),
-        hook: Hook { words: on_renew, secret_variables, child: None, is_due: false, again: None },
+        hook: Hook { words: on_renew, secret_variables, running: None, is_due: false, again: None },
         min_life: Duration::ZERO,
         is_ready: false,
         told: None,
@@ -66,7 +69,7 @@ pub(crate) fn run(arguments: &Arguments, format: &mut Format) -> Result<(), Erro
         remove_again: None,
         not_before: Duration::ZERO,
     };
-    keep.run(tokens)
+    keep.run(tokens, put_off)
 }
 
 struct Keep {
@@ -93,15 +96,54 @@ struct Keep {
     not_before: Duration,
 }
 
-/// What comes back from the thread that asks the server: the file must not wait for it.
-type Fetched = (TokenCache, Result<AccessToken, Error>);
+/// What a thread does that has the cache meanwhile: all that reads secrets or asks the server, for the file must not wait
+/// for it.
+#[derive(Clone, Copy)]
+enum Task {
+    Renew,
+    /// A token that lives so long, or any.
+    Token(Duration),
+    /// Looks at the store.
+    Follow,
+}
+
+enum Outcome {
+    Token(Result<AccessToken, Error>),
+    /// What the store said about the token in the file.
+    Followed(Followed),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Followed {
+    Same,
+    Replaced,
+    Ended,
+}
 
 /// The thread, and whether it has done its work.
-struct Away(JoinHandle<Option<Fetched>>, Arc<AtomicBool>);
+struct Away {
+    thread: JoinHandle<Option<(TokenCache, Outcome)>>,
+    is_done: Arc<AtomicBool>,
+    is_asking: bool,
+}
+
+impl Task {
+    fn run(self, tokens: &mut TokenCache) -> Outcome {
+        match self {
+            Self::Renew => Outcome::Token(tokens.renew()),
+            // If a longer life is not to be had, any that is left will do.
+            Self::Token(min_life) => Outcome::Token(tokens.token_living(min_life).or_else(|_| tokens.token())),
+            Self::Follow => Outcome::Followed(match tokens.follow_store() {
+                false => Followed::Same,
+                true if matches!(tokens.at_hand(Duration::ZERO), Ok(Some(_))) => Followed::Replaced,
+                true => Followed::Ended,
+            }),
+        }
+    }
+}
 
 impl Keep {
-    fn run(mut self, mut tokens: TokenCache) -> Result<(), Error> {
-        let put_off = fetch::put_off(&mut tokens, self.asked)?;
+    fn run(mut self, tokens: TokenCache, put_off: Option<Duration>) -> Result<(), Error> {
         if let Some(until) = put_off {
             let seconds = until.as_secs();
             self.notify.send(&format!("STATUS=the first fetch is put off until {seconds} s after the boot (--splay)"));
@@ -114,53 +156,72 @@ impl Keep {
             // Before anything else, and whatever else is the matter.
             let is_over = self.file.until().is_some_and(|until| until <= now);
             if is_over || self.remove_again.is_some_and(|again| again <= now) {
+                if let Some(token) = self.file.token() {
+                    // A life as short as this one is no reason to put it back.
+                    let left = token.remaining(now).unwrap_or_default();
+                    self.outdated = Some((token.clone(), left + left / 2));
+                }
                 self.take_out(now, OVER);
             }
             if self.events.is_hangup() {
                 is_to_renew = true;
                 self.notify.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", monotonic_microseconds()));
             }
-            self.hook.go_on(now);
-            if let Some(Away(thread, _)) = away.take_if(|Away(_, is_done)| is_done.load(Ordering::Acquire)) {
-                let (mut tokens, result) = thread
+            self.hook.go_on(now, &self.events);
+            if let Some(away) = away.take_if(|away| away.is_done.load(Ordering::Acquire)) {
+                let (mut tokens, outcome) = away
+                    .thread
                     .join()
                     .ok()
                     .flatten()
                     .ok_or_else(|| Error::new(ErrorKind::Internal, "the fetch ended without a result"))?;
-                next = self.take(&mut tokens, result)?;
+                match outcome {
+                    Outcome::Token(result) => next = self.take(&mut tokens, result)?,
+                    Outcome::Followed(Followed::Same) => {}
+                    Outcome::Followed(followed) => {
+                        if followed == Followed::Ended {
+                            self.take_out(now, "another process has ended the token, and there is no new one yet");
+                        }
+                        next = Some(now);
+                    }
+                }
                 here = Some(tokens);
             }
-            if let Some(tokens) = &mut here {
-                if self.is_changed_elsewhere(tokens, now) {
-                    next = Some(now);
-                }
-                if is_to_renew && now < self.not_before {
-                    is_to_renew = false;
-                    self.tell("not renewed, for the server asked to be left alone", None, Some(self.not_before));
-                    self.tell_ready();
-                }
+            if is_to_renew && here.is_some() && now < self.not_before {
+                is_to_renew = false;
+                self.tell("not renewed, for the server asked to be left alone", None, Some(self.not_before));
+                self.tell_ready();
             }
-            if is_to_renew || next.is_some_and(|next| next <= now) {
-                if let Some(tokens) = here.take() {
-                    match self.send_away(tokens, is_to_renew) {
-                        Ok(thread) => {
-                            away = Some(thread);
-                            (next, is_to_renew) = (None, false);
-                        }
-                        // It is tried again; meanwhile the token in the file is as good as before.
-                        Err((tokens, error)) => {
-                            here = Some(tokens);
-                            next = Some(now + SOON);
-                            self.tell(&error.to_string(), None, next);
-                        }
+            let is_due = next.is_some_and(|next| next <= now);
+            let task = if here.is_none() {
+                None
+            } else if is_to_renew {
+                Some(Task::Renew)
+            } else if is_due {
+                Some(Task::Token(self.min_life))
+            } else {
+                let is_changed = self.watch.as_mut().is_some_and(|watch| watch.has_changed(now));
+                is_changed.then_some(Task::Follow)
+            };
+            match task.map(|task| self.send_away(&mut here, task)) {
+                None => {}
+                Some(Ok(thread)) => {
+                    if thread.is_asking {
+                        (next, is_to_renew) = (None, false);
                     }
+                    away = Some(thread);
+                }
+                // It is tried again; meanwhile the token in the file is as good as before.
+                Some(Err(error)) => {
+                    next = Some(now + SOON);
+                    self.tell(&error.to_string(), None, next);
                 }
             }
             let is_waiting = here.is_some();
             let wakes = [
                 self.file.until(),
                 self.remove_again,
-                next,
+                next.filter(|_| is_waiting),
                 self.hook.again,
                 self.notify.go_on(now, self.is_ready),
                 self.watch.as_ref().map(|watch| watch.at).filter(|_| is_waiting),
@@ -170,20 +231,16 @@ impl Keep {
         let removed = self.file.remove();
         self.notify.send("STOPPING=1");
         // A fetch that is under way ends with the process, but not one that may bring a new refresh token: the old one is
-        // used up then. It takes as long as --timeout allows.
-        if let (Some(away), true) = (away, self.is_used_up) {
-            let _ = away.0.join();
+        // used up then. It takes as long as --timeout allows, and ends at another signal: a secret may be read for ever.
+        if let (Some(Away { thread, is_asking: true, .. }), true) = (away, self.is_used_up) {
+            events::end_at_next_signal();
+            let _ = thread.join();
         }
         removed
     }
 
     /// Takes the token out of the file; where that fails it is tried again.
     fn take_out(&mut self, now: Duration, why: &str) {
-        if let Some(token) = self.file.token() {
-            // A life as short as this one is no reason to put it back.
-            let left = token.remaining(now).unwrap_or_default();
-            self.outdated = Some((token.clone(), left + left / 2));
-        }
         match self.file.remove() {
             Ok(()) => {
                 self.remove_again = None;
@@ -196,42 +253,28 @@ impl Keep {
         }
     }
 
-    /// Whether another process has replaced the token or ended it. One that was ended is taken out of the file.
-    fn is_changed_elsewhere(&mut self, tokens: &mut TokenCache, now: Duration) -> bool {
-        if !self.watch.as_mut().is_some_and(|watch| watch.has_changed(now)) || !tokens.follow_store() {
-            return false;
-        }
-        if !matches!(tokens.at_hand(Duration::ZERO), Ok(Some(_))) {
-            self.take_out(now, "another process has ended the token, and there is no new one yet");
-        }
-        true
-    }
-
-    /// Has a thread ask the server. Where none can be started, nothing is lost.
-    fn send_away(&self, tokens: TokenCache, renew: bool) -> Result<Away, (TokenCache, Error)> {
+    /// Has a thread do it. Where none can be started, nothing is lost.
+    fn send_away(&self, here: &mut Option<TokenCache>, task: Task) -> Result<Away, Error> {
         let done = Arc::new(AtomicBool::new(false));
-        let is_done = done.clone();
-        let (wake, min_life) = (self.events.waker(), self.min_life);
-        let (give, given) = std::sync::mpsc::sync_channel::<TokenCache>(1);
+        let (is_done, wake) = (done.clone(), self.events.waker());
+        let (give, given) = sync_channel::<TokenCache>(1);
         let work = move || {
             let mut tokens = given.recv().ok()?;
-            let result = match renew {
-                true => tokens.renew(),
-                // If a longer life is not to be had, any that is left will do.
-                false => tokens.token_living(min_life).or_else(|_| tokens.token()),
-            };
+            let outcome = task.run(&mut tokens);
             done.store(true, Ordering::Release);
             wake();
-            Some((tokens, result))
+            Some((tokens, outcome))
         };
         match std::thread::Builder::new().name("keyfob-fetch".into()).spawn(work) {
             Ok(thread) => {
-                let _ = give.send(tokens);
-                Ok(Away(thread, is_done))
+                if let Some(tokens) = here.take() {
+                    let _ = give.send(tokens);
+                }
+                Ok(Away { thread, is_done, is_asking: !matches!(task, Task::Follow) })
             }
             Err(error) => {
                 let why = format!("no thread can be started: {}", output::reason(&error));
-                Err((tokens, Error::new(ErrorKind::Internal, why).with_source(error)))
+                Err(Error::new(ErrorKind::Internal, why).with_source(error))
             }
         }
     }
@@ -319,7 +362,7 @@ impl Keep {
             None => self.asked.tell("a new token is in the file; the server does not say how long it lives"),
         }
         self.hook.is_due = true;
-        self.hook.go_on(now);
+        self.hook.go_on(now, &self.events);
         Ok(())
     }
 
@@ -373,23 +416,23 @@ struct Hook {
     words: Vec<String>,
     /// What it does not inherit.
     secret_variables: Vec<String>,
-    child: Option<Child>,
+    /// The thread that starts it and waits for its end: a program can be where reading it takes for ever.
+    running: Option<Receiver<io::Result<ExitStatus>>>,
     is_due: bool,
-    /// When it is tried again, where there was no process to be had for it.
+    /// When it is tried again, where there was no process or thread to be had for it.
     again: Option<Duration>,
 }
 
 impl Hook {
     /// Starts it if it is due and the one before has ended.
-    fn go_on(&mut self, now: Duration) {
-        if let Some(child) = &mut self.child {
-            match child.try_wait() {
-                Ok(None) => return,
-                Ok(Some(status)) if !status.success() => output::note(&format!("keyfob: --on-renew: {status}")),
-                _ => {}
-            }
-            self.child = None;
+    fn go_on(&mut self, now: Duration, events: &Events) {
+        match self.running.as_ref().map(Receiver::try_recv) {
+            Some(Err(TryRecvError::Empty)) => return,
+            Some(Ok(Ok(status))) if !status.success() => output::note(&format!("keyfob: --on-renew: {status}")),
+            Some(Ok(Err(error))) => self.failed(now, &error),
+            _ => {}
         }
+        self.running = None;
         let [program, arguments @ ..] = &self.words[..] else { return };
         if !self.is_due || self.again.is_some_and(|again| now < again) {
             return;
@@ -399,19 +442,26 @@ impl Hook {
         for variable in self.secret_variables.iter().map(String::as_str).chain(["NOTIFY_SOCKET"]) {
             command.env_remove(variable);
         }
-        let is_again = self.again.take().is_some();
-        self.is_due = false;
-        match command.spawn() {
-            Ok(child) => self.child = Some(child),
-            Err(error) => {
-                if error.kind() == std::io::ErrorKind::WouldBlock {
-                    (self.is_due, self.again) = (true, Some(now + SOON));
-                }
-                if !is_again {
-                    output::note(&format!("keyfob: --on-renew: {program}: {}", output::reason(&error)));
-                }
-            }
+        (self.is_due, self.again) = (false, None);
+        let (tell, ended) = sync_channel(1);
+        let wake = events.waker();
+        let work = move || {
+            let _ = tell.send(command.status());
+            wake();
+        };
+        match std::thread::Builder::new().name("keyfob-hook".into()).spawn(work) {
+            Ok(_) => self.running = Some(ended),
+            Err(error) => self.failed(now, &error),
         }
+    }
+
+    /// It could not be started. Where the system had no room for it, it is tried again.
+    fn failed(&mut self, now: Duration, error: &io::Error) {
+        if error.kind() == io::ErrorKind::WouldBlock {
+            (self.is_due, self.again) = (true, Some(now + SOON));
+        }
+        let program = self.words.first().map_or("", String::as_str);
+        output::note(&format!("keyfob: --on-renew: {program}: {}", output::reason(error)));
     }
 }
 
