@@ -55,7 +55,8 @@ impl Endpoint {
         Self::from_description(&description)
     }
 
-    /// Reads the endpoint that a JSON document describes. An unknown member is an error, and so is one that is there twice.
+    /// Reads the endpoint that a JSON document describes. [Profiles](crate::docs::profiles) lists the members; an unknown one
+    /// is an error, and so is one that is there twice.
     ///
     /// ```
     /// use keyfob::Endpoint;
