@@ -2,7 +2,6 @@
 
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
-use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
@@ -25,7 +24,7 @@ pub enum ErrorKind {
     OutcomeUnknown,
     /// The answer cannot be used: malformed, no token response, too large, a redirect, any other status.
     Unusable,
-    /// The server asks for patience: status 429 or 503.
+    /// The server asks for patience (status 429 or 503), or the first fetch is put off.
     Wait,
     /// The server could not be trusted: its certificate, its name, or any other failure of TLS.
     Untrusted,
@@ -84,6 +83,8 @@ struct Inner {
     oauth: Option<OAuthError>,
     retry_after: Option<Duration>,
     retryable: bool,
+    /// It happened before, and its cause was not tried again.
+    is_remembered: bool,
     source: Option<Box<dyn core::error::Error + Send + Sync>>,
 }
 
@@ -107,6 +108,7 @@ impl Error {
             oauth: None,
             retry_after: None,
             retryable: kind == ErrorKind::Unreachable,
+            is_remembered: false,
             source: None,
         }))
     }
@@ -127,7 +129,8 @@ impl Error {
 
     /// The same error once more, for the next who asks. Its source stays with the first.
     pub(crate) fn repeat(&self) -> Self {
-        let Inner { kind, message, hint, is_hint_servers, status, oauth, retry_after, retryable, source: _ } = &*self.0;
+        let Inner { kind, message, hint, is_hint_servers, status, oauth, retry_after, retryable, is_remembered, .. } =
+            &*self.0;
         Self(Box::new(Inner {
             kind: *kind,
             message: message.clone(),
@@ -140,17 +143,20 @@ impl Error {
             }),
             retry_after: *retry_after,
             retryable: *retryable,
+            is_remembered: *is_remembered,
             source: None,
         }))
     }
 
-    /// The same error as a reason to wait: the server is not asked again before `left` has passed.
-    pub(crate) fn into_wait(mut self, left: Duration) -> Self {
+    /// The same failure for somebody who asks before `left` has passed, and causes no request.
+    pub(crate) fn remembered(mut self, left: Duration) -> Self {
+        // What the server asked for says so itself, and asking at once is no advice then.
         if self.0.kind != ErrorKind::Wait {
-            self.0.message = format!("not asked again yet, after: {}", self.0.message);
-            self.0.kind = ErrorKind::Wait;
+            let hint = self.0.hint.take().map(|hint| hint + "; ").unwrap_or_default();
+            self.0.hint = Some(hint + "`TokenCache::renew` asks at once");
+            self.0.is_remembered = true;
         }
-        self.retryable(true).with_retry_after(Some(left))
+        self.with_retry_after(Some(left))
     }
 
     /// Hands each of its parts to `field`, for a store; [`recall`](Error::recall) makes the same error of them again.
@@ -264,7 +270,8 @@ impl Error {
         self.0.oauth.as_ref()?.description.as_deref()
     }
 
-    /// How long the server asked to be left alone (RFC 9110 section 10.2.3).
+    /// Returns the time before which the server is not asked again: what it asked for (RFC 9110 section 10.2.3), or what
+    /// is left of a cache's own wait after an earlier failure.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
@@ -285,6 +292,8 @@ pub(crate) const REDACTED: &str = "‹redacted›";
 /// The server's texts are cut to this many characters in a message.
 const MAX_DESCRIPTION: usize = 300;
 
+const ALMOST_A_SECOND: Duration = Duration::from_nanos(999_999_999);
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.message)?;
@@ -294,7 +303,11 @@ impl fmt::Display for Error {
                 write!(f, " ({})", shorten(description))?;
             }
         }
-        Ok(())
+        match self.0.retry_after.filter(|_| self.0.is_remembered) {
+            // Rounded up: who comes earlier is turned away.
+            Some(left) => write!(f, "; not asked again for {} s", left.saturating_add(ALMOST_A_SECOND).as_secs()),
+            None => Ok(()),
+        }
     }
 }
 

@@ -133,6 +133,7 @@ impl Grant {
     }
 
     /// Whether this grant is a refresh token, and `token` is what it would send.
+    #[cfg(all(feature = "std", unix))]
     pub(crate) fn is_refresh_by(&self, token: &str) -> bool {
         match &self.kind {
             GrantKind::RefreshToken { token: source } => source.expose().is_ok_and(|own| &*own == token),

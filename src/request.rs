@@ -353,6 +353,11 @@ impl Request {
         self.once
     }
 
+    /// Whether it sends this refresh token.
+    pub(crate) fn is_refresh_by(&self, token: &Secret) -> bool {
+        self.once == hash(["refresh_token", token.expose()].into_iter())
+    }
+
     /// Cuts the request's secrets out of the server's texts in `error`.
     pub(crate) fn redact(&self, mut error: Error) -> Error {
         for (_, value) in self.headers().filter(|(name, _)| name.eq_ignore_ascii_case("authorization")) {

@@ -174,8 +174,9 @@ impl Keep {
             },
             // Nothing that waiting would mend, and nobody has been promised a token yet.
             Err(error) if error.kind() == ErrorKind::Config && !self.is_ready => return Err(error),
-            // What is waited after; but a secret that cannot be read any more has stopped this very attempt.
-            Err(error) if error.kind() == ErrorKind::Wait => {
+            // The failure itself, whose words stay the same while it is remembered; but a secret that cannot be read any
+            // more has stopped this very attempt.
+            Err(error) if error.retry_after().is_some() => {
                 self.tell(&tokens.last_failure().unwrap_or(error).to_string());
             }
             Err(error) => self.tell(&error.to_string()),
