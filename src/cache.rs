@@ -435,7 +435,7 @@ impl Keeper {
         };
         let original = own.unwrap_or_else(original);
         let has_other = original.as_ref().is_ok_and(|original| start.used != Some(original.once()));
-        if has_other && is_answer(error) {
+        if is_answer(error) && (has_other || spent == Spent::Yes) {
             return Attempt { refresh_spent: Spent::Yes, ..self.by_original(start, original) };
         }
         // A refusal is remembered for the request by which other credentials are recognised.

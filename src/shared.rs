@@ -165,7 +165,8 @@ impl SharedTokenCache {
     fn get(&self, min_life: Duration, anew: bool) -> Result<AccessToken, Error> {
         let (mut is_looked, mut is_refusal_checked) = (false, false);
         let patience = self.keeper.client.patience();
-        let came = Instant::now();
+        // The clock is not read for a hit.
+        let mut came = None::<Instant>;
         let mut shared = self.lock();
         loop {
             let step = if anew { Step::Renew(None) } else { shared.state.step(self.keeper.now(), min_life) };
@@ -196,7 +197,7 @@ impl SharedTokenCache {
                 Step::Renew(Some(token)) if shared.flights > 0 => return Ok(token),
                 Step::Renew(None) if shared.flights > 0 && !self.is_overdue(&shared) => {
                     let taken = shared.last_began.elapsed();
-                    let rest = patience.saturating_sub(came.elapsed());
+                    let rest = patience.saturating_sub(came.get_or_insert_with(Instant::now).elapsed());
                     if rest.is_zero() {
                         return Err(self.waited_in_vain(taken));
                     }
@@ -212,7 +213,7 @@ impl SharedTokenCache {
                     }
                 }
                 Step::Renew(_) => {
-                    let result = self.fly(shared, min_life, anew, came.elapsed());
+                    let result = self.fly(shared, min_life, anew, came.map(|came| came.elapsed()).unwrap_or_default());
                     let valid = if result.is_err() && !anew { self.valid(min_life) } else { None };
                     return self.keeper.settle(result, valid, min_life);
                 }
