@@ -149,6 +149,7 @@ impl TokenCache {
             step = self.state.step(self.keeper.now(), min_life);
         }
         if let (Step::Refrain(_), Some(refused)) = (&step, self.state.renewal.refused()) {
+            self.state.renewal.looked(self.keeper.now());
             if self.keeper.has_other_credentials(refused) {
                 self.state.renewal.forget_refusal(self.keeper.now());
                 step = self.state.step(self.keeper.now(), min_life);
@@ -169,6 +170,9 @@ impl TokenCache {
     /// its tasks, or a program that wants its token renewed before somebody waits for it, calls it then. A moment that
     /// has passed means at once; none means not before something changes, as with a token whose lifetime is unknown or
     /// that is not for keeping. It is a second after the last attempt at the earliest, so that a loop around it never spins.
+    ///
+    /// While what the grant sends may be used up, it is every 10 s: then its source is read, and the server asked only where
+    /// that gives another.
     ///
     /// [`invalidate`](TokenCache::invalidate), a longer life asked for and new credentials may make it sooner.
     ///

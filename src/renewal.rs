@@ -226,8 +226,12 @@ impl Renewal {
 
     /// When the server will be asked next for somebody who wants any valid token; none: not before something changes.
     pub(crate) fn next_attempt(&self) -> Option<Duration> {
-        let (until, calm_until) =
-            self.pause.as_ref().map_or_else(Default::default, |pause| (pause.until, pause.calm_until));
+        let (until, calm_until) = match &self.pause {
+            None => Default::default(),
+            // Until its source gives another, no request is sent; but somebody must look there.
+            Some(Pause { refused: Some(Refused::Once(_)), calm_until, .. }) => (Duration::ZERO, *calm_until),
+            Some(pause) => (pause.until, pause.calm_until),
+        };
         let at = match self.held.as_ref().filter(|held| !held.token.is_ended()) {
             None => until,
             Some(held) => match (held.token.lifetime(), held.renew_at.max(calm_until)) {
@@ -242,6 +246,13 @@ impl Renewal {
     /// An attempt begins. Until it is over, and if it fails without a backoff, a loop around `next_attempt` must not spin.
     pub(crate) fn begins(&mut self, now: Duration) {
         self.quiet_until = now.saturating_add(MIN_INTERVAL);
+    }
+
+    /// The credentials were compared with those that were refused, and are the same.
+    pub(crate) fn looked(&mut self, now: Duration) {
+        if let Some(Refused::Once(_)) = self.refused() {
+            self.quiet_until = now.saturating_add(REFUSAL_FIRST);
+        }
     }
 
     /// What was refused, while it is remembered.

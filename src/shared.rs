@@ -190,6 +190,7 @@ impl SharedTokenCache {
                     is_refusal_checked = true;
                     let is_other = self.keeper.has_other_credentials(refused);
                     shared = self.lock();
+                    shared.state.renewal.looked(self.keeper.now());
                     if is_other && shared.state.renewal.refused() == Some(refused) {
                         shared.state.renewal.forget_refusal(self.keeper.now());
                     }
