@@ -211,6 +211,11 @@ impl Client {
         }
     }
 
+    /// An error where the endpoint knows no way to end a token, or it cannot be sent.
+    pub(crate) fn check_revocation(&self) -> Result<(), Error> {
+        Request::revocation(&self.endpoint, "token").map(drop)
+    }
+
     /// Names the way in which the server is reached, for telling apart the failures of different ways. None where the
     /// transport does not say.
     #[cfg(all(feature = "std", unix))]
@@ -219,7 +224,7 @@ impl Client {
     }
 
     /// The time limit of a whole fetch.
-    #[cfg(all(feature = "std", unix))]
+    #[cfg(feature = "std")]
     pub(crate) fn patience(&self) -> Duration {
         self.timeout
     }
