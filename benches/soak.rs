@@ -22,8 +22,8 @@ fn main() {
 #[cfg(target_os = "linux")]
 mod soak {
     use keyfob::{
-        BootClock, Client, ClientAuthentication, Clock, Endpoint, ErrorKind, Grant, SharedTokenCache, Store,
-        UreqTransport,
+        BootClock, Client, ClientAuthentication, Clock, Endpoint, ErrorKind, Grant, HttpTransport, SharedTokenCache,
+        Store,
     };
     use std::cell::Cell;
     use std::collections::BTreeMap;

@@ -106,7 +106,7 @@ impl AccessToken {
         let status = *status;
         // Before the body is changed in place. Whether it is sound is settled below.
         let members = endpoint.session_members.iter().filter_map(|path| member(body, path)).collect();
-        let content_type = headers.content_type.as_deref();
+        let content_type = headers.get("content-type");
         let read = TokenResponse::read(status, content_type, *framed, body, &endpoint.members);
         if matches!(status, 301..=303 | 307 | 308) {
             return Err(redirect(status, headers));
@@ -351,7 +351,7 @@ fn redirect(status: u16, headers: &ResponseHeaders) -> Error {
         format!("the server redirects (status {status}), and credentials are not sent after it"),
     )
     .with_status(status);
-    match headers.location.as_ref().filter(|location| !location.is_empty()) {
+    match headers.get("location").filter(|location| !location.is_empty()) {
         // Neither user information nor the query: both may hold a secret.
         Some(location) => {
             let place = location.split(['?', '#']).next().unwrap_or_default();
@@ -442,11 +442,11 @@ fn hint(status: u16, rejection: &Rejection<'_>) -> Option<&'static str> {
 
 /// RFC 9110 section 10.2.3: seconds, or a date. A date is read against the answer's own, for the device's may be wrong.
 fn retry_after(headers: &ResponseHeaders) -> Option<Duration> {
-    let text = headers.retry_after.as_deref()?.trim();
+    let text = headers.get("retry-after")?.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
     }
     let until = http_date::parse(text)?;
-    let now = http_date::parse(headers.date.as_deref()?.trim())?;
+    let now = http_date::parse(headers.get("date")?.trim())?;
     Some(Duration::from_secs(until.saturating_sub(now)))
 }

@@ -80,7 +80,7 @@ fn dead_name_servers_end_the_wait_within_the_timeout() {
             patient,
             &["--url", "http://as.example/t"][..],
             2,
-            "keyfob: the name of as.example was not found within 2 s\n\
+            "keyfob: the name as.example was not found within 2 s\n\
              hint: the name servers do not answer: check the network\n",
         ),
         (
@@ -88,7 +88,7 @@ fn dead_name_servers_end_the_wait_within_the_timeout() {
             hasty,
             &["--url", "http://as.example:8080/t"],
             20,
-            "keyfob: the name of as.example:8080 was not found\n\
+            "keyfob: the name as.example was not found\n\
              hint: check the host's name in the URL, and the network\n",
         ),
         (
@@ -96,7 +96,7 @@ fn dead_name_servers_end_the_wait_within_the_timeout() {
             patient,
             &proxy,
             2,
-            "keyfob: the name of the proxy proxy.example:3128 was not found within 2 s\n\
+            "keyfob: the name of the proxy proxy.example was not found within 2 s\n\
              hint: the name servers do not answer: check the network\n",
         ),
     ] {

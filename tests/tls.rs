@@ -8,8 +8,8 @@ mod serving;
 
 use common::{Seen, Server, Stream, answer, json, read_request};
 use keyfob::{
-    AccessToken, BootClock, Client, ClientAuthentication, Endpoint, Error, ErrorKind, Grant, SecretSource,
-    UreqTransport,
+    AccessToken, BootClock, Client, ClientAuthentication, Endpoint, Error, ErrorKind, Grant, HttpTransport,
+    SecretSource,
 };
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serving::*;
@@ -39,19 +39,19 @@ fn serve_token(pair: Pair) -> Server {
     serve(config(pair, rustls::ALL_VERSIONS), json(200, TOKEN), true)
 }
 
-fn transport() -> UreqTransport {
-    UreqTransport::new().no_proxy()
+fn transport() -> HttpTransport {
+    HttpTransport::new().no_proxy()
 }
 
-fn trusting() -> UreqTransport {
+fn trusting() -> HttpTransport {
     transport().roots_pem(CA).unwrap()
 }
 
 /// How the server is reached, and the certificate that it is shown.
-struct Setup(UreqTransport, Option<(SecretSource, SecretSource)>);
+struct Setup(HttpTransport, Option<(SecretSource, SecretSource)>);
 
-impl From<UreqTransport> for Setup {
-    fn from(transport: UreqTransport) -> Self {
+impl From<HttpTransport> for Setup {
+    fn from(transport: HttpTransport) -> Self {
         Self(transport, None)
     }
 }
@@ -280,7 +280,7 @@ fn a_plain_http_url_at_a_tls_port_is_told_as_such() {
 }
 
 #[test]
-fn a_connection_that_ends_within_the_handshake_is_unreachable() {
+fn a_connection_that_ends_within_the_handshake_is_no_tls() {
     for (what, bytes) in [
         ("at once", &b""[..]),
         // The head of a handshake record, and no more of it.
@@ -291,8 +291,9 @@ fn a_connection_that_ends_within_the_handshake_is_unreachable() {
             let _ = stream.write_all(bytes);
         });
         let error = fetch(&server.url("/token"), trusting()).expect_err(what);
-        let message = format!("no connection to {}: unexpected end of file", server.address());
-        assert_eq!((error.kind(), error.to_string()), (ErrorKind::Unreachable, message), "{what}");
+        let message = format!("{}: it closed the connection during the TLS handshake", server.address());
+        assert_eq!((error.kind(), error.to_string()), (ErrorKind::Untrusted, message), "{what}");
+        assert_eq!(error.hint(), Some("check the port, and whether the URL should say http://"));
         assert!(error.is_retryable(), "nothing was sent: {what}");
     }
 }

@@ -3,8 +3,8 @@
 use crate::arguments::Arguments;
 use crate::output::{self, Format};
 use keyfob::{
-    AccessToken, BootClock, Client, Endpoint, Error, ErrorKind, Grant, Secret, SecretSource, Share, Store, TokenCache,
-    Transport, UreqTransport,
+    AccessToken, BootClock, Client, Endpoint, Error, ErrorKind, Grant, HttpTransport, Secret, SecretSource, Share,
+    Store, TokenCache, Transport,
 };
 use miniserde::json::{self, Number, Object, Value};
 use std::fs::{File, Metadata};
@@ -350,8 +350,8 @@ impl Settings {
 }
 
 impl Connection {
-    pub(crate) fn transport(&self) -> Result<UreqTransport, Error> {
-        let mut transport = UreqTransport::new();
+    pub(crate) fn transport(&self) -> Result<HttpTransport, Error> {
+        let mut transport = HttpTransport::new();
         if let Some(file) = &self.ca_file {
             transport = trust(transport, file)?;
         }
@@ -608,22 +608,22 @@ fn locate(file: &str) -> PathBuf {
 }
 
 #[cfg(feature = "tls")]
-fn trust(transport: UreqTransport, file: &Path) -> Result<UreqTransport, Error> {
+fn trust(transport: HttpTransport, file: &Path) -> Result<HttpTransport, Error> {
     Ok(transport.roots_file(file))
 }
 
 #[cfg(feature = "tls")]
-fn trust_as_the_system(transport: UreqTransport) -> Result<UreqTransport, Error> {
+fn trust_as_the_system(transport: HttpTransport) -> Result<HttpTransport, Error> {
     Ok(transport.system_roots())
 }
 
 #[cfg(not(feature = "tls"))]
-fn trust(_: UreqTransport, _: &Path) -> Result<UreqTransport, Error> {
+fn trust(_: HttpTransport, _: &Path) -> Result<HttpTransport, Error> {
     Err(config("--ca-file: this build has no TLS"))
 }
 
 #[cfg(not(feature = "tls"))]
-fn trust_as_the_system(_: UreqTransport) -> Result<UreqTransport, Error> {
+fn trust_as_the_system(_: HttpTransport) -> Result<HttpTransport, Error> {
     Err(config("--system-roots: this build has no TLS"))
 }
 

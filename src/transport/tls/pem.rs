@@ -19,8 +19,14 @@ pub(super) struct Broken;
 /// The sections of a text, whatever stands between them. After a broken one it goes on with the next.
 pub(super) struct Sections<'p>(&'p [u8]);
 
+/// A byte-order mark before the text, as Windows writes it, is skipped.
 pub(super) fn sections(text: &[u8]) -> Sections<'_> {
-    Sections(text)
+    Sections(text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text))
+}
+
+/// Returns whether a label is a certificate's: RFC 7468 section 5.1, and its older name.
+pub(super) fn is_certificate(label: &str) -> bool {
+    matches!(label, "CERTIFICATE" | "X509 CERTIFICATE")
 }
 
 impl<'p> Sections<'p> {
@@ -82,11 +88,37 @@ fn find(text: &[u8], byte: u8) -> Option<usize> {
 fn section<'p>(label: &'p str, content: &[u8]) -> Option<Section<'p>> {
     // RFC 1421 section 4.6.1.1, which OpenSSL's older keys have.
     let is_encrypted = content.trim_ascii_start().starts_with(b"Proc-Type:");
-    let der = if is_encrypted { Zeroizing::default() } else { base64(content)? };
+    let der = match label.ends_with("CERTIFICATE") {
+        _ if is_encrypted => Zeroizing::default(),
+        true => base64(content, public_digit)?,
+        false => base64(content, secret_digit)?,
+    };
     Some(Section { label, der, is_encrypted })
 }
 
-/// What each byte stands for in Base64 (RFC 4648 section 4); what stands for nothing is 64 or more.
+/// What a byte stands for in Base64 (RFC 4648 section 4); 64 or more where it stands for nothing.
+///
+/// For keys: which memory is read, and what is done, depends on nothing but whether the byte is a digit. A table would leave
+/// its traces in the cache, from which keys were read by others. So of a key's text this shows only where its line ends and
+/// its padding are, and its length.
+fn secret_digit(byte: u8) -> u8 {
+    let byte = i16::from(byte);
+    // All ones where the byte is from `first` to `last`.
+    let is_within = |first: u8, last: u8| ((i16::from(first) - 1 - byte) & (byte - i16::from(last) - 1)) >> 8;
+    let value = (is_within(b'A', b'Z') & (byte - 64))
+        | (is_within(b'a', b'z') & (byte - 70))
+        | (is_within(b'0', b'9') & (byte + 5))
+        | (is_within(b'+', b'+') & 63)
+        | (is_within(b'/', b'/') & 64);
+    // None of them: 0 becomes 255.
+    (value - 1) as u8
+}
+
+/// The same with a table, for certificates: a bundle of them is a quarter of a megabyte.
+fn public_digit(byte: u8) -> u8 {
+    VALUES[usize::from(byte)]
+}
+
 const VALUES: [u8; 256] = {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut values = [NONE; 256];
@@ -100,15 +132,14 @@ const VALUES: [u8; 256] = {
 const NONE: u8 = 64;
 
 /// Base64 with white space anywhere.
-fn base64(mut text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+fn base64(mut text: &[u8], value: impl Fn(u8) -> u8) -> Option<Zeroizing<Vec<u8>>> {
     // Never outgrown: that would leave a copy.
     let mut bytes = Zeroizing::new(Vec::with_capacity(text.len() / 4 * 3 + 3));
     let (mut group, mut digits, mut padding) = (0_u32, 0, 0);
-    let value = |byte: &u8| VALUES[usize::from(*byte)];
     loop {
         // Whole groups at a time, as far as they go: lines have 64 digits.
         while let ([a, b, c, d, rest @ ..], 0, 0) = (text, digits, padding) {
-            let (a, b, c, d) = (value(a), value(b), value(c), value(d));
+            let (a, b, c, d) = (value(*a), value(*b), value(*c), value(*d));
             if a | b | c | d >= NONE {
                 break;
             }
@@ -120,9 +151,9 @@ fn base64(mut text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         match byte {
             b'=' => padding += 1,
             b' ' | b'\t' | b'\r' | b'\n' => {}
-            _ if padding > 0 || value(byte) == NONE => return None,
+            _ if padding > 0 || value(*byte) >= NONE => return None,
             _ => {
-                group = group << 6 | u32::from(value(byte));
+                group = group << 6 | u32::from(value(*byte));
                 digits += 1;
             }
         }
@@ -163,7 +194,16 @@ mod tests {
             ("a-_b", None),
             ("!!!!", None),
         ] {
-            assert_eq!(base64(text.as_bytes()).as_deref().map(Vec::as_slice), expected, "{text:?}");
+            for digit in [public_digit, secret_digit] {
+                assert_eq!(base64(text.as_bytes(), digit).as_deref().map(Vec::as_slice), expected, "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_digit_is_the_same_with_and_without_a_table() {
+        for byte in 0..=u8::MAX {
+            assert_eq!(secret_digit(byte).min(NONE), public_digit(byte), "{byte}");
         }
     }
 
@@ -178,6 +218,7 @@ mod tests {
             (String::new(), ""),
             ("-----BEGIN A----\n".into(), ""),
             (good.clone(), "A B=hello "),
+            (format!("\u{FEFF}{good}"), "A B=hello "),
             (good.trim_end().into(), "A B=hello "),
             (good.replace('\n', "\r\n"), "A B=hello "),
             (good.replace('\n', " \n"), "A B=hello "),
