@@ -50,12 +50,26 @@ impl Tls {
     /// Reads once; 0 at the end.
     fn receive(&mut self) -> io::Result<usize> {
         let count = self.session.read_tls(&mut self.below)?;
-        if let Err(error) = self.session.process_new_packets() {
+        let processed = self.process();
+        wipe_stack();
+        if let Err(error) = processed {
             // The alert that says so.
             let _ = self.session.write_tls(&mut self.below);
             return Err(failed(error));
         }
         Ok(count)
+    }
+
+    /// In a frame of its own, which `wipe_stack` reaches.
+    #[inline(never)]
+    fn process(&mut self) -> Result<(), rustls::Error> {
+        self.session.process_new_packets().map(drop)
+    }
+
+    /// As `process`.
+    #[inline(never)]
+    fn encrypt(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.session.writer().write(bytes)
     }
 
     /// What the server still said, where it would take no more: it refuses a client certificate while that is on its way,
@@ -83,9 +97,7 @@ impl Read for Tls {
     /// An end without a goodbye is an end as well: whether the answer is whole is told by its framing, or by the JSON.
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         loop {
-            let read = self.session.reader().read(into);
-            wipe_stack();
-            match read {
+            match self.session.reader().read(into) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(0),
                 result => return result,
@@ -99,10 +111,9 @@ impl Read for Tls {
 
 impl Write for Tls {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.session.writer().write(bytes);
-        let sent = self.send();
+        let count = self.encrypt(bytes);
         wipe_stack();
-        sent.and(count)
+        self.send().and(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
