@@ -6,6 +6,7 @@
 mod answer;
 mod connect;
 mod explain;
+mod no_proxy;
 mod proxy;
 #[cfg(feature = "tls")]
 mod tls_stream;
@@ -178,7 +179,7 @@ impl HttpTransport {
     /// The proxy for a target, if it is to go through one.
     fn proxy_for(&self, target: &Target<'_>, is_loopback: bool) -> Result<Option<Arc<Proxy>>, Error> {
         // What must not leave this machine or its link: plain http is allowed to this machine for that reason.
-        let is_near = is_loopback && !target.is_https || proxy::is_metadata(target.host);
+        let is_near = is_loopback && !target.is_https || no_proxy::is_metadata(target.host);
         match &self.proxy {
             ProxyChoice::Direct => Ok(None),
             ProxyChoice::Environment if is_loopback || is_near => Ok(None),
