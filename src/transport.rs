@@ -98,16 +98,21 @@ pub struct Response {
 
 /// Any header may echo a secret, so all values are wiped.
 #[derive(Default)]
-pub(crate) struct ResponseHeaders(Vec<(String, Secret)>);
+pub(crate) struct ResponseHeaders {
+    list: Vec<(String, Secret)>,
+    /// The length of all names and values.
+    length: usize,
+}
 
 /// What the headers of an answer have at most, names and values: others are left out.
 const MAX_HEADERS: usize = 16 * 1024;
 
 impl ResponseHeaders {
     pub(crate) fn push(&mut self, name: &str, value: Secret) {
-        let length: usize = self.0.iter().map(|(name, value)| name.len() + value.expose().len()).sum();
-        if length + name.len() + value.expose().len() <= MAX_HEADERS {
-            self.0.push((name.into(), value));
+        let length = self.length + name.len() + value.expose().len();
+        if length <= MAX_HEADERS {
+            self.list.push((name.into(), value));
+            self.length = length;
         }
     }
 
@@ -119,7 +124,7 @@ impl ResponseHeaders {
     /// Returns every value of a header.
     pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         let is_named = move |(known, _): &&(String, Secret)| known.eq_ignore_ascii_case(name);
-        self.0.iter().filter(is_named).map(|(_, value)| value.expose())
+        self.list.iter().filter(is_named).map(|(_, value)| value.expose())
     }
 }
 
@@ -212,7 +217,7 @@ impl Response {
 ///     }
 /// }
 ///
-/// // A transport of your own tells what it knows.
+/// // A transport of your own reports what it measures.
 /// let mut timing = Timing::default();
 /// timing.waiting = Duration::from_millis(70);
 /// let response = Response::new(200, *b"{}").with_timing(timing);
@@ -241,5 +246,20 @@ pub struct Timing {
 impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Response").field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_found_whatever_their_case_and_bounded() {
+        let response = Response::new(200, *b"").with_header("Content-Type", "a").with_header("content-type", "b");
+        assert_eq!((response.header("CONTENT-TYPE"), response.header("date")), (Some("b"), None));
+        assert_eq!(response.headers.all("Content-type").collect::<Vec<_>>(), ["a", "b"]);
+        let name = "x".repeat(1024);
+        let response = (0..20).fold(response, |response, _| response.with_header(&name, ""));
+        assert_eq!(response.headers.all(&name).count(), 15);
     }
 }

@@ -156,3 +156,19 @@ fn a_living_address_behind_a_dead_one_is_found_within_5_seconds() {
     }
     assert_eq!(server.requests().len(), 2);
 }
+
+#[test]
+fn every_address_of_a_name_is_tried() {
+    if !can_be_done("every_address_of_a_name_is_tried") {
+        return;
+    }
+    let server = Server::answering(json(200, r#"{"access_token":"t0ken","token_type":"Bearer","expires_in":3600}"#));
+    let port = server.address().port();
+    // Nobody listens at the others; the server's is the last.
+    let hosts: String = (2..42).map(|last| format!("127.0.1.{last} as.example\n")).collect();
+    let place = Place::new();
+    let url = format!("http://as.example:{port}/t");
+    let (outcome, _) =
+        run(&place, &format!("{hosts}127.0.0.1 as.example\n"), "nameserver 127.0.0.1\n", &["--url", &url]);
+    assert_eq!(outcome, Outcome { code: Some(0), stdout: "t0ken\n".to_owned(), stderr: String::new() });
+}

@@ -1,4 +1,4 @@
-//! The transport on ureq against a server that answers byte for byte what a test says: every way in which an answer can
+//! The transport against a server that answers byte for byte what a test says: every way in which an answer can
 //! be late, cut, too large, or no answer at all.
 #![cfg(feature = "ureq")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -7,6 +7,7 @@ mod common;
 
 use common::{Seen, Server, Stream, answer, json, read_request};
 use keyfob::{AccessToken, BootClock, Client, Endpoint, Error, ErrorKind, Grant, HttpTransport, Parameters};
+use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -83,6 +84,21 @@ fn a_request_carries_what_it_must_and_nothing_else() {
     ];
     assert_eq!(sorted(&request), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
     assert_eq!(request.body_text(), "grant_type=client_credentials");
+}
+
+#[test]
+fn head_and_body_go_out_at_once() {
+    let first = Arc::new(Mutex::new(Vec::new()));
+    let seen = first.clone();
+    let wrapper = move |mut stream: TcpStream| -> Option<Box<dyn Stream>> {
+        let mut bytes = [0; 4096];
+        let count = stream.read(&mut bytes).unwrap();
+        *seen.lock().unwrap() = bytes[..count].to_vec();
+        None
+    };
+    let server = Server::start("http", Box::new(wrapper), Box::new(|_: &Seen, _: &mut dyn Stream| {}));
+    fetch(&server.url("/token")).unwrap_err();
+    assert!(first.lock().unwrap().ends_with(b"\r\n\r\ngrant_type=client_credentials"));
 }
 
 fn sorted(request: &Seen) -> Vec<(String, String)> {
@@ -866,4 +882,14 @@ fn a_url_that_is_no_proxys_is_refused() {
         let error = HttpTransport::new().proxy(url).map(|_| ()).unwrap_err();
         assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Config, message), "{url}");
     }
+}
+
+#[test]
+fn a_request_of_its_own_may_have_any_time_limit() {
+    use keyfob::{ClientCredentials, Request, Transport};
+    let server = Server::answering(json(200, TOKEN));
+    let endpoint = Endpoint::new(server.url("/token")).unwrap();
+    let request = Request::token(&endpoint, &ClientCredentials::default(), &Grant::client_credentials()).unwrap();
+    let response = transport().send(&request.with_timeout(Duration::MAX)).unwrap();
+    assert_eq!((response.status(), response.header("Content-Type")), (200, Some("application/json")));
 }

@@ -57,7 +57,7 @@ use std::time::Instant;
 /// | `10.1.2.3`, `fd00::1` | the address, however it is written | IPv4, and IPv6 as it is written | yes |
 /// | `[fd00::1]` | the address | no | yes |
 /// | `10.1.2.3:8443`, `[fd00::1]:8443` | at this port only | no | yes |
-/// | `10.0.0.0/8`, `fd00::/8` | every address of the network | yes | yes |
+/// | `10.0.0.0/8`, `fd00::/8` | every address of the network | IPv4 | yes |
 /// | `a.example b.example` | a space separates as well | yes | no |
 /// | `10.9.*`, `10.0.0.0/33` | an error: nothing is sent | ignored | ignored |
 ///
@@ -86,6 +86,8 @@ enum ProxyChoice {
     Proxy(Arc<Proxy>),
 }
 
+/// Centuries: any more would overflow the clock.
+const LONGEST: Duration = Duration::from_secs(1 << 34);
 /// Longer URLs are refused: no server takes one.
 const MAX_URL: usize = 64 * 1024;
 
@@ -285,7 +287,7 @@ impl<'u> Target<'u> {
 
 impl Transport for HttpTransport {
     fn send(&self, request: &Request) -> Result<Response, Error> {
-        let deadline = Instant::now() + request.timeout();
+        let deadline = Instant::now() + request.timeout().min(LONGEST);
         let target = Target::of(request.url()).ok_or_else(|| Error::config("url: this is no URL"))?;
         if request.url().len() > MAX_URL {
             return Err(Error::config("url: with its parameters it is longer than 64 KiB"));

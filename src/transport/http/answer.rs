@@ -316,14 +316,14 @@ impl<'w> Input<'w> {
         }
     }
 
-    /// Reads a line, and returns where it is in the buffer, without its end.
+    /// Reads a line, and returns where it is in the buffer, without its line feed.
     fn line(&mut self) -> Result<Range<usize>, Fault> {
         let mut searched = 0;
         loop {
             if let Some(at) = self.unread()[searched..].iter().position(|byte| *byte == b'\n') {
                 let (start, end) = (self.taken, self.taken + searched + at);
                 self.taken = end + 1;
-                return Ok(start..end - usize::from(self.buffer[start..end].ends_with(b"\r")));
+                return Ok(start..end);
             }
             searched = self.unread().len();
             self.fill(Fault::NotHttp("the line of a chunk's size is longer than 16 KiB"))?;
@@ -343,12 +343,15 @@ impl<'w> Input<'w> {
             Framing::Chunked => loop {
                 let line = self.line()?;
                 let line = core::str::from_utf8(&self.buffer[line]).unwrap_or_default();
+                // A chunk ends as its size does: with a size that is one too large, the carriage return would be data.
+                let end = if line.ends_with('\r') { &b"\r"[..] } else { b"" };
                 let size = line.split(';').next().unwrap_or_default().trim_ascii_end();
                 match digits(size, 16).ok_or(Fault::NotHttp("a chunk's size is no number"))? {
                     0 => break,
                     size => self.copy(&mut body, size)?,
                 }
-                if !self.line()?.is_empty() {
+                let rest = self.line()?;
+                if self.buffer[rest] != *end {
                     return Err(Fault::NotHttp("a chunk is longer than its size"));
                 }
             },
@@ -405,5 +408,101 @@ impl Body {
             self.bytes = larger;
         }
         &mut self.bytes[self.filled..]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BODY: &[u8] = br#"{"access_token":"t0ken"}"#;
+
+    /// Gives at most so many bytes at a time.
+    struct Pieces<'b>(&'b [u8], usize);
+
+    impl Read for Pieces<'_> {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            let count = self.1.min(self.0.len());
+            let mut piece = &self.0[..count];
+            let count = piece.read(into)?;
+            self.0 = &self.0[count..];
+            Ok(count)
+        }
+    }
+
+    fn read_pieces(bytes: &[u8], size: usize) -> Result<Response, Fault> {
+        read(&mut Pieces(bytes, size), &mut || {})
+    }
+
+    /// Answers that show their end: each with the length from which on they are whole.
+    fn framed() -> [(Vec<u8>, usize); 4] {
+        let with_length = [b"HTTP/1.1 200 OK\r\nContent-Length: 24\r\nx: y\r\n\r\n", BODY].concat();
+        let after_others = [b"\r\nHTTP/1.1 103 Early\nlink: <a>\n b\n\n", &with_length[..]].concat();
+        let chunks = [
+            &b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nA;x\r\n"[..],
+            &BODY[..10],
+            b"\r\n0e \r\n",
+            &BODY[10..],
+            b"\r\n0\r\n",
+        ]
+        .concat();
+        let with_trailers = [&chunks[..], b"x: y\r\n\r\n"].concat();
+        let whole = [with_length.len(), after_others.len(), chunks.len(), chunks.len()];
+        let answers = [with_length, after_others, chunks, with_trailers];
+        core::array::from_fn(|at| (answers[at].clone(), whole[at]))
+    }
+
+    #[test]
+    fn an_answer_is_the_same_in_pieces_of_any_size() {
+        for (bytes, _) in framed() {
+            for size in (1..=bytes.len()).chain([usize::MAX]) {
+                let response = read_pieces(&bytes, size).unwrap();
+                assert_eq!((response.status(), &response.body[..], response.framed), (200, BODY, true), "{size}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_cut_anywhere_is_none() {
+        for (bytes, whole) in framed() {
+            for end in 0..bytes.len() {
+                match read_pieces(&bytes[..end], usize::MAX) {
+                    Err(Fault::Io(error) | Fault::Nothing(error)) if end < whole => {
+                        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{end}");
+                    }
+                    result => assert!(end >= whole && result.is_ok(), "{end}: {result:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_changed_anywhere_has_no_longer_body_and_no_panic() {
+        for (bytes, _) in framed() {
+            for at in 0..bytes.len() {
+                for byte in 0..=u8::MAX {
+                    let mut changed = bytes.clone();
+                    changed[at] = byte;
+                    if let Ok(response) = read_pieces(&changed, usize::MAX) {
+                        assert!(response.body.len() <= changed.len(), "{at} {byte}");
+                        // A body of another length is known as such, or it is the one that was sent.
+                        assert!(!response.framed || response.body.len() <= BODY.len(), "{at} {byte}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_head_may_have_16_kib() {
+        let head = |length: usize| {
+            let start = "HTTP/1.1 200 OK\r\nx: ";
+            let end = "\r\ncontent-length: 0\r\n\r\n";
+            [start, &"y".repeat(length - start.len() - end.len()), end].concat().into_bytes()
+        };
+        for size in [1000, usize::MAX] {
+            assert!(read_pieces(&head(MAX_HEAD), size).is_ok());
+            assert!(matches!(read_pieces(&head(MAX_HEAD + 1), size), Err(Fault::HeadTooLarge)));
+        }
     }
 }

@@ -94,7 +94,7 @@ impl Wire for Tls {
 }
 
 impl Read for Tls {
-    /// An end without a goodbye is an end as well: whether the answer is whole is told by its framing, or by the JSON.
+    /// An end without a close_notify is an end as well: its framing, or the JSON, shows whether the answer is whole.
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.session.reader().read(into) {

@@ -91,6 +91,16 @@ mod tests {
     }
 
     #[test]
+    fn a_short_rsa_key_is_known() {
+        for (text, expected) in [
+            (include_str!("../../../tests/data/tls/rsa-1024.pem"), true),
+            (include_str!("../../../tests/data/tls/client-rsa.pem"), false),
+        ] {
+            assert_eq!(Certificate::read(&der(text)).unwrap().has_short_rsa_key(), expected);
+        }
+    }
+
+    #[test]
     fn issuer_and_subject_are_found_and_nothing_in_a_part_of_one() {
         for (text, issuer, subject, is_self_issued) in [
             (include_str!("../../../tests/data/tls/ca.pem"), "ca", "ca", true),
@@ -105,6 +115,7 @@ mod tests {
             assert!(certificate.issuer.ends_with(issuer.as_bytes()), "{issuer}");
             assert!(certificate.subject.ends_with(subject.as_bytes()), "{subject}");
             assert_eq!(certificate.is_self_issued(), is_self_issued, "{subject}");
+            assert!(!certificate.has_short_rsa_key());
             // A SEQUENCE with the OID of an elliptic curve's key in it.
             assert!(certificate.public_key.starts_with(b"\x30\x59\x30\x13\x06\x07\x2A\x86\x48\xCE\x3D\x02\x01"));
             for end in 0..der.len() {

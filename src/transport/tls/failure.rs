@@ -11,8 +11,8 @@ use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatibl
 const TOO_OLD: &str = "this client speaks TLS 1.2 and 1.3: the server must be brought up to date";
 const ANOTHER: &str = "the server needs another certificate";
 
-/// Names what is wrong, and who can mend it. `who` is the server or the proxy that was spoken to; `shows_itself` tells
-/// whether the client has a certificate for it.
+/// Returns the error for a failure of TLS. `who` is the server or the proxy; `shows_itself` says whether the client has a
+/// certificate for it.
 pub(in crate::transport) fn explain(
     error: rustls::Error,
     who: &str,
@@ -30,8 +30,8 @@ pub(in crate::transport) fn explain(
         rustls::Error::InvalidMessage(
             InvalidMessage::HandshakePayloadTooLarge | InvalidMessage::CertificatePayloadTooLarge,
         ) => (
-            "its chain of certificates is larger than 64 KiB".into(),
-            "the server must send its own certificate and the intermediate ones, and no others".into(),
+            "a message of its TLS handshake is larger than 64 KiB".into(),
+            "mostly it sends too many certificates: its own and the intermediate ones are enough".into(),
         ),
         rustls::Error::InvalidMessage(_) => {
             ("it does not speak TLS there".into(), "check the port, and whether the URL should say http://".into())
@@ -141,9 +141,9 @@ fn refusal(alert: AlertDescription, shows_itself: bool) -> (String, String) {
         }
         Alert::CertificateRequired => ("it wants a client certificate".into(), NO_CERTIFICATE.into()),
         Alert::CertificateExpired if shows_itself => {
-            refuses_certificate("get a new one; or the server's clock, or that of who issued it, is wrong")
+            refuses_certificate("get a new one; or the server's clock, or that of its issuer, is wrong")
         }
-        Alert::CertificateRevoked if shows_itself => refuses_certificate("get a new one from whoever issued it"),
+        Alert::CertificateRevoked if shows_itself => refuses_certificate("get a new one from its issuer"),
         Alert::UnknownCA if shows_itself => refuses_certificate(
             "its issuer is not known there: the file must have the intermediate certificates as well, behind its own",
         ),
@@ -203,6 +203,23 @@ fn date(time: UnixTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_short_key_and_a_large_chain_are_named() {
+        let wrong_signature = || rustls::Error::InvalidCertificate(CertificateError::BadSignature);
+        for (error, shown, message) in [
+            (wrong_signature(), None, "h: its certificate has a wrong signature"),
+            (wrong_signature(), Some(Shown::ShortKey), "h: its certificate has an RSA key of less than 2048 bits"),
+            (
+                InvalidMessage::HandshakePayloadTooLarge.into(),
+                None,
+                "h: a message of its TLS handshake is larger than 64 KiB",
+            ),
+            (InvalidMessage::MessageTooShort.into(), None, "h: it does not speak TLS there"),
+        ] {
+            assert_eq!(explain(error, "h", shown, false).to_string(), message);
+        }
+    }
 
     #[test]
     fn dates() {

@@ -1,12 +1,12 @@
-//! PEM (RFC 7468): the reader for certificates and keys. What it hands out may be a private key, so it is in memory that
-//! wipes itself; the reader of rustls leaves a copy.
+//! PEM (RFC 7468): a reader for certificates and keys. Its output may be a private key, so it is wiped when it is dropped; the
+//! reader of rustls leaves a copy.
 
 use alloc::vec::Vec;
 use std::io::BufRead;
 use zeroize::Zeroizing;
 
 pub(super) struct Section<'p> {
-    /// What stands behind BEGIN: `CERTIFICATE`.
+    /// The text after BEGIN: `CERTIFICATE`.
     pub(super) label: &'p str,
     pub(super) der: Zeroizing<Vec<u8>>,
     /// It has the header of RFC 1421 that says so. `der` is empty then.
@@ -16,7 +16,7 @@ pub(super) struct Section<'p> {
 /// A section that is cut, or whose content is no Base64.
 pub(super) struct Broken;
 
-/// The sections of a text, whatever stands between them. After a broken one it goes on with the next.
+/// The sections of a text, whatever is between them. A broken one does not end the iteration.
 pub(super) struct Sections<'p>(&'p [u8]);
 
 /// A byte-order mark before the text, as Windows writes it, is skipped.
@@ -30,8 +30,8 @@ pub(super) fn is_certificate(label: &str) -> bool {
 }
 
 impl<'p> Sections<'p> {
-    /// What stands before the next line that begins with five dashes, and that line. A bundle is a quarter of a megabyte,
-    /// and the dash is what is rare in it.
+    /// Returns the text before the next line that begins with five dashes, and that line. It searches for dashes, which are
+    /// rare: a bundle is a quarter of a megabyte.
     fn boundary(&mut self) -> Option<(&'p [u8], &'p [u8])> {
         let (text, mut at) = (core::mem::take(&mut self.0), 0);
         loop {
@@ -96,11 +96,11 @@ fn section<'p>(label: &'p str, content: &[u8]) -> Option<Section<'p>> {
     Some(Section { label, der, is_encrypted })
 }
 
-/// What a byte stands for in Base64 (RFC 4648 section 4); 64 or more where it stands for nothing.
+/// Returns the value of a Base64 digit (RFC 4648 section 4), or 64 and more for any other byte.
 ///
-/// For keys: which memory is read, and what is done, depends on nothing but whether the byte is a digit. A table would leave
-/// its traces in the cache, from which keys were read by others. So of a key's text this shows only where its line ends and
-/// its padding are, and its length.
+/// For private keys. Neither the memory that it reads nor the path that it takes depends on the digit: a table leaves traces
+/// in the processor's cache, and keys have been recovered from them. What can be observed is the length of the text and where
+/// its line ends and its padding are.
 fn secret_digit(byte: u8) -> u8 {
     let byte = i16::from(byte);
     // All ones where the byte is from `first` to `last`.
