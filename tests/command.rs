@@ -542,7 +542,7 @@ fn a_client_is_known_by_its_certificate() {
         7,
         &format!(
             "keyfob: {}: it refuses the client certificate: CertificateExpired\n\
-             hint: get a new one; or the server's clock, or that of who issued it, is wrong",
+             hint: get a new one; or the server's clock, or that of its issuer, is wrong",
             server.address()
         ),
     );
