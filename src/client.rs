@@ -41,12 +41,12 @@ pub struct Client {
 }
 
 impl Client {
-    /// Creates a client that sends through [`UreqTransport`](crate::UreqTransport) and measures time with
+    /// Creates a client that sends through [`HttpTransport`](crate::HttpTransport) and measures time with
     /// [`BootClock`](crate::BootClock).
     #[cfg(feature = "ureq")]
     #[must_use]
     pub fn new(endpoint: Endpoint) -> Self {
-        Self::with_parts(endpoint, crate::UreqTransport::new(), crate::BootClock)
+        Self::with_parts(endpoint, crate::HttpTransport::new(), crate::BootClock)
     }
 
     /// Creates a client with a transport and a clock of your own; without `std` there is no other way.
@@ -80,7 +80,7 @@ impl Client {
         }
     }
 
-    /// Sets the transport that sends the requests. Default: [`UreqTransport`](crate::UreqTransport) as it comes.
+    /// Sets the transport that sends the requests. Default: [`HttpTransport`](crate::HttpTransport) as it comes.
     #[must_use]
     pub fn transport(mut self, transport: impl Transport + 'static) -> Self {
         self.transport = Box::new(transport);

@@ -107,7 +107,7 @@ impl AccessToken {
         // Before the body is changed in place. Whether it is sound is settled below.
         let members = endpoint.session_members.iter().filter_map(|path| member(body, path)).collect();
         let said = if (200..300).contains(&status) { Said::Nothing } else { Said::read(body) };
-        let content_type = headers.content_type.as_deref();
+        let content_type = headers.get("content-type");
         let read = TokenResponse::read(status, content_type, *framed, body, &endpoint.members);
         if matches!(status, 301..=303 | 307 | 308) {
             return Err(answer::redirect(status, headers));

@@ -130,7 +130,7 @@ impl World {
         match answer {
             Answer::Status(status, body, headers) => {
                 let response = Response::new(status, body.replace('#', &number.to_string()));
-                Ok(headers.iter().fold(response, |response, (name, value)| response.header(name, value)))
+                Ok(headers.iter().fold(response, |response, (name, value)| response.with_header(name, value)))
             }
             Answer::Fail(kind) => Err(Error::new(kind, "it failed")),
             Answer::Late(time, answer) => {

@@ -72,7 +72,7 @@ impl World {
         };
         match answer {
             Status(status, body) => Ok(Response::new(status, body)),
-            Wait(seconds) => Ok(Response::new(503, *b"").header("Retry-After", &seconds.to_string())),
+            Wait(seconds) => Ok(Response::new(503, *b"").with_header("Retry-After", &seconds.to_string())),
             Fail(kind) => Err(Error::new(kind, "it failed")),
             Lost => Err(Error::new(ErrorKind::OutcomeUnknown, "it was cut")),
             Token(seconds) => token(self, seconds, false),
