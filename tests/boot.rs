@@ -56,7 +56,7 @@ fn it_is_waited_within_the_budget_and_only_for_what_passes() {
     {
         let server = Server::answering(common::answer(status, &[header], body));
         let start = Instant::now();
-        for code in [code, 6] {
+        for _ in 0..2 {
             let outcome = token(&place, &server.url("/t"), &["--wait", "5"]).outcome();
             assert_eq!((outcome.code, server.requests().len()), (Some(code), 1), "{status}: {outcome:?}");
         }

@@ -435,7 +435,7 @@ fn call(shared: &Shared, tokens: &mut TokenCache) {
                 let (hand, _) = world.hand.as_ref().unwrap();
                 assert!(hand.is_expired(after), "{error:?} at {before:?} with a valid token in hand");
             }
-            if let Some(left) = error.retry_after().filter(|_| error.kind() == ErrorKind::Wait) {
+            if let Some(left) = error.retry_after() {
                 world.promise = world.promise.max(after + left.min(Duration::from_secs(DAY as u64)));
             }
             // Whatever came is not known from here: a fresh one that is too short, or one whose hook failed.
