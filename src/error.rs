@@ -129,8 +129,9 @@ impl Error {
 
     /// The same error once more, for the next who asks. Its source stays with the first.
     pub(crate) fn repeat(&self) -> Self {
-        let Inner { kind, message, hint, is_hint_servers, status, oauth, retry_after, retryable, is_remembered, .. } =
-            &*self.0;
+        let Inner {
+            kind, message, hint, is_hint_servers, status, oauth, retry_after, retryable, is_remembered, ..
+        } = &*self.0;
         Self(Box::new(Inner {
             kind: *kind,
             message: message.clone(),

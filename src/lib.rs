@@ -58,7 +58,7 @@ pub use {
     endpoint::{Endpoint, LifetimeRules, LifetimeUnit, Members, Method, NotPositive, Parameters, Revocation},
     error::{Error, ErrorKind},
     grant::Grant,
-    renewal::Share,
+    renewal::Spread,
     request::Request,
     response::{ExpiresIn, Malformed, OAuthRefusal, Rejection, TokenResponse},
     secret::{Exposed, Secret, SecretSource},

@@ -56,7 +56,10 @@ impl World {
     fn send(&mut self, request: &Request) -> Result<Response, Error> {
         let body = core::str::from_utf8(request.body().unwrap_or_default()).unwrap();
         let field = |name: &str| {
-            body.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+            body.split('&')
+                .filter_map(|pair| pair.split_once('='))
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| value)
         };
         let carried = field("refresh_token").or_else(|| field("assertion")).unwrap_or_default().to_owned();
         let is_original = field("grant_type") == Some(self.original_grant) && !carried.starts_with("held");
@@ -555,7 +558,10 @@ fn no_history_ends_in_a_cache_that_has_no_token_though_the_server_would_give_one
         Left::after(kind, sent, &case);
         check_schedule(kind, sent, &case);
         is_checked[usize::from(is_original_mended)] += usize::from(would_give);
-        assert!(has_token || !would_give, "{case}: no token, though {original:?} or {refresh:?} would give one; {sent:?}");
+        assert!(
+            has_token || !would_give,
+            "{case}: no token, though {original:?} or {refresh:?} would give one; {sent:?}"
+        );
     }
     assert!(is_checked.iter().all(|count| *count > 2000), "{is_checked:?}");
 }

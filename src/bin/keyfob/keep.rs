@@ -130,7 +130,7 @@ impl Keep {
             let result = match renew {
                 true => tokens.renew(),
                 // If a longer life is not to be had, any that is left will do.
-                false => tokens.token_living(min_life).or_else(|_| tokens.token()),
+                false => tokens.token_valid_for(min_life).or_else(|_| tokens.token()),
             };
             done.store(true, Ordering::Release);
             wake();

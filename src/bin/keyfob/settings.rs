@@ -3,7 +3,7 @@
 use crate::arguments::Arguments;
 use crate::output::{self, Format};
 use keyfob::{
-    AccessToken, BootClock, Client, Endpoint, Error, ErrorKind, Grant, Secret, SecretSource, Share, Store, TokenCache,
+    AccessToken, BootClock, Client, Endpoint, Error, ErrorKind, Grant, Secret, SecretSource, Spread, Store, TokenCache,
     Transport, UreqTransport,
 };
 use miniserde::json::{self, Number, Object, Value};
@@ -376,7 +376,7 @@ impl Connection {
 
 /// What keeps the token of a client and a grant, and shares it where there is a store.
 pub(crate) fn tokens(client: Client, grant: Grant, store: Option<Store>) -> TokenCache {
-    let tokens = TokenCache::new(client, grant).share(share());
+    let tokens = TokenCache::new(client, grant).spread(spread());
     match store {
         Some(store) => tokens.store(store),
         None => tokens,
@@ -384,12 +384,12 @@ pub(crate) fn tokens(client: Client, grant: Grant, store: Option<Store>) -> Toke
 }
 
 /// This device's place among its likes: by its machine id, or where it has none by a name that is new with each boot.
-pub(crate) fn share() -> Share {
+pub(crate) fn spread() -> Spread {
     let id = ["/etc/machine-id", "/var/lib/dbus/machine-id", "/proc/sys/kernel/random/boot_id"]
         .iter()
         .filter_map(|file| std::fs::read(file).ok())
         .find(|id| !id.trim_ascii().is_empty());
-    Share::from_seed(id.unwrap_or_default().trim_ascii())
+    Spread::from_seed(id.unwrap_or_default().trim_ascii())
 }
 
 /// The secret that a member of this name tells the place of.
