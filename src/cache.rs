@@ -7,6 +7,7 @@
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::grant::{Grant, GrantKind};
+use crate::observe::Event;
 use crate::renewal::{Refused, Renewal, Spread, Step, too_late, too_short};
 use crate::request::Request;
 use crate::secret::{Secret, SecretSource};
@@ -385,11 +386,24 @@ impl Keeper {
         state.with(|state| state.renewal.begins(now));
         let is_unsaved = state.with(|state| state.unsaved.is_some());
         let mut turn = match turn::join(self, state, min_life, anew || is_unsaved)? {
-            Joined::Token(token) => return Ok(token),
+            Joined::Token(token) => {
+                if token.is_stored() {
+                    self.client.tell(|| Event::StoreHit);
+                }
+                return Ok(token);
+            }
             Joined::Turn(turn) => turn,
         };
+        let elapsed = turn.waited();
+        if !elapsed.is_zero() {
+            self.client.tell(|| Event::Waited { elapsed });
+        }
         let result = self.renew_in(&mut turn, state, waited);
         turn.end(self, state);
+        if let Err(error) = &result {
+            let next_attempt = state.with(|state| state.renewal.next_attempt());
+            self.client.tell(|| Event::RenewalFailed { error, next_attempt });
+        }
         result
     }
 
@@ -466,7 +480,7 @@ impl Keeper {
 
     fn send(&self, mut request: Request, grant: &Grant, start: &Start) -> Sent {
         request.set_waited(start.waited.saturating_add(self.now().saturating_sub(start.at)));
-        let exchanged = self.client.exchange(&request);
+        let exchanged = self.client.exchange(grant, &request);
         let spent = match &exchanged {
             _ if grant.is_repeatable() => Spent::No,
             Ok((token, in_time)) => match (token.refresh_token(), &grant.kind) {

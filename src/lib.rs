@@ -32,6 +32,7 @@ mod form;
 mod response;
 mod clock;
 mod token;
+mod observe;
 #[cfg(all(feature = "std", unix))]
 mod refresh_file;
 mod client;
@@ -58,6 +59,7 @@ pub use {
     endpoint::{Endpoint, LifetimeRules, LifetimeUnit, Members, Method, NotPositive, Parameters, Revocation},
     error::{Error, ErrorKind},
     grant::Grant,
+    observe::{Event, Observer},
     renewal::Spread,
     request::Request,
     response::{ExpiresIn, Malformed, OAuthRefusal, Rejection, TokenResponse},

@@ -4,6 +4,7 @@ use crate::cache::{Access, Keeper, State};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::grant::Grant;
+use crate::observe::Event;
 use crate::renewal::{Renewal, Spread, Step};
 use crate::secret::Secret;
 use crate::token::{AccessToken, TokenSource};
@@ -206,10 +207,12 @@ impl SharedTokenCache {
                         true => rest.min((patience / 2).saturating_sub(taken)),
                         false => rest,
                     };
+                    let began = Instant::now();
                     let outcome;
                     (shared, outcome) = self.wait(shared, limit);
                     if let Some(outcome) = outcome {
                         drop(shared);
+                        self.keeper.client.tell(|| Event::Waited { elapsed: began.elapsed() });
                         return self.keeper.settle(outcome, None, min_life);
                     }
                 }
