@@ -60,33 +60,33 @@ const FRESH: Duration = Duration::from_secs(10);
 /// The codes of RFC 8628 section 3.5 that judge no credentials: the person has not answered yet.
 const NOT_YET: [&str; 2] = ["authorization_pending", "slow_down"];
 
-/// This instance's place among its likes: a number that is its own and stays the same, by which a fleet spreads out.
+/// A stable value of one device, by which a fleet's renewals are spread.
 ///
 /// ```
-/// use keyfob::Share;
+/// use keyfob::Spread;
 ///
-/// let share = Share::from_seed(b"machine id 9f86d081");
+/// let spread = Spread::from_seed(b"machine id 9f86d081");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Share(u32);
+pub struct Spread(u32);
 
-impl Share {
-    /// The share that follows from what is this device's own: a serial number, a machine id.
+impl Spread {
+    /// Makes the value from something of this device's own: a serial number, a machine id.
     #[must_use]
     pub fn from_seed(seed: &[u8]) -> Self {
         // The finalizer, for FNV leaves the upper bits of short seeds alike.
         Self(mix(fnv1a(seed.iter().copied())))
     }
 
-    /// This instance's part of `whole`: from none of it to (nearly) all. With it a program spreads what all devices would
+    /// Returns this device's part of `whole`: from none of it to nearly all. With it a program spreads what all devices would
     /// do at one moment.
     ///
     /// ```
     /// use core::time::Duration;
-    /// use keyfob::Share;
+    /// use keyfob::Spread;
     ///
     /// let hour = Duration::from_secs(3600);
-    /// let delay = Share::from_seed(b"machine id 9f86d081").of(hour);
+    /// let delay = Spread::from_seed(b"machine id 9f86d081").of(hour);
     /// assert!(delay < hour);
     /// ```
     #[must_use]
@@ -135,7 +135,7 @@ impl Step {
 
 /// The token at hand, and what the server has been like.
 pub(crate) struct Renewal {
-    share: Share,
+    share: Spread,
     pub(crate) held: Option<Held>,
     pub(crate) pause: Option<Pause>,
     /// Failures in a row, by which the backoff grows; refusals likewise.
@@ -177,7 +177,7 @@ pub(crate) enum Refused {
 }
 
 impl Renewal {
-    pub(crate) fn new(share: Share) -> Self {
+    pub(crate) fn new(share: Spread) -> Self {
         Self {
             share,
             held: None,
