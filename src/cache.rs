@@ -7,6 +7,8 @@
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::grant::Grant;
+#[cfg(all(feature = "std", unix))]
+use crate::renewal::Pause;
 use crate::renewal::{Refused, Renewal, Share, Step, too_late, too_short};
 use crate::secret::{Secret, SecretSource};
 #[cfg(all(feature = "std", unix))]
@@ -102,7 +104,7 @@ impl TokenCache {
         if let Step::Use(token) = self.state.step(now, min_life) {
             return Ok(Some(token));
         }
-        turn::look(&self.keeper, &mut self.state)?;
+        turn::look(&self.keeper, &mut self.state, min_life)?;
         Ok(self.state.step(now, min_life).token())
     }
 
@@ -322,7 +324,7 @@ impl Keeper {
     /// What to do for somebody who asks for a token, when other processes have been looked at.
     pub(crate) fn look(&self, state: &mut impl Access, min_life: Duration) -> Step {
         // What is wrong with a secret is told by who sends it.
-        let _ = turn::look(self, state);
+        let _ = turn::look(self, state, min_life);
         state.with(|state| state.step(self.now(), min_life))
     }
 
@@ -336,7 +338,7 @@ impl Keeper {
             Joined::Turn(turn) => turn,
         };
         let result = self.renew_in(&mut turn, state);
-        turn.end(self, state);
+        turn.end(self, state, &result);
         result
     }
 
@@ -352,7 +354,8 @@ impl Keeper {
             }
         }
         let (refresh, used) = state.with(|state| (state.refresh.clone(), state.used));
-        let refresh = refresh.as_ref().filter(|_| !self.grant.is_kept_in_file());
+        // Without the turn it may be on its way already.
+        let refresh = refresh.as_ref().filter(|_| !self.grant.is_kept_in_file() && !turn.is_alone());
         let attempt = self.attempt(refresh, Spent { used, waited: turn.waited() });
         let fetched_at = self.now();
         let token = state.with(|state| state.receive(fetched_at, attempt))?;
@@ -498,6 +501,17 @@ impl State {
                 (record.pause, record.failures, record.refusals);
             self.refresh = record.refresh;
             self.used = used.or(self.used);
+        }
+    }
+
+    /// Takes over a failure of another process that reaches the server in the same way, where that lasts longer than what is
+    /// known here.
+    #[cfg(all(feature = "std", unix))]
+    fn adopt_pause(&mut self, record: Record) {
+        let until = |pause: &Option<Pause>| pause.as_ref().map(|pause| pause.until.max(pause.calm_until));
+        if until(&record.pause) > until(&self.renewal.pause) {
+            (self.renewal.pause, self.renewal.failures, self.renewal.refusals) =
+                (record.pause, record.failures, record.refusals);
         }
     }
 

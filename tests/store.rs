@@ -58,6 +58,19 @@ impl Drop for Directory {
     }
 }
 
+/// A transport that names its route, so that failures on the way are shared.
+struct Direct<T>(T);
+
+impl<T: Transport> Transport for Direct<T> {
+    fn send(&self, request: &Request) -> Result<Response, Error> {
+        self.0.send(request)
+    }
+
+    fn route(&self, _: &str) -> Option<Secret> {
+        Some(Secret::from("direct"))
+    }
+}
+
 /// The clock, and a server that answers each request with the next of its answers, the last one for ever. `#` in one
 /// stands for the request's number.
 #[derive(Default)]
@@ -107,7 +120,7 @@ impl World {
             let (status, body) = answer.split_once(' ').unwrap();
             Ok(Response::new(status.parse().unwrap(), body.replace('#', &number.to_string())))
         };
-        Client::with_parts(endpoint, send, move || s(clock.seconds.load(Ordering::SeqCst)))
+        Client::with_parts(endpoint, Direct(send), move || s(clock.seconds.load(Ordering::SeqCst)))
     }
 
     fn client(self: &Arc<Self>) -> Client {
@@ -195,7 +208,7 @@ fn a_token_that_nobody_could_tell_the_end_of_is_not_stored() {
         let world = World::answering(&[answer]);
         for _ in 0..2 {
             assert!(!world.machine(&directory).token().unwrap().is_stored());
-            assert_eq!(directory.content(), "");
+            assert!(!directory.content().contains("token="), "{}", directory.content());
         }
         assert_eq!(world.sent().len(), 2);
     }
@@ -507,13 +520,38 @@ fn what_is_over_is_swept_away() {
     for number in 0..5 {
         world.process(&directory, Grant::client_credentials().scope(format!("{number}"))).token().unwrap();
     }
-    std::fs::write(directory.0.join("store/keyfob-nonsense.token"), "nonsense").unwrap();
-    std::fs::write(directory.0.join("store/somebody-elses"), "file").unwrap();
-    assert_eq!(count(), 8);
+    let names = || {
+        let entries = read_dir(directory.0.join("store")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap())
+    };
+    let name = names().find(|name| name.ends_with(".token")).unwrap();
+    let own = name.rsplit_once('-').unwrap().0;
+    // Of this format; of others; and none of keyfob's.
+    let left = ["keyfob-0123.token", ".keyfob-0123.token.new", "keyfob1-9-0123.token", "keyfob2-0-0123.pause", "other.token"];
+    for name in left.map(str::to_owned).into_iter().chain([format!("{own}-0123.token"), format!(".{own}-0.pause.7.new")]) {
+        std::fs::write(directory.0.join("store").join(name), "nonsense").unwrap();
+    }
+    assert_eq!(count(), 13);
     world.pass(3600);
     world.process(&directory, Grant::client_credentials().scope("new")).token().unwrap();
-    // The key, the new one, and what is not keyfob's.
-    assert_eq!(count(), 3);
+    // The key, the new one, and what is not of this format.
+    assert_eq!(count(), 7);
+    assert!(left.iter().all(|name| names().any(|there| there == *name)));
+    // That goes by age: by the file's time and the clock, both.
+    let of_age = |name: &str, days: u64| {
+        let file = std::fs::File::options().append(true).open(directory.0.join("store").join(name)).unwrap();
+        file.set_modified(std::time::SystemTime::now() - s(days * 24 * 3600)).unwrap();
+    };
+    left[..4].iter().for_each(|name| of_age(name, 41));
+    of_age(left[4], 41);
+    of_age(left[2], 39);
+    world.process(&directory, Grant::client_credentials().scope("newer")).token().unwrap();
+    assert_eq!(count(), 8, "this boot is younger than that");
+    world.pass(40 * 24 * 3600);
+    world.process(&directory, Grant::client_credentials().scope("newest")).token().unwrap();
+    let mut names: Vec<String> = names().filter(|name| !name.starts_with(own)).collect();
+    names.sort();
+    assert_eq!(names, ["keyfob-key", "keyfob1-9-0123.token", "other.token"]);
 }
 
 // A refresh token in a file.

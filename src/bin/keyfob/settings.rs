@@ -250,11 +250,22 @@ impl Settings {
             None => match Store::find() {
                 Ok(store) => store,
                 Err(error) => {
-                    self.asked.tell(&format!("{error}: {}", error.hint().unwrap_or("it is not said why")));
+                    let text = error.to_string();
+                    // Somebody has done that to this user, who did not ask for it.
+                    match text.ends_with("belongs to another user") {
+                        true => output::note(&format!("keyfob: {text}")),
+                        false => self.asked.tell(&text),
+                    }
+                    if let Some(hint) = error.hint() {
+                        self.asked.tell(hint);
+                    }
                     return Ok(None);
                 }
             },
         };
+        if let Some(note) = store.note() {
+            output::note(&format!("keyfob: {note}"));
+        }
         self.asked.tell(&format!("the cache is in {}", store.path().display()));
         Ok(Some(store))
     }
