@@ -250,14 +250,10 @@ impl Settings {
             None => match Store::find() {
                 Ok(store) => store,
                 Err(error) => {
-                    let text = error.to_string();
                     // Somebody has done that to this user, who did not ask for it.
-                    match text.ends_with("belongs to another user") {
-                        true => output::note(&format!("keyfob: {text}")),
-                        false => self.asked.tell(&text),
-                    }
-                    if let Some(hint) = error.hint() {
-                        self.asked.tell(hint);
+                    match error.to_string() {
+                        text if text.ends_with("belongs to another user") => output::note(&format!("keyfob: {text}")),
+                        text => self.asked.tell(&format!("{text}: {}", error.hint().unwrap_or_default())),
                     }
                     return Ok(None);
                 }
