@@ -59,6 +59,7 @@ impl Slot {
                 Err(Errno::WOULDBLOCK) => return Ok(None),
                 other => other?,
             }
+            schedule::point();
             // Another file may have taken its place by now, and then this lock keeps nobody out.
             let lock = Lock(file);
             if self.is_locked_by(&lock)? {
@@ -195,7 +196,7 @@ impl Waits {
     }
 
     pub(crate) fn waited(&self) -> Duration {
-        self.since.map_or(Duration::ZERO, |since| nap::now().saturating_sub(since))
+        self.since.map_or(Duration::ZERO, |since| schedule::now().saturating_sub(since))
     }
 
     /// Waits a little for the process that asks `host`.
@@ -204,14 +205,14 @@ impl Waits {
     ///
     /// [`is_over`](Waits::is_over) where that has taken `patience` already.
     pub(crate) fn wait(&mut self, patience: Duration, host: &str) -> Result<(), Error> {
-        self.since.get_or_insert_with(nap::now);
+        self.since.get_or_insert_with(schedule::now);
         let waited = self.waited();
         if waited >= patience {
             return Err(self.is_over(host));
         }
         // As long as was waited already, so that a short wait stays short and a long one costs little.
         let length = waited.clamp(Duration::from_millis(1), Duration::from_millis(50));
-        nap::sleep(length.min(patience.saturating_sub(waited)));
+        schedule::sleep(length.min(patience.saturating_sub(waited)));
         Ok(())
     }
 
@@ -227,7 +228,7 @@ impl Waits {
 
 /// The clock that waits are measured by.
 #[cfg(not(test))]
-mod nap {
+mod schedule {
     use super::{BootClock, Clock as _, Duration};
 
     pub(super) fn now() -> Duration {
@@ -237,34 +238,44 @@ mod nap {
     pub(super) fn sleep(length: Duration) {
         std::thread::sleep(length);
     }
+
+    /// Another process may do anything here.
+    pub(super) fn point() {}
 }
 
-/// In tests a thread can stand for a process, and its clock is the test's.
+/// In tests a thread can stand for a process, and the test decides what time it is and who goes on.
 #[cfg(test)]
-pub(crate) mod nap {
+pub(crate) mod schedule {
     use super::{BootClock, Clock as _, Duration};
-    use alloc::boxed::Box;
+    use alloc::rc::Rc;
     use std::cell::RefCell;
 
-    /// Sleeps (or does not, for a length of zero), and returns what time it is then.
-    type Sleeper = Box<dyn Fn(Duration) -> Duration>;
+    pub(crate) trait Scheduler {
+        fn now(&self) -> Duration;
+        fn sleep(&self, length: Duration);
+        fn point(&self);
+    }
 
     std::thread_local! {
-        pub(crate) static SLEEPER: RefCell<Option<Sleeper>> = const { RefCell::new(None) };
+        pub(crate) static SCHEDULER: RefCell<Option<Rc<dyn Scheduler>>> = const { RefCell::new(None) };
+    }
+
+    fn scheduler() -> Option<Rc<dyn Scheduler>> {
+        SCHEDULER.with_borrow(Clone::clone)
     }
 
     pub(super) fn now() -> Duration {
-        SLEEPER.with_borrow(|sleeper| match sleeper {
-            Some(sleeper) => sleeper(Duration::ZERO),
-            None => BootClock.now(),
-        })
+        scheduler().map_or_else(|| BootClock.now(), |scheduler| scheduler.now())
     }
 
     pub(super) fn sleep(length: Duration) {
-        SLEEPER.with_borrow(|sleeper| match sleeper {
-            Some(sleeper) => drop(sleeper(length)),
-            None => std::thread::sleep(length),
-        });
+        scheduler().map_or_else(|| std::thread::sleep(length), |scheduler| scheduler.sleep(length));
+    }
+
+    pub(super) fn point() {
+        if let Some(scheduler) = scheduler() {
+            scheduler.point();
+        }
     }
 }
 
@@ -296,6 +307,7 @@ impl Draft {
             self.file = Some(file);
             return Err(error.into());
         }
+        schedule::point();
         match fs::renameat(&self.slot.directory, &self.name, &self.slot.directory, &self.slot.name) {
             Ok(()) => {
                 // Not every file system can; the file itself is safe by now.

@@ -4,6 +4,8 @@
 //! same request; anything else is as good as no file. Times are those of the boot clock, so no wall clock is asked, and
 //! a reboot, which makes a new key, empties the store.
 
+#[cfg(test)]
+mod model;
 mod record;
 
 pub(crate) use record::{Contents, Record, UNSHARED_KEPT};

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::file::{Draft, Lock, Waits};
 use crate::grant::{Grant, GrantKind};
 use crate::refresh_file::RefreshTurn;
-use crate::renewal::{Pause, Refused, Step};
+use crate::renewal::{Refused, Step};
 use crate::secret::io_reason;
 use crate::store::{Contents, Entry, Record, Store, UNSHARED_KEPT};
 use crate::token::{AccessToken, Lifetime};
@@ -123,8 +123,14 @@ impl Turn {
     pub(crate) fn end(mut self, keeper: &Keeper, state: &mut impl Access, result: &Result<AccessToken, Error>) {
         let (Some(before), Some(store)) = (self.place.entry.take(), &keeper.store) else { return };
         let now = keeper.now();
-        let is_of_route = state.with(|state| state.renewal.pause.as_ref().is_some_and(Pause::is_of_route));
-        if let Some(by_route) = store.entry_by_route(&before, &keeper.client) {
+        // A process that took longer than its time limit was stopped, or the machine slept: its failure is its own.
+        let was_stopped = now.saturating_sub(self.began_at) > keeper.client.patience() + Duration::from_secs(1);
+        let (is_of_route, is_of_all) = state.with(|state| match &state.renewal.pause {
+            Some(pause) if pause.is_of_route() => (!was_stopped, false),
+            Some(pause) => (false, !was_stopped || matches!(pause.refused, Some(Refused::Once(_)))),
+            None => (false, result.is_ok()),
+        });
+        if let Some(by_route) = store.entry_by_route(&before, &keeper.client).filter(|_| is_of_route || is_of_all) {
             let content = state.with(|State { renewal, .. }| {
                 let pause = renewal.pause.as_ref().filter(|_| is_of_route);
                 let (failures, refusals) = (renewal.failures, renewal.refusals);
@@ -143,7 +149,7 @@ impl Turn {
             None => !self.is_alone,
         };
         let is_apart = !is_ours && keeper.grant.is_repeatable();
-        let in_place = if is_of_route || is_apart { before.load(now) } else { None };
+        let in_place = if !is_of_all || is_apart { before.load(now) } else { None };
         if is_apart {
             let has_token = result.as_ref().is_ok_and(is_shareable);
             if !self.may_replace(&before, in_place.as_ref(), has_token) {
@@ -166,11 +172,11 @@ impl Turn {
             let content = state.with(|state| {
                 state.heard_at = now;
                 let own = (state.renewal.pause.as_ref(), state.renewal.failures, state.renewal.refusals);
-                // What befell this route alone is none of the others' business; what the server said before still is.
-                let (pause, failures, refusals) = match (is_of_route, &in_place) {
-                    (false, _) => own,
-                    (true, Some(record)) => (record.pause.as_ref(), record.failures, record.refusals),
-                    (true, None) => (None, 0, 0),
+                // What befell this process or its route alone is none of the others' business; what the server said before is.
+                let (pause, failures, refusals) = match (is_of_all, &in_place) {
+                    (true, _) => own,
+                    (false, Some(record)) => (record.pause.as_ref(), record.failures, record.refusals),
+                    (false, None) => (None, 0, 0),
                 };
                 let is_used = state.used.is_some() && !is_in_source;
                 let held = state.renewal.held.as_ref();
@@ -280,22 +286,21 @@ pub(crate) fn join(keeper: &Keeper, state: &mut impl Access, min_life: Duration,
             if let Step::Use(token) = step(state, &turn.waits)? {
                 return Ok(Joined::Token(token));
             }
-            // With hardly any time left, what can be sent once would be sent in vain.
-            if !keeper.grant.is_repeatable() && patience.saturating_sub(turn.waited()) < patience / 8 {
-                return Err(turn.waits.is_over(host));
-            }
             turn.rehearse(keeper, state)?;
-            turn.began_at = keeper.now();
-            return Ok(Joined::Turn(Box::new(turn)));
-        }
-        if let Some(token) = valid {
+        } else if let Some(token) = valid {
             return Ok(Joined::Token(token));
+        } else if turn.should_ask_alone(keeper) {
+            turn.is_alone = true;
+        } else {
+            turn.waits.wait(patience, host)?;
+            continue;
         }
-        if turn.should_ask_alone(keeper) {
-            (turn.is_alone, turn.began_at) = (true, keeper.now());
-            return Ok(Joined::Turn(Box::new(turn)));
+        // With hardly any time left a request would be sent in vain, and what can be sent once be used up.
+        if patience.saturating_sub(turn.waited()) < patience / 8 {
+            return Err(turn.waits.is_over(host));
         }
-        turn.waits.wait(patience, host)?;
+        turn.began_at = keeper.now();
+        return Ok(Joined::Turn(Box::new(turn)));
     }
 }
 
