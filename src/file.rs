@@ -4,6 +4,8 @@
 //! replaced by renaming a new one over it; the new one is locked before it takes the old one's place, so whoever comes
 //! meanwhile waits as well.
 
+pub(crate) mod schedule;
+
 use crate::clock::{BootClock, Clock};
 use crate::error::{Error, ErrorKind};
 use alloc::format;
@@ -223,59 +225,6 @@ impl Waits {
             ErrorKind::Unreachable,
             format!("another process has been asking {host} for {seconds} s, and is not done"),
         )
-    }
-}
-
-/// The clock that waits are measured by.
-#[cfg(not(test))]
-mod schedule {
-    use super::{BootClock, Clock as _, Duration};
-
-    pub(super) fn now() -> Duration {
-        BootClock.now()
-    }
-
-    pub(super) fn sleep(length: Duration) {
-        std::thread::sleep(length);
-    }
-
-    /// Another process may do anything here.
-    pub(super) fn point() {}
-}
-
-/// In tests a thread can stand for a process, and the test decides what time it is and who goes on.
-#[cfg(test)]
-pub(crate) mod schedule {
-    use super::{BootClock, Clock as _, Duration};
-    use alloc::rc::Rc;
-    use std::cell::RefCell;
-
-    pub(crate) trait Scheduler {
-        fn now(&self) -> Duration;
-        fn sleep(&self, length: Duration);
-        fn point(&self);
-    }
-
-    std::thread_local! {
-        pub(crate) static SCHEDULER: RefCell<Option<Rc<dyn Scheduler>>> = const { RefCell::new(None) };
-    }
-
-    fn scheduler() -> Option<Rc<dyn Scheduler>> {
-        SCHEDULER.with_borrow(Clone::clone)
-    }
-
-    pub(super) fn now() -> Duration {
-        scheduler().map_or_else(|| BootClock.now(), |scheduler| scheduler.now())
-    }
-
-    pub(super) fn sleep(length: Duration) {
-        scheduler().map_or_else(|| std::thread::sleep(length), |scheduler| scheduler.sleep(length));
-    }
-
-    pub(super) fn point() {
-        if let Some(scheduler) = scheduler() {
-            scheduler.point();
-        }
     }
 }
 

@@ -349,7 +349,10 @@ impl Key {
 }
 
 /// SipHash-2-4 under two keys: 128 bits that tell nothing to who has not the key.
-#[allow(deprecated, reason = "std has no other keyed hash with a fixed algorithm, and 128 bits for a MAC need no crate")]
+#[allow(
+    deprecated,
+    reason = "std has no other keyed hash with a fixed algorithm, and 128 bits for a MAC need no crate"
+)]
 struct Seal([core::hash::SipHasher; 2]);
 
 #[allow(deprecated, reason = "as above")]

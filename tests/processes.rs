@@ -66,8 +66,9 @@ fn lines(outcomes: &[Outcome]) -> std::collections::BTreeMap<String, usize> {
 // One asks for all.
 
 #[test]
-fn a_hundred_processes_at_once_ask_once_and_again_after_a_suspend() {
-    let is_suspended = can_unshare("after a suspend", AHEAD);
+fn a_hundred_processes_at_once_ask_once_and_again_where_the_clock_is_another() {
+    // Two hours ahead; what others have stored says nothing there.
+    let is_ahead = can_unshare("where the clock is another", AHEAD);
     for (delay, format) in [(0, "token"), (300, "token"), (300, "json")] {
         let place = Place::new();
         let server = issuing(3600, Duration::from_millis(delay));
@@ -90,7 +91,7 @@ fn a_hundred_processes_at_once_ask_once_and_again_after_a_suspend() {
         assert_eq!(server.requests().len(), 1, "{delay} ms");
         assert_eq!(lines(&at_once(100, || token(&place, &url, &options))), expected(1, 0, 100), "{delay} ms");
         assert_eq!(server.requests().len(), 1, "{delay} ms");
-        if is_suspended {
+        if is_ahead {
             let hundred =
                 "for i in 1 2 3 4 5 6 7 8 9 10; do for j in 1 2 3 4 5 6 7 8 9 10; do keyfob \"$@\" & done; done; wait";
             let outcome = Started::command(script(AHEAD, token(&place, &url, &options), hundred)).outcome();
@@ -633,7 +634,8 @@ fn the_cache_is_in_the_first_directory_that_is_private_and_in_memory() {
         ("memory /run; touch /run/$own".to_owned(), Ok("/run/OWN-1")),
         ("memory /run; for end in '' -1 -2; do mkfifo /run/$own$end; done".to_owned(), Ok("/run/OWN-3")),
         (
-            "memory /run; for end in '' -1 -2 -3; do touch /run/$own$end; chown 65534 /run/$own$end; done; memory /tmp".to_owned(),
+            "memory /run; for end in '' -1 -2 -3; do touch /run/$own$end; chown 65534 /run/$own$end; done; memory /tmp"
+                .to_owned(),
             Ok("/tmp/OWN"),
         ),
         ("memory /run; mount -o remount,ro /run; memory /tmp".to_owned(), Ok("/tmp/OWN")),
@@ -704,6 +706,25 @@ fn a_directory_that_the_user_named_must_be_private_but_may_be_anywhere() {
     // A link that the user names is the user's.
     symlink(place.path("private"), place.path("link")).unwrap();
     run(&place, &url, &["--cache-dir", &place.path("link")]).prints("tok-1");
+}
+
+#[test]
+fn where_the_boot_has_no_name_there_is_no_cache_and_no_error() {
+    if !can_unshare("where_the_boot_has_no_name", MOUNTS) {
+        return;
+    }
+    let place = Place::new();
+    let server = issuing(3600, AT_ONCE);
+    let url = server.url("/t");
+    let why = "the cache needs the name of this boot, and /proc/sys/kernel/random/boot_id cannot be read: there is no such file";
+    for (options, stderr) in [("--cache-dir dir", format!("keyfob: {why}\n")), ("", String::new())] {
+        let ask = format!(
+            "mount -t tmpfs memory /proc/sys/kernel/random; for i in 1 2; do keyfob token --url {url} --client-id c {options}; done"
+        );
+        let outcome = Started::command(script(MOUNTS, place.keyfob(["token"]), &ask)).outcome();
+        let tokens = if options.is_empty() { "tok-3\ntok-4\n" } else { "tok-1\ntok-2\n" };
+        assert_eq!((outcome.stdout.as_str(), outcome.stderr), (tokens, stderr.repeat(2)), "{options}");
+    }
 }
 
 // How long it is believed.
@@ -1001,6 +1022,42 @@ fn where_a_new_refresh_token_could_not_be_kept_nothing_is_sent() {
         }
     }
     assert_eq!(server.requests(), [], "nothing was sent");
+}
+
+/// A refresh token that no file holds: each new one is in the cache alone.
+#[test]
+fn where_the_cache_could_not_keep_a_new_refresh_token_nothing_is_sent() {
+    if !can_unshare("where_the_cache_could_not_keep_a_new_refresh_token", MOUNTS) {
+        return;
+    }
+    let place = Place::new();
+    let (server, rotation) = rotating(0, AT_ONCE, short);
+    let url = server.url("/t");
+    let hint = "hint: the server may hand out a new refresh token with each use, and nothing is sent where it would be lost: \
+                make room there, name another directory (--cache-dir), or keep the token in a file (--refresh-token-file)";
+    for (setup, why) in [
+        // Too small for the key; full; and with less room than a new token might need.
+        ("mount -t tmpfs -o size=4k,mode=700 memory dir", "no storage space"),
+        ("dd if=/dev/zero of=dir/full bs=4k 2>/dev/null || true", "no storage space"),
+        ("dd if=/dev/zero of=dir/full bs=4k count=8 2>/dev/null", "no storage space"),
+        ("mount -o remount,ro dir", "read-only filesystem or storage medium"),
+    ] {
+        let ask = format!(
+            "exec 2>&1; mkdir -p dir; mount -t tmpfs -o size=64k,mode=700 memory dir
+             {setup}
+             code=0; RT=rt-1 keyfob token --url {url} --grant refresh_token --refresh-token-env RT --cache-dir dir || code=$?; echo $code"
+        );
+        let outcome = Started::command(script(MOUNTS, place.keyfob(["token"]), &ask)).outcome();
+        let expected = format!("keyfob: the cache in dir cannot take the new refresh token: {why}\n{hint}\n2\n");
+        assert_eq!(outcome.stdout, expected, "{setup}: {outcome:?}");
+    }
+    assert_eq!(server.requests(), [], "nothing was sent");
+    // Where there is room, the newest is used each time.
+    for line in ["tok-2", "tok-3", "tok-4"] {
+        let options = ["--grant", "refresh_token", "--refresh-token-env", "RT", "--fresh"];
+        token(&place, &url, &options).variable("RT", "rt-1").outcome().prints(line);
+    }
+    assert_eq!(rotation.lock().unwrap().reused, 0);
 }
 
 #[test]

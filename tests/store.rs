@@ -59,15 +59,15 @@ impl Drop for Directory {
 }
 
 /// A transport that names its route, so that failures on the way are shared.
-struct Direct<T>(T);
+struct By<T>(Option<&'static str>, T);
 
-impl<T: Transport> Transport for Direct<T> {
+impl<T: Transport> Transport for By<T> {
     fn send(&self, request: &Request) -> Result<Response, Error> {
-        self.0.send(request)
+        self.1.send(request)
     }
 
     fn route(&self, _: &str) -> Option<Secret> {
-        Some(Secret::from("direct"))
+        self.0.map(Secret::from)
     }
 }
 
@@ -106,6 +106,10 @@ impl World {
     }
 
     fn client_at(self: &Arc<Self>, endpoint: Endpoint) -> Client {
+        self.client_by(Some("direct"), endpoint)
+    }
+
+    fn client_by(self: &Arc<Self>, route: Option<&'static str>, endpoint: Endpoint) -> Client {
         let (server, clock) = (self.clone(), self.clone());
         let send = move |request: &Request| -> Result<Response, Error> {
             let body = String::from_utf8(request.body().unwrap_or_default().to_vec()).unwrap();
@@ -120,7 +124,7 @@ impl World {
             let (status, body) = answer.split_once(' ').unwrap();
             Ok(Response::new(status.parse().unwrap(), body.replace('#', &number.to_string())))
         };
-        Client::with_parts(endpoint, Direct(send), move || s(clock.seconds.load(Ordering::SeqCst)))
+        Client::with_parts(endpoint, By(route, send), move || s(clock.seconds.load(Ordering::SeqCst)))
     }
 
     fn client(self: &Arc<Self>) -> Client {
@@ -527,8 +531,11 @@ fn what_is_over_is_swept_away() {
     let name = names().find(|name| name.ends_with(".token")).unwrap();
     let own = name.rsplit_once('-').unwrap().0;
     // Of this format; of others; and none of keyfob's.
-    let left = ["keyfob-0123.token", ".keyfob-0123.token.new", "keyfob1-9-0123.token", "keyfob2-0-0123.pause", "other.token"];
-    for name in left.map(str::to_owned).into_iter().chain([format!("{own}-0123.token"), format!(".{own}-0.pause.7.new")]) {
+    let left =
+        ["keyfob-0123.token", ".keyfob-0123.token.new", "keyfob1-9-0123.token", "keyfob2-0-0123.pause", "other.token"];
+    for name in
+        left.map(str::to_owned).into_iter().chain([format!("{own}-0123.token"), format!(".{own}-0.pause.7.new")])
+    {
         std::fs::write(directory.0.join("store").join(name), "nonsense").unwrap();
     }
     assert_eq!(count(), 13);
@@ -706,4 +713,110 @@ fn a_key_of_another_boot_empties_the_store() {
         assert!(world.machine(&directory).token().unwrap().is_stored(), "{count}");
         assert_eq!(world.sent().len(), if count == 0 { 2 } else { 1 }, "{count}");
     }
+}
+
+// What a failure belongs to.
+
+/// What the server said is known to all who would send the same; what happened on the way, to those alone who go the same way and
+/// have as much time.
+#[test]
+fn a_failure_is_remembered_for_what_caused_it() {
+    type Change = (&'static str, Option<&'static str>, u64, &'static str);
+    let same: Change = ("the same", Some("direct"), 30, "s3cret");
+    let changes: [Change; 5] = [
+        same,
+        ("another proxy", Some("by proxy"), 30, "s3cret"),
+        ("a transport that does not say", None, 30, "s3cret"),
+        ("more time", Some("direct"), 60, "s3cret"),
+        ("another secret", Some("direct"), 30, "other"),
+    ];
+    let fails = |kind| Box::new(move |world: &World| world.then_fails(kind));
+    let answers = |answer: &'static str| Box::new(move |world: &World| world.then(&[answer]));
+    type Failure = (&'static str, Box<dyn Fn(&World)>, [bool; 5]);
+    // Whether each of them asks.
+    let (way, server) = ([false, true, true, true, true], [false, false, false, false, true]);
+    let failures: [Failure; 9] = [
+        ("no connection", fails(ErrorKind::Unreachable), way),
+        ("no trust", fails(ErrorKind::Untrusted), way),
+        ("no answer", fails(ErrorKind::OutcomeUnknown), way),
+        ("the proxy refuses", answers("407 "), way),
+        ("too many requests", answers("429 "), server),
+        ("out of order", answers("503 "), server),
+        ("broken", answers("500 "), server),
+        ("refused", answers(r#"401 {"error":"invalid_client"}"#), server),
+        ("no token", answers("200 hello"), server),
+    ];
+    for (what, fail, expected) in failures {
+        for ((change, route, timeout, secret), asks) in changes.into_iter().zip(expected) {
+            let directory = Directory::new();
+            let world = World::answering(&[HOURLY]);
+            let process = |(_, route, timeout, secret): Change| {
+                let client = world.client_by(route, Endpoint::new(URL).unwrap()).timeout(s(timeout));
+                let client = client.client_id("id").client_secret(secret);
+                TokenCache::new(client, Grant::client_credentials()).store(directory.store())
+            };
+            fail(&world);
+            process(same).token().unwrap_err();
+            world.then(&[HOURLY]);
+            let result = process((change, route, timeout, secret)).token();
+            assert_eq!((result.is_ok(), world.sent().len()), (asks, 1 + usize::from(asks)), "{what}, {change}");
+        }
+    }
+}
+
+/// A failure on the way takes nothing from what the server has said, nor a token from those who go another way.
+#[test]
+fn what_fails_on_one_way_leaves_what_others_have() {
+    let directory = Directory::new();
+    let world = World::answering(&[r#"401 {"error":"invalid_client"}"#]);
+    let by = |route| {
+        let client = world.client_by(Some(route), Endpoint::new(URL).unwrap()).client_id("id").client_secret("s3cret");
+        TokenCache::new(client, Grant::client_credentials()).store(directory.store())
+    };
+    by("direct").token().unwrap_err();
+    world.then_fails(ErrorKind::Unreachable);
+    by("dead").renew().unwrap_err();
+    // The refusal is still known: the account is not asked for again.
+    let error = by("direct").token().unwrap_err();
+    assert_eq!((error.oauth_error(), world.sent().len()), (Some("invalid_client"), 2));
+    world.pass(10);
+    world.then(&[HOURLY]);
+    assert_eq!(text(&mut by("direct")), "a1");
+    world.then_fails(ErrorKind::Unreachable);
+    by("dead").renew().unwrap_err();
+    world.then(&[HOURLY]);
+    for route in ["dead", "direct"] {
+        let token = by(route).token().unwrap();
+        assert_eq!((token.expose(), token.is_stored()), ("a1", true), "{route}");
+    }
+    // Once the way is good again, nothing is left of it.
+    by("dead").renew().unwrap();
+    let names =
+        read_dir(directory.0.join("store")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(names.filter(|name| name.ends_with(".pause")).count(), 0);
+}
+
+/// Whoever signs a new assertion for each request says what stays the same, and then shares.
+#[test]
+fn a_secret_with_an_identity_of_its_own_is_told_apart_by_that() {
+    let directory = Directory::new();
+    let world = World::answering(&[HOURLY]);
+    let number = Arc::new(AtomicU32::new(0));
+    let process = |identity: &'static str| {
+        let number = number.clone();
+        let signed = move || {
+            let number = number.fetch_add(1, Ordering::SeqCst);
+            Ok(Secret::from(format!("assertion-{number}").as_str()))
+        };
+        let assertion = SecretSource::provider(signed).identity(identity);
+        let grant = Grant::extension("urn:x").secret_parameter("assertion", assertion);
+        TokenCache::new(world.client(), grant).store(directory.store())
+    };
+    assert_eq!((text(&mut process("key 1")), text(&mut process("key 1"))), ("a1".into(), "a1".into()));
+    assert_eq!(world.sent(), ["grant_type=urn%3Ax&assertion=assertion-0"], "it is signed for the request alone");
+    assert!(!process("key 2").token().unwrap().is_stored());
+    // A value is no identity, even if both read alike.
+    let value = Grant::extension("urn:x").secret_parameter("assertion", "key 1");
+    assert!(!world.process(&directory, value).token().unwrap().is_stored());
+    assert!(process("key 1").token().unwrap().is_stored());
 }
