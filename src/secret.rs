@@ -79,6 +79,7 @@ enum Source {
     Value(Secret),
     Provider(Box<Provider>),
     /// One whose value is told apart from others by this text.
+    #[cfg(all(feature = "std", unix))]
     Identified(Box<SecretSource>, Secret),
     #[cfg(feature = "std")]
     File(PathBuf),
@@ -136,6 +137,7 @@ impl SecretSource {
     /// let assertion = SecretSource::provider(|| Ok(sign())).identity("key 2026-11, issuer my-service");
     /// let grant = Grant::extension("urn:ietf:params:oauth:grant-type:jwt-bearer").secret_parameter("assertion", assertion);
     /// ```
+    #[cfg(all(feature = "std", unix))]
     #[must_use]
     pub fn identity(self, text: impl Into<Secret>) -> Self {
         Self(Source::Identified(Box::new(self), text.into()))
@@ -176,6 +178,7 @@ impl SecretSource {
         match &self.0 {
             Source::Value(secret) => Ok(Exposed::borrowed(secret.expose())),
             Source::Provider(provider) => provider().map(Exposed::read),
+            #[cfg(all(feature = "std", unix))]
             Source::Identified(source, _) => source.expose(),
             #[cfg(feature = "std")]
             Source::File(path) => read_file(path).map(Exposed::read),
@@ -205,6 +208,7 @@ impl fmt::Debug for SecretSource {
         match &self.0 {
             Source::Value(secret) => secret.fmt(f),
             Source::Provider(_) => f.write_str("Provider"),
+            #[cfg(all(feature = "std", unix))]
             Source::Identified(source, _) => source.fmt(f),
             #[cfg(feature = "std")]
             Source::File(path) => f.debug_tuple("File").field(path).finish(),

@@ -3,6 +3,10 @@
 //! A file is believed only if it is this user's, closed to others, sealed with the key of this boot and about the very
 //! same request; anything else is as good as no file. Times are those of the boot clock, so no wall clock is asked, and
 //! a reboot, which makes a new key, empties the store.
+//!
+//! The files are `keyfob1-CLOCK-REQUEST.token`, with the token and what the server said, and `keyfob1-CLOCK-ROUTE.pause`, with
+//! what failed on the way to it. `1` is the format, CLOCK the time namespace (0 for the system's own); the others are keyed
+//! fingerprints. `keyfob-key` holds the key.
 
 #[cfg(test)]
 mod model;
@@ -50,8 +54,22 @@ use zeroize::Zeroizing;
 ///
 /// The library's processes and the command's share them too. What is shared belongs to one request, secrets included:
 /// its URL, parameters, headers and credentials. The files hold the token, and are named by a keyed fingerprint of the
-/// request. A token whose lifetime is unknown or not credible is never stored, for nobody could tell when
-/// it is over.
+/// request. A token whose lifetime is unknown or not credible is never stored, for nobody could tell when it ends.
+///
+/// What the server said, a refusal or a request to wait, holds for all who would send the same request. A failure on the way (no
+/// connection, no trust, no answer) holds only for those whose transport names the same [route](crate::Transport::route) and
+/// whose [time limit](crate::Client::timeout) is the same.
+///
+/// One process asks and the others wait for it, for half of their time limit at the most (up to five eighths, so that not all
+/// of them go on at one moment). Then each asks by itself, and likewise where the last token could not be stored. A refresh
+/// token or an extension grant is never sent by two processes: there the whole time limit is waited, and the error is of kind
+/// [`Unreachable`](crate::ErrorKind::Unreachable).
+///
+/// Before a refresh token of which the store holds the only successor is sent, the store makes sure that there is room for 64 KiB;
+/// if there is not, nothing is sent, and the error is of kind [`Config`](crate::ErrorKind::Config).
+///
+/// Programs with another version of keyfob can use the same directory: if the format of the files is the same they share, else
+/// they leave each other's files alone, save those that are older than 40 days. The same holds for time namespaces.
 ///
 /// It is there on Linux and Android, for it needs to know one boot from the next.
 #[derive(Clone)]

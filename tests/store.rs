@@ -820,3 +820,82 @@ fn a_secret_with_an_identity_of_its_own_is_told_apart_by_that() {
     assert!(!world.process(&directory, value).token().unwrap().is_stored());
     assert!(process("key 1").token().unwrap().is_stored());
 }
+
+// Processes that are stuck.
+
+/// A process that asks, and is not answered before `go`: its cache is its own, the store is everybody's.
+fn stuck<'s>(
+    scope: &'s std::thread::Scope<'s, '_>,
+    world: &Arc<World>,
+    directory: &Directory,
+    answer: &'static str,
+) -> (std::sync::mpsc::Sender<()>, std::thread::ScopedJoinHandle<'s, Result<String, Error>>) {
+    let (go, gate) = std::sync::mpsc::channel();
+    let (asks, asked) = std::sync::mpsc::channel();
+    let gate = Mutex::new(gate);
+    let (store, clock) = (directory.store(), world.clone());
+    let thread = scope.spawn(move || {
+        let send = move |_: &Request| {
+            asks.send(()).unwrap();
+            gate.lock().unwrap().recv().unwrap();
+            Ok(Response::new(200, answer.as_bytes().to_vec()))
+        };
+        let client = Client::with_parts(
+            Endpoint::dialect("bearer-session", URL).unwrap(),
+            By(Some("direct"), send),
+            move || s(clock.seconds.load(Ordering::SeqCst)),
+        );
+        let mut tokens = TokenCache::new(client, Grant::bearer_session("p")).store(store);
+        tokens.token().map(|token| token.expose().to_owned())
+    });
+    asked.recv().unwrap();
+    (go, thread)
+}
+
+#[test]
+fn what_is_revoked_does_not_come_back_with_a_process_that_was_stuck() {
+    const ANSWER: &str = r#"{"access_token":"late","expires_in":3600}"#;
+    for is_fetched_again in [false, true] {
+        let directory = Directory::new();
+        let world = World::answering(&[HOURLY]);
+        let process = || {
+            let client = world.client_at(Endpoint::dialect("bearer-session", URL).unwrap());
+            TokenCache::new(client.timeout(Duration::from_millis(200)), Grant::bearer_session("p"))
+                .store(directory.store())
+        };
+        std::thread::scope(|scope| {
+            let (go, thread) = stuck(scope, &world, &directory, ANSWER);
+            // It is waited for, but not longer than half of the time.
+            process().revoke().unwrap();
+            if is_fetched_again {
+                assert_eq!(text(&mut process()), "a1");
+            }
+            go.send(()).unwrap();
+            assert_eq!(thread.join().unwrap().unwrap(), "late");
+        });
+        assert!(!directory.content().contains("late"), "{}", directory.content());
+        let token = process().at_hand(Duration::ZERO).unwrap();
+        assert_eq!(token.map(|token| token.expose().to_owned()), is_fetched_again.then(|| "a1".to_owned()));
+    }
+}
+
+#[test]
+fn a_process_that_was_stuck_takes_no_newer_token_away() {
+    for answer in [r#"{"access_token":"late","expires_in":3600}"#, r#"{"error":"invalid_request"}"#, "hello"] {
+        let directory = Directory::new();
+        let world = World::answering(&[HOURLY]);
+        let process = || {
+            let client = world.client_at(Endpoint::dialect("bearer-session", URL).unwrap());
+            TokenCache::new(client.timeout(Duration::from_millis(400)), Grant::bearer_session("p"))
+                .store(directory.store())
+        };
+        std::thread::scope(|scope| {
+            let (go, thread) = stuck(scope, &world, &directory, answer);
+            assert_eq!(text(&mut process()), "a1");
+            go.send(()).unwrap();
+            let _ = thread.join().unwrap();
+        });
+        let token = process().token().unwrap();
+        assert_eq!((token.expose(), token.is_stored(), world.sent().len()), ("a1", true, 1), "{answer}");
+    }
+}

@@ -195,7 +195,9 @@ impl Turn {
     fn may_replace(&self, entry: &Entry, in_place: Option<&Record>, has_token: bool) -> bool {
         // It was there, so somebody has taken it away on purpose.
         let is_forgotten = self.lock.is_some() && !entry.slot.is_there();
-        let is_newer = in_place.is_some_and(|record| record.written_at > self.began_at);
+        // What stands where the lock was taken was written since.
+        let is_since = |record: &&Record| self.lock.is_some() || record.written_at > self.began_at;
+        let is_newer = in_place.filter(is_since).is_some_and(|record| record.held.is_some() || !has_token);
         let has_refresh = in_place.is_some_and(|record| record.refresh.is_some());
         !is_forgotten && !is_newer && (has_token || !has_refresh)
     }
