@@ -899,3 +899,26 @@ fn a_process_that_was_stuck_takes_no_newer_token_away() {
         assert_eq!((token.expose(), token.is_stored(), world.sent().len()), ("a1", true, 1), "{answer}");
     }
 }
+
+#[test]
+fn a_secret_is_not_read_again_and_again_while_another_process_is_waited_for() {
+    let directory = Directory::new();
+    let world = World::answering(&[HOURLY]);
+    let reads = Arc::new(AtomicU32::new(0));
+    let counted = reads.clone();
+    let secret = SecretSource::provider(move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Ok(Secret::from("p"))
+    });
+    std::thread::scope(|scope| {
+        let (go, thread) = stuck(scope, &world, &directory, r#"{"access_token":"late","expires_in":3600}"#);
+        let client =
+            world.client_at(Endpoint::dialect("bearer-session", URL).unwrap()).timeout(Duration::from_millis(400));
+        let mut tokens = TokenCache::new(client, Grant::bearer_session(secret)).store(directory.store());
+        assert_eq!(text(&mut tokens), "a1");
+        go.send(()).unwrap();
+        let _ = thread.join().unwrap();
+    });
+    // Before it waits, for the request, and once more to see whether it is still the same.
+    assert_eq!(reads.load(Ordering::SeqCst), 3);
+}

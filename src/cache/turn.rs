@@ -273,7 +273,13 @@ pub(crate) fn join(keeper: &Keeper, state: &mut impl Access, min_life: Duration,
         }
     };
     loop {
-        turn.place = look(keeper, state, min_life)?;
+        // A secret is read once, not at each nap; but the file with a refresh token is written meanwhile by who has the turn.
+        match (&turn.place.entry, &keeper.store) {
+            (Some(_), Some(store)) if !keeper.grant.is_kept_in_file() => {
+                adopt(keeper, state, store, &mut turn.place, min_life);
+            }
+            _ => turn.place = look(keeper, state, min_life)?,
+        }
         let valid = match step(state, &turn.waits)? {
             Step::Use(token) => return Ok(Joined::Token(token)),
             step => step.token(),
