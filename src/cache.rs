@@ -8,6 +8,8 @@ use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::grant::Grant;
 use crate::observe::Event;
+#[cfg(all(feature = "std", unix))]
+use crate::renewal::Pause;
 use crate::renewal::{Refused, Renewal, Spread, Step, too_late, too_short};
 use crate::request::Request;
 use crate::secret::{Secret, SecretSource};
@@ -104,7 +106,7 @@ impl TokenCache {
         if let Step::Use(token) = self.state.step(now, min_life) {
             return Ok(Some(token));
         }
-        self.keeper.look(&mut self.state)?;
+        self.keeper.look(&mut self.state, min_life)?;
         Ok(self.state.step(now, min_life).token())
     }
 
@@ -119,7 +121,8 @@ impl TokenCache {
     #[cfg(all(feature = "std", unix))]
     pub fn follow_store(&mut self) -> bool {
         let Some(held) = self.state.renewal.held.as_ref().map(|held| held.token.clone()) else { return false };
-        let Ok(Some(entry)) = turn::look(&self.keeper, &mut self.state) else { return false };
+        let Ok(place) = turn::look(&self.keeper, &mut self.state, Duration::ZERO) else { return false };
+        let Some(entry) = place.entry else { return false };
         let is_held = |token: &AccessToken| token.expose() == held.expose();
         if self.state.renewal.held.as_ref().is_some_and(|newest| !is_held(&newest.token)) {
             return true;
@@ -173,7 +176,7 @@ impl TokenCache {
         let mut step = self.state.step(self.keeper.now(), min_life);
         if let Step::Refrain(_) = step {
             // What is wrong with a secret is told by who sends it.
-            let _ = self.keeper.look(&mut self.state);
+            let _ = self.keeper.look(&mut self.state, min_life);
             step = self.state.step(self.keeper.now(), min_life);
         }
         if let (Step::Refrain(_), Some(refused)) = (&step, self.state.renewal.refused()) {
@@ -400,8 +403,8 @@ impl Keeper {
     }
 
     /// Takes over what other processes have left.
-    pub(crate) fn look(&self, state: &mut impl Access) -> Result<(), Error> {
-        turn::look(self, state).map(drop)
+    pub(crate) fn look(&self, state: &mut impl Access, min_life: Duration) -> Result<(), Error> {
+        turn::look(self, state, min_life).map(drop)
     }
 
     /// Renews, unless another process has done so; with `anew` in any case. `waited` is the part of the time limit that has
@@ -430,7 +433,7 @@ impl Keeper {
             self.client.tell(|| Event::Waited { elapsed });
         }
         let result = self.renew_in(&mut turn, state, waited);
-        turn.end(self, state);
+        turn.end(self, state, &result);
         if let Err(error) = &result {
             let next_attempt = state.with(|state| state.renewal.next_attempt());
             self.client.tell(|| Event::RenewalFailed { error, next_attempt });
@@ -451,7 +454,10 @@ impl Keeper {
         }
         let at = self.now();
         let waited = waited.saturating_add(turn.waited());
-        let (refresh, used) = state.with(|state| (state.lend_refresh(&self.grant), state.used));
+        // Without the turn it may be on its way already.
+        let may_lend = !turn.is_alone();
+        let (refresh, used) =
+            state.with(|state| (may_lend.then(|| state.lend_refresh(&self.grant)).flatten(), state.used));
         let start = Start { refresh, used, at, waited };
         let attempt = self.attempt(&start);
         let fetched_at = self.now();
@@ -602,6 +608,17 @@ impl State {
         let refresh = self.refresh.take_if(|_| !grant.is_kept_in_file())?;
         self.lent = Some(refresh.clone());
         Some(refresh)
+    }
+
+    /// Takes over a failure of another process that reaches the server in the same way, where that lasts longer than what is
+    /// known here.
+    #[cfg(all(feature = "std", unix))]
+    fn adopt_pause(&mut self, record: Record) {
+        let until = |pause: &Option<Pause>| pause.as_ref().map(|pause| pause.until.max(pause.calm_until));
+        if until(&record.pause) > until(&self.renewal.pause) {
+            (self.renewal.pause, self.renewal.failures, self.renewal.refusals) =
+                (record.pause, record.failures, record.refusals);
+        }
     }
 
     /// Takes over what the requests came to. A token is not handed out yet: its refresh token may have to be stored.

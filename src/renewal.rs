@@ -413,6 +413,16 @@ impl Renewal {
 }
 
 impl Pause {
+    /// Whether another way to the server, or more time, might have fared better: no answer of the server's came, and nothing
+    /// was used up.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn is_of_route(&self) -> bool {
+        let is_before_answer =
+            matches!(self.error.kind(), ErrorKind::Unreachable | ErrorKind::Untrusted | ErrorKind::OutcomeUnknown);
+        // 407 is a proxy's.
+        (is_before_answer || self.error.status() == Some(407)) && !matches!(self.refused, Some(Refused::Once(_)))
+    }
+
     /// The error for somebody who asks within the pause: the failure that caused it, with what is left of the wait.
     fn error_at(&self, now: Duration) -> Error {
         match self.until {

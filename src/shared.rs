@@ -123,7 +123,7 @@ impl SharedTokenCache {
         if let Step::Use(token) = step {
             return Ok(Some(token));
         }
-        self.keeper.look(&mut Locked { cache: self, epoch })?;
+        self.keeper.look(&mut Locked { cache: self, epoch }, min_life)?;
         Ok(self.valid(min_life))
     }
 
@@ -179,7 +179,7 @@ impl SharedTokenCache {
                     drop(shared);
                     is_looked = true;
                     // What is wrong with a secret is told by who sends it.
-                    let _ = self.keeper.look(&mut state);
+                    let _ = self.keeper.look(&mut state, min_life);
                     shared = self.lock();
                 }
                 Step::Refrain(error) => {

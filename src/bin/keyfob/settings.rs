@@ -236,11 +236,18 @@ impl Settings {
                     return Err(lost(&format!("{error}: {}", error.hint().unwrap_or_default())).with_source(error));
                 }
                 Err(error) => {
-                    self.asked.tell(&format!("{error}: {}", error.hint().unwrap_or("it is not said why")));
+                    // Somebody has done that to this user, who did not ask for it.
+                    match error.to_string() {
+                        text if text.ends_with("belongs to another user") => output::note(&format!("keyfob: {text}")),
+                        text => self.asked.tell(&format!("{text}: {}", error.hint().unwrap_or_default())),
+                    }
                     return Ok(None);
                 }
             },
         };
+        if let Some(note) = store.note() {
+            output::note(&format!("keyfob: {note}"));
+        }
         self.asked.tell(&format!("the cache is in {}", store.path().display()));
         Ok(Some(store))
     }
