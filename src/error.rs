@@ -7,8 +7,9 @@ pub(crate) use self::echo::Echoes;
 use crate::text::{REDACTED, one_line, shorten};
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
-use alloc::format;
 use alloc::string::String;
+#[cfg(all(feature = "std", unix))]
+use alloc::string::ToString;
 use core::fmt;
 use core::time::Duration;
 use zeroize::Zeroize;
@@ -168,7 +169,7 @@ impl Error {
             field("hint", hint)?;
         }
         if let Some(status) = inner.status {
-            field("status", &format!("{status}"))?;
+            field("status", &status.to_string())?;
         }
         if let Some(Said { code, text }) = &inner.said {
             code.as_ref().map_or(Ok(()), |code| field("code", code))?;

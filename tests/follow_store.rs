@@ -104,13 +104,13 @@ fn a_token_that_is_not_in_the_store_stays() {
     }
     let full = Place::new("full");
     let mut cache = cache(&issued, HOUR).store(full.store());
-    // The place of the draft is taken, so nothing can be written.
+    // A directory has the place of the file, so nothing can be written.
     cache.token().unwrap();
     let mut entries = fs::read_dir(&full.0).unwrap().map(|entry| entry.unwrap().path());
     let entry = entries.find(|path| path.extension().is_some_and(|ending| ending == "token")).unwrap();
-    fs::create_dir(full.0.join(format!(".{}.new", entry.file_name().unwrap().to_str().unwrap()))).unwrap();
+    fs::remove_file(&entry).unwrap();
+    fs::create_dir(&entry).unwrap();
     let token = cache.renew().unwrap();
-    fs::remove_file(entry).unwrap();
     assert!(!cache.follow_store());
     assert_eq!(held(&mut cache).as_deref(), Some(token.expose()));
 }
