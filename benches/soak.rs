@@ -21,10 +21,7 @@ fn main() {
 
 #[cfg(target_os = "linux")]
 mod soak {
-    use keyfob::{
-        BootClock, Client, ClientAuthentication, Clock, Endpoint, ErrorKind, Grant, SharedTokenCache, Store,
-        UreqTransport,
-    };
+    use keyfob::{BootClock, Client, ClientAuthentication, Clock, Endpoint, ErrorKind, Grant, SharedTokenCache, Store};
     use std::cell::Cell;
     use std::collections::BTreeMap;
     use std::fmt::Write as _;

@@ -106,6 +106,32 @@ impl TokenCache {
         Ok(self.state.step(now, min_life).token())
     }
 
+    /// Takes over what other processes have changed in the store, and returns whether this cache's token changed with it.
+    ///
+    /// A token that another process replaced gives way to the newer one. A token that was stored and is there no longer,
+    /// because another process revoked it, is forgotten. Nothing changes without a store, where the store cannot be read,
+    /// and for a token that never was in it. The server is not asked.
+    ///
+    /// [`token`](TokenCache::token) does not read the store while it has a valid token. Call this every few seconds in a
+    /// program that hands its token on for longer, for example in a file.
+    #[cfg(all(feature = "std", unix))]
+    pub fn follow_store(&mut self) -> bool {
+        let Some(held) = self.state.renewal.held.as_ref().map(|held| held.token.clone()) else { return false };
+        let Ok(Some(entry)) = turn::look(&self.keeper, &mut self.state) else { return false };
+        let is_held = |token: &AccessToken| token.expose() == held.expose();
+        if self.state.renewal.held.as_ref().is_some_and(|newest| !is_held(&newest.token)) {
+            return true;
+        }
+        let stored = entry.load(self.keeper.now()).and_then(|record| record.held);
+        // A token that never was there may be one that could not be stored.
+        let was_stored = held.is_stored() || self.state.stored.as_ref().is_some_and(is_held);
+        let is_removed = was_stored && !stored.is_some_and(|stored| is_held(&stored.token));
+        if is_removed {
+            self.state.renewal.take();
+        }
+        is_removed
+    }
+
     /// Why the last attempt to renew failed, if it did: while the token at hand is valid, that is no error of
     /// [`token`](TokenCache::token).
     #[must_use]
@@ -230,6 +256,9 @@ pub(crate) struct State {
     /// When the store was written by this process, or what it took over from it was.
     #[cfg(all(feature = "std", unix))]
     heard_at: Duration,
+    /// The token that this process has put into the store.
+    #[cfg(all(feature = "std", unix))]
+    stored: Option<AccessToken>,
 }
 
 /// The way to the state: [`State`] itself for one owner, a lock around each step for threads. In between anything may
@@ -308,6 +337,8 @@ impl Keeper {
             used: None,
             #[cfg(all(feature = "std", unix))]
             heard_at: Duration::ZERO,
+            #[cfg(all(feature = "std", unix))]
+            stored: None,
         }
     }
 

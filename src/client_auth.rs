@@ -1,8 +1,10 @@
 //! Who asks: the client, and how it proves so.
 
+use crate::encode;
 use crate::error::Error;
-use crate::secret::{Secret, SecretSource};
+use crate::secret::{Exposed, Secret, SecretSource};
 use alloc::string::String;
+use alloc::vec::Vec;
 
 /// How the client authenticates at the token endpoint, by the registered names (RFC 7591 section 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,4 +67,98 @@ impl ClientCredentials {
         self.certificate = Some(ClientCertificate { chain: chain.into(), key: key.into() });
         self
     }
+
+    /// Reads the secrets and makes of them what one request carries to prove who the client is: by the method that the
+    /// endpoint has `named`, in a request whose parameters are a form or not.
+    pub(crate) fn prove(
+        &self,
+        named: Option<ClientAuthentication>,
+        is_form: bool,
+        basic_raw: bool,
+    ) -> Result<Proof<'_>, Error> {
+        let method = self.method(named, is_form)?;
+        let id = self.client_id.as_deref();
+        let secret = self.client_secret.as_ref().map(|secret| secret.expose_line("client secret")).transpose()?;
+        let mut proof = Proof {
+            authorization: None,
+            parameters: Vec::new(),
+            secrets: secret.iter().map(|secret| Secret::from(&**secret)).collect(),
+        };
+        match (method, secret) {
+            (ClientAuthentication::ClientSecretBasic, Some(secret)) => {
+                proof.authorization = Some(basic(id.unwrap_or_default(), &secret, basic_raw)?);
+            }
+            (_, secret) => {
+                let id = id.map(|id| ("client_id", Exposed::borrowed(id)));
+                proof.parameters.extend(id);
+                proof.parameters.extend(secret.map(|secret| ("client_secret", secret)));
+            }
+        }
+        Ok(proof)
+    }
+
+    /// The method that is named. Without one: `none` if the client has no secret, `client_secret_basic` if the
+    /// parameters are a form, else `client_secret_post`.
+    fn method(&self, named: Option<ClientAuthentication>, is_form: bool) -> Result<ClientAuthentication, Error> {
+        let (has_id, has_secret) = (self.client_id.is_some(), self.client_secret.is_some());
+        let method = match named {
+            Some(method) => method,
+            None if !has_secret => ClientAuthentication::None,
+            None if is_form => ClientAuthentication::ClientSecretBasic,
+            None => ClientAuthentication::ClientSecretPost,
+        };
+        match method {
+            ClientAuthentication::None if has_secret => {
+                Err(Error::config("there is a client secret, but the client authentication is `none`")
+                    .with_hint("leave one of them out"))
+            }
+            ClientAuthentication::None => Ok(method),
+            ClientAuthentication::TlsClientAuth if has_secret => {
+                Err(Error::config("there is a client secret, but the client authentication is `tls_client_auth`")
+                    .with_hint("leave one of them out"))
+            }
+            ClientAuthentication::TlsClientAuth if has_id => Ok(method),
+            ClientAuthentication::TlsClientAuth => Err(missing_id()),
+            _ if !has_secret => Err(Error::config("the client secret is missing").with_hint(
+                "name the file that holds it (--client-secret-file), or authenticate by `none` if the client has none; \
+                 a client whose secret is the empty text sends `Basic ` and the base64 of its id with a colon as its own \
+                 Authorization header (--auth none, --header-file)",
+            )),
+            _ if !has_id => Err(missing_id()),
+            _ => Ok(method),
+        }
+    }
+}
+
+/// What a request carries to prove who the client is.
+pub(crate) struct Proof<'c> {
+    /// The value of the `Authorization` header.
+    pub(crate) authorization: Option<Secret>,
+    pub(crate) parameters: Vec<(&'static str, Exposed<'c>)>,
+    /// The secrets in them, as they are.
+    pub(crate) secrets: Vec<Secret>,
+}
+
+fn missing_id() -> Error {
+    Error::config("the client id is missing").with_hint("give it as client_id (--client-id)")
+}
+
+/// HTTP Basic with form-encoded id and secret (RFC 6749 section 2.3.1), or as they are.
+fn basic(id: &str, secret: &str, is_raw: bool) -> Result<Secret, Error> {
+    if is_raw && id.contains(':') {
+        return Err(Error::config("a client id with a colon cannot be sent by raw Basic (RFC 7617 section 2)")
+            .with_hint("leave --basic-raw out, or use client_secret_post"));
+    }
+    let pair = encode::exact(|out| {
+        if is_raw {
+            return write!(out, "{id}:{secret}");
+        }
+        encode::form(out, id, "+")?;
+        out.write_char(':')?;
+        encode::form(out, secret, "+")
+    });
+    Ok(encode::exact(|out| {
+        out.write_str("Basic ")?;
+        encode::base64(out, pair.expose().as_bytes())
+    }))
 }

@@ -4,12 +4,36 @@ use crate::client_auth::ClientAuthentication;
 use crate::endpoint::{Endpoint, LifetimeRules, LifetimeUnit, Members, Method, NotPositive, Parameters, Revocation};
 use crate::error::Error;
 use crate::json;
+use crate::words;
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
-use miniserde::json::{Number, Object, Value};
+use miniserde::json::{Object, Value};
+
+/// The members of a description.
+const MEMBERS: &[&str] = &[
+    "url",
+    "environments",
+    "environment",
+    "path",
+    "dialect",
+    "grant",
+    "params",
+    "auth",
+    "method",
+    "basic_raw",
+    "omit_grant_type",
+    "scope_required",
+    "allow_http",
+    "param",
+    "header",
+    "field",
+    "keep",
+    "lifetime",
+    "revoke",
+];
 
 /// The methods of token requests.
 const METHODS: &[(&str, Method)] = &[("POST", Method::Post), ("PUT", Method::Put), ("GET", Method::Get)];
@@ -31,8 +55,8 @@ impl Endpoint {
         Self::from_description(&description)
     }
 
-    /// The endpoint that a JSON document describes. [Profiles](crate::docs::profiles) lists its members; an unknown one is
-    /// an error.
+    /// Reads the endpoint that a JSON document describes. [Profiles](crate::docs::profiles) lists the members; an unknown one
+    /// is an error, and so is one that is there twice.
     ///
     /// ```
     /// use keyfob::Endpoint;
@@ -138,10 +162,7 @@ impl Endpoint {
             }
             "field" => self = self.members(members(value)?),
             "lifetime" => self = self.lifetime(lifetime(value)?),
-            _ => {
-                return Err(Error::config(format!("`{name}` is not a member of an endpoint description"))
-                    .with_hint("the README lists the members"));
-            }
+            _ => return Err(unknown(name)),
         }
         Ok(self)
     }
@@ -150,20 +171,18 @@ impl Endpoint {
 /// Reads a JSON object. miniserde says no more than that it failed, so our own reader finds the place first.
 fn parse(text: &str) -> Result<Object, Error> {
     let fail = |reason: &str, offset: usize| {
-        let before = text.get(..offset).unwrap_or(text);
-        let line = before.matches('\n').count() + 1;
-        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        let (line, column) = words::position(text, offset);
         Error::config(format!("description: {reason}, at line {line}, column {column}"))
     };
     let found = json::scan(text.as_bytes(), &mut []).map_err(|fault| fail(fault.reason, fault.offset))?;
     if let Some(offset) = found.trailing_comma {
-        return Err(fail("a comma without a member behind it", offset));
+        return Err(fail("trailing comma", offset));
+    }
+    if let Some((name, offset)) = words::duplicate(text) {
+        return Err(fail(&format!("duplicate member {name:?}"), offset));
     }
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     match miniserde::json::from_str(text) {
-        Ok(Value::Object(object)) if object.len() < found.count => {
-            Err(Error::config("description: a member stands there twice"))
-        }
         Ok(Value::Object(object)) => Ok(object),
         _ => Err(Error::config("description: half of a surrogate pair, or a number that is too large")),
     }
@@ -236,7 +255,7 @@ fn lifetime(value: &Value) -> Result<LifetimeRules, Error> {
                 rules.not_positive = match value {
                     Value::String(text) if text == "once" => NotPositive::Once,
                     Value::String(text) if text == "unknown" => NotPositive::Unknown,
-                    Value::String(text) => {
+                    Value::String(text) if words::duration(text).is_none() => {
                         return Err(one_of(&path, text, &["once", "unknown", "a number of seconds"]));
                     }
                     value => NotPositive::Lives(seconds(&path, value)?),
@@ -272,9 +291,18 @@ fn flag(name: &str, value: &Value) -> Result<bool, Error> {
 }
 
 fn seconds(name: &str, value: &Value) -> Result<Duration, Error> {
-    match value {
-        Value::Number(Number::U64(seconds)) if *seconds > 0 => Ok(Duration::from_secs(*seconds)),
-        _ => Err(wrong(name, "a whole number of seconds, at least 1")),
+    match words::described_duration(value) {
+        Some(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err(wrong(name, &format!("longer than 0: {}", words::DURATION))),
+    }
+}
+
+fn unknown(name: &str) -> Error {
+    match words::nearest(name, MEMBERS.iter().copied()) {
+        Some(known) => Error::config(format!("unknown member {name:?}; did you mean {known:?}?")),
+        None => {
+            Error::config(format!("unknown member {name:?}")).with_hint(format!("known are {}", MEMBERS.join(", ")))
+        }
     }
 }
 

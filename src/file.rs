@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use zeroize::Zeroizing;
 
 /// A place for a file: a name in an open directory, so that nobody can put another directory in its way.
@@ -101,20 +101,28 @@ impl Slot {
     }
 
     /// Whether the file is a mount point of its own, as a container's volume of a single file is: no rename replaces it.
-    /// Before Linux 5.8 nobody says so, and then the rename fails.
+    /// An error where it, or its directory, is marked immutable or append-only. Before Linux 5.8 the kernel does not say,
+    /// and then the rename fails.
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    pub(crate) fn is_mount_point(&self) -> bool {
-        use fs::{StatxAttributes, StatxFlags, statx};
-        statx(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty())
-            .is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+    pub(crate) fn is_mount_point(&self) -> io::Result<bool> {
+        use fs::{StatxAttributes as Attributes, StatxFlags, statx};
+        let attributes = |name: &str| {
+            statx(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty())
+                .map_or(Attributes::empty(), |stat| stat.stx_attributes)
+        };
+        let file = attributes(&self.name);
+        match file.union(attributes(".")).intersects(Attributes::IMMUTABLE | Attributes::APPEND) {
+            true => Err(Errno::PERM.into()),
+            false => Ok(file.contains(Attributes::MOUNT_ROOT)),
+        }
     }
 
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    pub(crate) fn is_mount_point(&self) -> bool {
-        false
+    pub(crate) fn is_mount_point(&self) -> io::Result<bool> {
+        Ok(false)
     }
 
-    /// The file itself, to be written in place, with room for `size` bytes that nobody sees who reads it.
+    /// Opens the file to be written in place, and reserves room for `size` bytes without changing its length.
     pub(crate) fn writable(&self, lock: &Lock, size: usize) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = fs::openat(&self.directory, &self.name, flags, Mode::empty())?;
@@ -133,7 +141,7 @@ impl Slot {
         Ok(file.into())
     }
 
-    /// Writes what a whole draft has over the file, and removes the draft once that survives a power cut.
+    /// Writes the contents of a whole draft over the file, and removes the draft once they would survive a power cut.
     fn copy_over(&self, draft: &File, file: &File, contents: &[&[u8]]) -> io::Result<()> {
         // A crash leaves the file torn, and younger than the draft. So the draft is from tomorrow until all is written.
         date(draft, file, 24 * 60 * 60)?;
@@ -192,9 +200,9 @@ impl Lock {
         Ok(bytes)
     }
 
-    /// How many names the file has.
+    /// How many names (hard links) the file has.
     pub(crate) fn names(&self) -> io::Result<u64> {
-        Ok(fs::fstat(&self.0)?.st_nlink as u64)
+        Ok(self.0.metadata()?.nlink())
     }
 }
 
@@ -212,8 +220,7 @@ fn overwrite(file: &File, contents: &[&[u8]]) -> io::Result<()> {
 /// Dates a draft `ahead` seconds after now, and after the file that it is to replace: the clock may have been set back.
 fn date(draft: &File, file: &File, ahead: i64) -> io::Result<()> {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-    let written = fs::fstat(file)?;
-    let newest = now.tv_sec.max(i64::try_from(written.st_mtime).unwrap_or(0).saturating_add(1));
+    let newest = now.tv_sec.max(file.metadata()?.mtime().saturating_add(1));
     let at = rustix::time::Timespec { tv_sec: newest.saturating_add(ahead), tv_nsec: 0 };
     Ok(fs::futimens(draft, &fs::Timestamps { last_access: at, last_modification: at })?)
 }

@@ -2,9 +2,12 @@
 
 #[cfg(all(feature = "std", unix))]
 use crate::secret::RefreshFile;
-use crate::secret::{Field, SecretSource};
+use crate::secret::{Field, FieldValue, SecretSource};
+use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
+
+const REFRESH_TOKEN: &str = "refresh_token";
 
 /// What a token is asked for with: one of the grants of RFC 6749, a bearer session, or an extension grant.
 ///
@@ -18,47 +21,54 @@ use alloc::vec::Vec;
 /// ```
 #[derive(Debug)]
 pub struct Grant {
-    pub(crate) kind: GrantKind,
+    /// The value of `grant_type`. None: no such parameter is sent.
+    pub(crate) grant_type: Option<Cow<'static, str>>,
+    /// Sent in the `Authorization` header, as `bearer CREDENTIAL`.
+    pub(crate) bearer: Option<SecretSource>,
+    /// The parameters that make up the grant: nobody may send them a second time.
+    pub(crate) fields: Vec<Field>,
     pub(crate) scope: String,
+    /// What the user adds.
     pub(crate) parameters: Vec<Field>,
-}
-
-#[derive(Debug)]
-pub(crate) enum GrantKind {
-    ClientCredentials,
-    Password { username: String, password: SecretSource },
-    BearerSession { token: SecretSource },
-    RefreshToken { token: SecretSource },
-    Extension { grant_type: String },
+    /// Whether what the grant carries may be good for one use.
+    is_once: bool,
 }
 
 impl Grant {
-    fn new(kind: GrantKind) -> Self {
-        Self { kind, scope: String::new(), parameters: Vec::new() }
+    fn new(grant_type: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            grant_type: Some(grant_type.into()),
+            bearer: None,
+            fields: Vec::new(),
+            scope: String::new(),
+            parameters: Vec::new(),
+            is_once: false,
+        }
     }
 
-    /// The client asks for itself (RFC 6749 section 4.4).
+    /// Asks for a token for the client itself (RFC 6749 section 4.4).
     #[must_use]
     pub fn client_credentials() -> Self {
-        Self::new(GrantKind::ClientCredentials)
+        Self::new("client_credentials")
     }
 
-    /// The client hands on a person's user name and password (RFC 6749 section 4.3).
+    /// Asks with a person's user name and password (RFC 6749 section 4.3).
     #[must_use]
     pub fn password(username: impl Into<String>, password: impl Into<SecretSource>) -> Self {
-        Self::new(GrantKind::Password { username: username.into(), password: password.into() })
+        let fields = alloc::vec![Field::plain("username", username), Field::line("password", password)];
+        Self { fields, ..Self::new("password") }
     }
 
-    /// Exchanges a long-lived bearer token for a session's token. No RFC has this; dialect B does.
+    /// Exchanges a long-lived bearer token for the token of a session. No RFC has this; the dialect `bearer-session` does.
     #[must_use]
     pub fn bearer_session(token: impl Into<SecretSource>) -> Self {
-        Self::new(GrantKind::BearerSession { token: token.into() })
+        Self { grant_type: None, bearer: Some(token.into()), ..Self::new("") }
     }
 
-    /// Renews by a refresh token (RFC 6749 section 6).
+    /// Asks with a refresh token (RFC 6749 section 6).
     #[must_use]
     pub fn refresh_token(token: impl Into<SecretSource>) -> Self {
-        Self::new(GrantKind::RefreshToken { token: token.into() })
+        Self { fields: alloc::vec![Field::line(REFRESH_TOKEN, token)], is_once: true, ..Self::new(REFRESH_TOKEN) }
     }
 
     /// Renews with the refresh token in a file, and writes each new one that the server hands out back into it before the
@@ -76,12 +86,12 @@ impl Grant {
     #[must_use]
     pub fn refresh_token_file(path: impl Into<std::path::PathBuf>) -> Self {
         let file = RefreshFile { path: path.into(), report: None };
-        Self::new(GrantKind::RefreshToken { token: SecretSource::rotated(file) })
+        Self::refresh_token(SecretSource::rotated(file))
     }
 
-    /// Renews as [`refresh_token_file`](Grant::refresh_token_file) does, but a new refresh token that is safe in the file
-    /// beside it, and only there, does not keep the access token back: `report` is called with the error, and the next
-    /// renewal puts the refresh token in its place first.
+    /// Renews as [`refresh_token_file`](Grant::refresh_token_file) does, but returns the access token even if its
+    /// new refresh token only got into `.NAME.new`: `report` is called with the error, and the next renewal puts the refresh
+    /// token in its place first.
     #[cfg(all(feature = "std", unix))]
     #[must_use]
     pub fn refresh_token_file_with(
@@ -89,13 +99,13 @@ impl Grant {
         report: impl Fn(&crate::Error) + Send + Sync + 'static,
     ) -> Self {
         let file = RefreshFile { path: path.into(), report: Some(alloc::sync::Arc::new(report)) };
-        Self::new(GrantKind::RefreshToken { token: SecretSource::rotated(file) })
+        Self::refresh_token(SecretSource::rotated(file))
     }
 
     /// Any other grant, by its `grant_type`, mostly a URN (RFC 6749 section 4.5). Add its parameters.
     #[must_use]
     pub fn extension(grant_type: impl Into<String>) -> Self {
-        Self::new(GrantKind::Extension { grant_type: grant_type.into() })
+        Self { is_once: true, ..Self::new(grant_type.into()) }
     }
 
     /// Asks for this scope too (RFC 6749 section 3.3); several are joined by a space.
@@ -125,29 +135,23 @@ impl Grant {
         self
     }
 
-    /// The grant's name in a description: its `grant_type`, or `bearer_session`, which is none.
+    /// The grant's name in a description: its `grant_type`, or `bearer_session`, which has none.
     pub(crate) fn name(&self) -> &str {
-        self.grant_type().unwrap_or("bearer_session")
+        self.grant_type.as_deref().unwrap_or("bearer_session")
     }
 
-    /// The value of `grant_type`; a bearer session has none.
-    pub(crate) fn grant_type(&self) -> Option<&str> {
-        match &self.kind {
-            GrantKind::ClientCredentials => Some("client_credentials"),
-            GrantKind::Password { .. } => Some("password"),
-            GrantKind::BearerSession { .. } => None,
-            GrantKind::RefreshToken { .. } => Some("refresh_token"),
-            GrantKind::Extension { grant_type } => Some(grant_type),
+    /// Where the grant's refresh token comes from, if that is what it is about.
+    fn refresh_source(&self) -> Option<&SecretSource> {
+        match &self.fields[..] {
+            [Field { name, value: FieldValue::Line(source), .. }] if name == REFRESH_TOKEN => Some(source),
+            _ => None,
         }
     }
 
     /// The file that a new refresh token is written back to.
     #[cfg(all(feature = "std", unix))]
     pub(crate) fn refresh_file(&self) -> Option<&RefreshFile> {
-        match &self.kind {
-            GrantKind::RefreshToken { token } => token.rotated_file(),
-            _ => None,
-        }
+        self.refresh_source()?.rotated_file()
     }
 
     /// Whether this grant's own source has the newest refresh token, whatever came by another way.
@@ -160,15 +164,12 @@ impl Grant {
 
     /// Whether this grant is a refresh token, and `token` is what it would send.
     pub(crate) fn is_refresh_by(&self, token: &str) -> bool {
-        match &self.kind {
-            GrantKind::RefreshToken { token: source } => source.expose().is_ok_and(|own| &*own == token),
-            _ => false,
-        }
+        self.refresh_source().is_some_and(|source| source.expose().is_ok_and(|own| &*own == token))
     }
 
     /// Whether the same request can be sent twice without harm. A refresh token may have been rotated by the first,
     /// and what an extension grant carries may be good for one use.
     pub(crate) fn is_repeatable(&self) -> bool {
-        !matches!(self.kind, GrantKind::RefreshToken { .. } | GrantKind::Extension { .. })
+        !self.is_once
     }
 }

@@ -29,6 +29,7 @@ mod file;
 mod grant;
 mod client_auth;
 mod endpoint;
+mod words;
 mod description;
 mod request;
 mod transport;

@@ -25,7 +25,7 @@ pub(crate) struct RefreshTurn {
     report: Option<Arc<Report>>,
 }
 
-/// What is told where a new token is safe, but not in its place.
+/// Called with the error where a new token is safe, but not in its place.
 pub(crate) type Report = dyn Fn(&Error) + Send + Sync;
 
 /// Room that is set aside for a new token before the old one is sent: as much as a secret and its line end can take.
@@ -119,17 +119,17 @@ impl RefreshTurn {
 
     /// Makes a draft with room for a new token, and has the file ready where that must be written in place.
     fn prepare(&mut self) -> io::Result<()> {
+        if self.slot.is_mount_point()? {
+            self.in_place = Some(self.slot.writable(&self.lock, ROOM)?);
+        }
         let mut draft = self.slot.draft(Some(&self.lock))?;
         draft.reserve(ROOM)?;
         self.draft = Some(draft);
-        if self.slot.is_mount_point() {
-            self.in_place = Some(self.slot.writable(&self.lock, ROOM)?);
-        }
         Ok(())
     }
 
-    /// Puts the new refresh token into the file, so that it survives a power cut. Where it got no further than beside the
-    /// file, that is reported if somebody wants to hear it, and else an error.
+    /// Puts the new refresh token into the file, so that it survives a power cut. If it only got into the draft beside the
+    /// file, that is reported where the grant has a report, and an error where it has none.
     pub(crate) fn save(&mut self, token: &Secret) -> Result<(), Error> {
         let before = self.lock.content().unwrap_or_default();
         let line_end: &[u8] = match before[..] {

@@ -375,6 +375,13 @@ impl Renewal {
         self.pause.as_ref().map(|pause| pause.error.clone())
     }
 
+    /// The token at hand, if it says when it ends: only such a one is stored.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn lasting(&self) -> Option<AccessToken> {
+        let token = &self.held.as_ref()?.token;
+        matches!(token.lifetime(), Lifetime::Until(_)).then(|| token.clone())
+    }
+
     /// Takes the token at hand out: it is not handed out any more.
     pub(crate) fn take(&mut self) -> Option<AccessToken> {
         self.invalidated = None;

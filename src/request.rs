@@ -1,10 +1,10 @@
 //! The request, as bytes in wiped buffers.
 
-use crate::client_auth::{ClientAuthentication, ClientCertificate, ClientCredentials};
+use crate::client_auth::{ClientCertificate, ClientCredentials};
 use crate::encode;
 use crate::endpoint::{Endpoint, Method, Parameters, Revocation};
 use crate::error::{Echoes, Error};
-use crate::grant::{Grant, GrantKind};
+use crate::grant::Grant;
 use crate::secret::{Exposed, Field, FieldValue, Secret};
 use crate::text::REDACTED;
 use alloc::borrow::ToOwned;
@@ -59,60 +59,40 @@ impl Request {
         }
         endpoint.check_method()?;
         check_grant(endpoint, grant)?;
-        let authentication = authentication(endpoint, credentials)?;
-        let client_id = credentials.client_id.as_deref();
-        let client_secret =
-            credentials.client_secret.as_ref().map(|secret| secret.expose_line("client secret")).transpose()?;
+        let is_form = endpoint.parameters == Parameters::Form;
+        let proof = credentials.prove(endpoint.authentication, is_form, endpoint.basic_raw)?;
+        let mut secrets = proof.secrets;
+        let mut authorization = proof.authorization;
 
         let mut parameters: Vec<(&str, Exposed<'_>)> = Vec::new();
-        if let (Some(grant_type), false) = (grant.grant_type(), endpoint.omit_grant_type) {
+        if let (Some(grant_type), false) = (&grant.grant_type, endpoint.omit_grant_type) {
             parameters.push(("grant_type", Exposed::borrowed(grant_type)));
         }
-        if let (Some(id), true) = (client_id, authentication != ClientAuthentication::ClientSecretBasic) {
-            parameters.push(("client_id", Exposed::borrowed(id)));
+        parameters.extend(proof.parameters);
+        if let Some(bearer) = &grant.bearer {
+            if authorization.is_some() {
+                return Err(Error::config(
+                    "a bearer session and client_secret_basic both want the Authorization header",
+                )
+                .with_hint("use client_secret_post, or leave the client secret out"));
+            }
+            let token = bearer.expose_line("session token")?;
+            if !token.bytes().all(|byte| matches!(byte, 0x21..=0x7E)) {
+                return Err(Error::config("the session token holds a character that is not visible ASCII"));
+            }
+            secrets.push(Secret::from(&*token));
+            // In lower case, as its service documents it; RFC 9110 section 11.1 makes no difference.
+            authorization = Some(encode::exact(|out| write!(out, "bearer {}", &*token)));
         }
-        let mut secrets = Vec::new();
-        let mut authorization = None;
-        match (authentication, client_secret) {
-            (ClientAuthentication::ClientSecretBasic, Some(secret)) => {
-                secrets.push(Secret::from(&*secret));
-                authorization = Some(basic(endpoint, client_id.unwrap_or_default(), &secret)?);
+        let own = parameters.len();
+        for field in &grant.fields {
+            let value = field.expose()?;
+            if field.secret_source().is_some() {
+                secrets.push(Secret::from(&*value));
             }
-            (ClientAuthentication::ClientSecretPost, Some(secret)) => {
-                secrets.push(Secret::from(&*secret));
-                parameters.push(("client_secret", secret));
-            }
-            _ => {}
+            parameters.push((&field.name, value));
         }
-        match &grant.kind {
-            GrantKind::ClientCredentials | GrantKind::Extension { .. } => {}
-            GrantKind::Password { username, password } => {
-                let password = password.expose_line("password")?;
-                secrets.push(Secret::from(&*password));
-                parameters.push(("username", Exposed::borrowed(username)));
-                parameters.push(("password", password));
-            }
-            GrantKind::RefreshToken { token } => {
-                let token = token.expose_line("refresh token")?;
-                secrets.push(Secret::from(&*token));
-                parameters.push(("refresh_token", token));
-            }
-            GrantKind::BearerSession { token } => {
-                if authorization.is_some() {
-                    return Err(Error::config(
-                        "a bearer session and client_secret_basic both want the Authorization header",
-                    )
-                    .with_hint("use client_secret_post, or leave the client secret out"));
-                }
-                let token = token.expose_line("session token")?;
-                if !token.bytes().all(|byte| matches!(byte, 0x21..=0x7E)) {
-                    return Err(Error::config("the session token holds a character that is not visible ASCII"));
-                }
-                secrets.push(Secret::from(&*token));
-                // In lower case, as its service documents it; RFC 9110 section 11.1 makes no difference.
-                authorization = Some(encode::exact(|out| write!(out, "bearer {}", &*token)));
-            }
-        }
+        let own = own..parameters.len();
         if !grant.scope.is_empty() {
             parameters.push(("scope", Exposed::borrowed(&grant.scope)));
         }
@@ -127,7 +107,7 @@ impl Request {
                 lists.push(&field.name);
             }
             let value = field.expose()?;
-            if let FieldValue::Secret(_) = field.value {
+            if field.secret_source().is_some() {
                 secrets.push(Secret::from(&*value));
             }
             parameters.push((&field.name, value));
@@ -135,12 +115,9 @@ impl Request {
 
         let mut request = Self::new(endpoint, endpoint.method, authorization, secrets)?;
         request.repeatable = grant.is_repeatable();
-        let client = ["grant_type", "client_id", "client_secret", "scope"];
-        let own = parameters.iter().filter(|(name, _)| match &grant.kind {
-            GrantKind::RefreshToken { .. } => *name == "refresh_token",
-            _ => !client.contains(name),
-        });
-        request.once = hash(own.flat_map(|(name, value)| [*name, &**value]));
+        // What makes up the grant; for an extension grant that is all that is added.
+        let carried = if own.is_empty() { standard..parameters.len() } else { own };
+        request.once = hash(parameters[carried].iter().flat_map(|(name, value)| [*name, &**value]));
         request.place(endpoint.parameters, &parameters, &lists);
         request.set_client_certificate(credentials)?;
         Ok(request)
@@ -190,7 +167,7 @@ impl Request {
         let mut own = Vec::new();
         for field in &endpoint.headers {
             let value = user_header(field, &headers)?;
-            if let FieldValue::Secret(_) = field.value {
+            if field.secret_source().is_some() {
                 secrets.push(Secret::from(value.expose()));
             }
             own.push(Header { name: field.name.clone(), value });
@@ -254,7 +231,7 @@ impl Request {
                 "application/json",
                 encode::exact(|out| {
                     for (index, (name, value)) in parameters.iter().enumerate() {
-                        // An array stands where its first value does.
+                        // It was written with the first value of its name.
                         if parameters[..index].iter().any(|(before, _)| before == name) {
                             continue;
                         }
@@ -425,63 +402,6 @@ fn check_grant(endpoint: &Endpoint, grant: &Grant) -> Result<(), Error> {
     }
 }
 
-/// How the client authenticates: as described, else by its credentials, as
-/// [`Endpoint::authentication`] documents it.
-fn authentication(endpoint: &Endpoint, credentials: &ClientCredentials) -> Result<ClientAuthentication, Error> {
-    let has_secret = credentials.client_secret.is_some();
-    let has_id = credentials.client_id.is_some();
-    let authentication = match endpoint.authentication {
-        Some(authentication) => authentication,
-        None if !has_secret => ClientAuthentication::None,
-        None if endpoint.parameters == Parameters::Form => ClientAuthentication::ClientSecretBasic,
-        None => ClientAuthentication::ClientSecretPost,
-    };
-    match authentication {
-        ClientAuthentication::None if has_secret => {
-            Err(Error::config("there is a client secret, but the client authentication is `none`")
-                .with_hint("leave one of them out"))
-        }
-        ClientAuthentication::None => Ok(authentication),
-        ClientAuthentication::TlsClientAuth if has_secret => {
-            Err(Error::config("there is a client secret, but the client authentication is `tls_client_auth`")
-                .with_hint("leave one of them out"))
-        }
-        ClientAuthentication::TlsClientAuth if has_id => Ok(authentication),
-        ClientAuthentication::TlsClientAuth => Err(missing_id()),
-        _ if !has_secret => Err(Error::config("the client secret is missing").with_hint(
-            "name the file that holds it (--client-secret-file), or authenticate by `none` if the client has none; \
-             a client whose secret is the empty text sends `Basic ` and the base64 of its id with a colon as its own \
-             Authorization header (--auth none, --header-file)",
-        )),
-        _ if !has_id => Err(missing_id()),
-        _ => Ok(authentication),
-    }
-}
-
-fn missing_id() -> Error {
-    Error::config("the client id is missing").with_hint("give it as client_id (--client-id)")
-}
-
-/// HTTP Basic with form-encoded id and secret (RFC 6749 section 2.3.1), or as they are.
-fn basic(endpoint: &Endpoint, id: &str, secret: &str) -> Result<Secret, Error> {
-    if endpoint.basic_raw && id.contains(':') {
-        return Err(Error::config("a client id with a colon cannot be sent by raw Basic (RFC 7617 section 2)")
-            .with_hint("leave --basic-raw out, or use client_secret_post"));
-    }
-    let pair = encode::exact(|out| {
-        if endpoint.basic_raw {
-            return write!(out, "{id}:{secret}");
-        }
-        encode::form(out, id, "+")?;
-        out.write_char(':')?;
-        encode::form(out, secret, "+")
-    });
-    Ok(encode::exact(|out| {
-        out.write_str("Basic ")?;
-        encode::base64(out, pair.expose().as_bytes())
-    }))
-}
-
 fn header(name: &str, value: &str) -> Header {
     Header { name: name.to_owned(), value: Secret::from(value) }
 }
@@ -504,7 +424,7 @@ fn user_header(field: &Field, present: &[Header]) -> Result<Secret, Error> {
     }
     let value = match &field.value {
         FieldValue::Plain(text) => Exposed::borrowed(text),
-        FieldValue::Secret(source) => source.expose_line("header")?,
+        FieldValue::Secret(source) | FieldValue::Line(source) => source.expose_line("header")?,
     };
     check_header(name, &value)?;
     Ok(Secret::from(&*value))

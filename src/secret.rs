@@ -92,7 +92,7 @@ enum Source {
     Environment(String),
 }
 
-/// The file of a refresh token, and what hears of a new one that is not in its place yet.
+/// The file of a refresh token, and what is called when a new one could not be put into it.
 #[cfg(all(feature = "std", unix))]
 pub(crate) struct RefreshFile {
     pub(crate) path: PathBuf,
@@ -204,7 +204,7 @@ impl SecretSource {
     }
 }
 
-/// A file as messages name it: by its whole path, for the current directory is often another one than was thought.
+/// A file as messages name it: with its whole path, since the current directory is often not the expected one.
 #[cfg(feature = "std")]
 fn file_origin(path: &std::path::Path) -> String {
     let whole = std::path::absolute(path);
@@ -413,6 +413,8 @@ pub(crate) struct Field {
 pub(crate) enum FieldValue {
     Plain(String),
     Secret(SecretSource),
+    /// A secret of one line, as RFC 6749 appendix A has it.
+    Line(SecretSource),
 }
 
 impl Field {
@@ -424,10 +426,23 @@ impl Field {
         Self { name: name.into(), value: FieldValue::Secret(value.into()), is_list: false }
     }
 
+    pub(crate) fn line(name: impl Into<String>, value: impl Into<SecretSource>) -> Self {
+        Self { name: name.into(), value: FieldValue::Line(value.into()), is_list: false }
+    }
+
     pub(crate) fn expose(&self) -> Result<Exposed<'_>, Error> {
         match &self.value {
             FieldValue::Plain(text) => Ok(Exposed::borrowed(text)),
             FieldValue::Secret(source) => source.expose(),
+            FieldValue::Line(source) => source.expose_line(&self.name.replace('_', " ")),
+        }
+    }
+
+    /// Where its value comes from, if that is secret.
+    pub(crate) fn secret_source(&self) -> Option<&SecretSource> {
+        match &self.value {
+            FieldValue::Plain(_) => None,
+            FieldValue::Secret(source) | FieldValue::Line(source) => Some(source),
         }
     }
 }
@@ -436,7 +451,7 @@ impl fmt::Debug for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.value {
             FieldValue::Plain(text) => write!(f, "{}: {text:?}", self.name),
-            FieldValue::Secret(source) => write!(f, "{}: {source:?}", self.name),
+            FieldValue::Secret(source) | FieldValue::Line(source) => write!(f, "{}: {source:?}", self.name),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::client::Client;
 use crate::encode;
 use crate::error::Error;
 use crate::file::{self, Slot};
-use crate::grant::{Grant, GrantKind};
+use crate::grant::Grant;
 use crate::secret::FieldValue;
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -296,22 +296,18 @@ impl Hasher for Pieces {
 /// All that makes this request what it is, and its answer be read as it is, but for the secrets.
 fn describe(client: &Client, grant: &Grant) -> Vec<u8> {
     let endpoint = client.endpoint();
-    let username = match &grant.kind {
-        GrantKind::Password { username, .. } => Some(username),
-        _ => None,
-    };
     let mut pieces = Pieces(Vec::with_capacity(512));
     let out = &mut pieces;
     endpoint.url.without_query().hash(out);
     (endpoint.method, endpoint.parameters, endpoint.authentication, endpoint.basic_raw).hash(out);
-    (endpoint.omit_grant_type, grant.grant_type(), username, &client.credentials().client_id, &grant.scope).hash(out);
+    (endpoint.omit_grant_type, &grant.grant_type, &client.credentials().client_id, &grant.scope).hash(out);
     (&endpoint.members, &endpoint.session_members, endpoint.lifetime).hash(out);
-    for fields in [&endpoint.headers, &endpoint.extra, &grant.parameters] {
+    for fields in [&endpoint.headers, &endpoint.extra, &grant.fields, &grant.parameters] {
         fields.len().hash(out);
         for field in fields {
             let plain = match &field.value {
                 FieldValue::Plain(value) => Some(value),
-                FieldValue::Secret(_) => None,
+                FieldValue::Secret(_) | FieldValue::Line(_) => None,
             };
             (&field.name, plain, field.is_list).hash(out);
         }
@@ -323,20 +319,14 @@ fn describe(client: &Client, grant: &Grant) -> Vec<u8> {
 fn credentials(client: &Client, grant: &Grant, mark: &mut Seal) -> Result<(), Error> {
     let endpoint = client.endpoint();
     mark.add(&endpoint.url.as_str()[endpoint.url.without_query().len()..]);
-    let own = match &grant.kind {
-        GrantKind::ClientCredentials | GrantKind::Extension { .. } => None,
-        GrantKind::Password { password: secret, .. }
-        | GrantKind::BearerSession { token: secret }
-        | GrantKind::RefreshToken { token: secret } => Some(secret),
-    };
-    for source in [client.credentials().client_secret.as_ref(), own] {
+    for source in [client.credentials().client_secret.as_ref(), grant.bearer.as_ref()] {
         match source {
             Some(source) => mark.add(&*source.expose()?),
             None => mark.add(""),
         }
     }
-    for field in endpoint.extra.iter().chain(&endpoint.headers).chain(&grant.parameters) {
-        if let FieldValue::Secret(source) = &field.value {
+    for field in [&endpoint.extra, &endpoint.headers, &grant.fields, &grant.parameters].into_iter().flatten() {
+        if let Some(source) = field.secret_source() {
             mark.add(&*source.expose()?);
         }
     }

@@ -364,7 +364,7 @@ fn it_pauses_between_the_requests() {
 fn a_profile_is_measured_as_it_is() {
     let (place, server) = (Place::new(), giving());
     let profile = format!(
-        r#"{{"url":"{}","client_id":"c","client_secret_file":"secret","format":"curl","min_valid":600}}"#,
+        r#"{{"url":"{}","client_id":"c","client_secret_file":"../../here/secret","format":"curl","min_valid":600}}"#,
         server.url("/t")
     );
     place.file("config/keyfob/meter.json", profile);
@@ -700,7 +700,10 @@ fn a_wrong_option_is_named_and_nothing_is_sent() {
         (&["-n"], "usage: -n wants a value"),
         (&["-n1", "--count", "1"], "usage: --count is given twice"),
         (&["-x"], "usage: there are no one-letter options but -h, -v, -V and bench's -n"),
-        (&["--pause", "x"], "usage: --pause: this must be a whole number"),
+        (
+            &["--pause", "x"],
+            "usage: --pause: this must be seconds (30, 0.5) or a number with a unit (500ms, 5s, 2m, 1h, 1d)",
+        ),
         (&["--processes=2"], "usage: --processes takes no value"),
         (&["--format", "token"], format),
         (&["--format", "header"], format),
@@ -726,6 +729,6 @@ fn a_wrong_option_is_named_and_nothing_is_sent() {
     place
         .keyfob(["bench", "./profile.json"])
         .outcome()
-        .fails(2, "keyfob: profile: `count` is not a member of it\nhint: the README lists the members");
+        .fails(2, "keyfob: profile: unknown member \"count\"\nhint: `keyfob help` lists the options, which are its members with underscores for hyphens");
     assert_eq!(server.requests(), []);
 }

@@ -23,25 +23,19 @@ fn mistakes_are_named_with_their_place() {
             "{\n  \"url\": \"https://as.example\"\n  \"params\": \"json\"\n}",
             "description: a comma or a closing bracket is missing, at line 3, column 3",
         ),
-        (
-            "{\"url\": \"https://as.example\",\n}",
-            "description: a comma without a member behind it, at line 1, column 29",
-        ),
+        ("{\"url\": \"https://as.example\",\n}", "description: trailing comma, at line 1, column 29"),
         ("{\"é\": 1,, \"url\": 2}", "description: a member name in quotes is missing, at line 1, column 9"),
         ("{\"url\": \"https://as.example\"", "description: the JSON text is cut off, at line 1, column 29"),
         ("{\"url\": \"\\ud800\"}", "description: half of a surrogate pair, or a number that is too large"),
         (
             "{\"url\": \"https://a.example\", \"url\": \"https://b.example\"}",
-            "description: a member stands there twice",
+            "description: duplicate member \"url\", at line 1, column 30",
         ),
         ("{}", "there is no token endpoint"),
         (r#"{"url": 1}"#, "`url`: this must be a string"),
         (r#"{"url": "as.example"}"#, "url: it must start with https:// or http://"),
-        (r#"{"url": "https://as.example", "parms": "json"}"#, "`parms` is not a member of an endpoint description"),
-        (
-            r#"{"url": "https://as.example", "client_secret": "x"}"#,
-            "`client_secret` is not a member of an endpoint description",
-        ),
+        (r#"{"url": "https://as.example", "parms": "json"}"#, "unknown member \"parms\"; did you mean \"params\"?"),
+        (r#"{"url": "https://as.example", "client_secret": "x"}"#, "unknown member \"client_secret\""),
         (
             r#"{"url": "https://as.example", "dialect": "soap"}"#,
             "`dialect`: \"soap\" is none of bearer-session, form-credentials, json-credentials, user-credentials",
@@ -82,15 +76,15 @@ fn mistakes_are_named_with_their_place() {
         ),
         (
             r#"{"url": "https://as.example", "lifetime": 0}"#,
-            "`lifetime`: this must be a whole number of seconds, at least 1",
+            "`lifetime`: this must be longer than 0: seconds (30, 0.5) or a number with a unit (500ms, 5s, 2m, 1h, 1d)",
         ),
         (
             r#"{"url": "https://as.example", "lifetime": -1}"#,
-            "`lifetime`: this must be a whole number of seconds, at least 1",
+            "`lifetime`: this must be longer than 0: seconds (30, 0.5) or a number with a unit (500ms, 5s, 2m, 1h, 1d)",
         ),
         (
-            r#"{"url": "https://as.example", "lifetime": "1h"}"#,
-            "`lifetime`: this must be a whole number of seconds, at least 1",
+            r#"{"url": "https://as.example", "lifetime": "1 h"}"#,
+            "`lifetime`: this must be longer than 0: seconds (30, 0.5) or a number with a unit (500ms, 5s, 2m, 1h, 1d)",
         ),
         (
             r#"{"url": "https://as.example", "lifetime": {"zero": "never"}}"#,

@@ -16,6 +16,9 @@ use std::process::{Command, Stdio};
 /// What could end a value in any of the languages that it passes through.
 const NASTY: &str = "v&admin=1\r\nX-Evil: 1\r\n\r\n\"'\\%00%0d%0a+;#\t\u{1b}[31m\u{202e}é=";
 
+/// The same without control characters, which keep a client secret or a password from being sent at all.
+const NASTY_LINE: &str = "v&admin=1 X-Evil: 1\"'\\%00%0d%0a+;#[31m\u{202e}é=";
+
 /// `application/x-www-form-urlencoded`, decoded by somebody else's rules: WHATWG's.
 fn decoded(form: &str) -> Vec<(String, String)> {
     let decode = |text: &str| {
@@ -54,18 +57,19 @@ fn header_names(request: &Seen) -> Vec<&str> {
 fn an_option_stays_what_it_is() {
     let place = Place::new();
     place.file("here/nasty", NASTY);
+    place.file("here/line", NASTY_LINE);
     let parameter = format!("{}={NASTY}", NASTY.replace('=', ""));
     let options = ["--client-id", NASTY, "--scope", NASTY, "--grant", "password", "--username", NASTY];
-    let secrets = ["--password-file", "nasty", "--client-secret-file", "nasty", "--param-file", "otp=nasty"];
+    let secrets = ["--password-file", "line", "--client-secret-file", "line", "--param-file", "otp=nasty"];
     let given = [&options[..], &secrets, &["--param", &parameter, "--auth", "client_secret_post"]].concat();
     let scope = NASTY.split(' ').collect::<Vec<_>>().join(" ");
     let name = NASTY.replace('=', "");
     let mut expected: Vec<(&str, &str)> = vec![
         ("client_id", NASTY),
-        ("client_secret", NASTY),
+        ("client_secret", NASTY_LINE),
         ("grant_type", "password"),
         ("otp", NASTY),
-        ("password", NASTY),
+        ("password", NASTY_LINE),
         ("scope", &scope),
         ("username", NASTY),
         (&name, NASTY),
@@ -106,7 +110,7 @@ fn an_option_stays_what_it_is() {
     }
     // Basic holds whatever it is given.
     let server = Server::answering(answer());
-    let basic = ["--client-id", NASTY, "--client-secret-file", "nasty"];
+    let basic = ["--client-id", NASTY, "--client-secret-file", "line"];
     place.token(&server.url("/t"), &basic).outcome().prints("tok");
     assert!(!header_names(&server.request()).contains(&"x-evil"));
 }

@@ -194,13 +194,16 @@ fn a_file_that_cannot_be_kept_ends_it_at_the_start() {
         (&["--file", "token", "--mode", "1600"], wrong_mode),
         (&["--file", "token", "--mode", "+600"], wrong_mode),
         (&["--file", "token", "--mode", "00600"], wrong_mode),
-        (&["--file", "token", "--client-secret-file", "missing"], "keyfob: secret file missing: there is no such file"),
+        (
+            &["--file", "token", "--client-secret-file", "missing"],
+            "keyfob: secret file HERE/missing: there is no such file",
+        ),
         (
             &["--file", "token", "--grant", "password"],
             "keyfob: the grant `password` needs a user name\nhint: give it by --username",
         ),
     ] {
-        with(options).fails(2, lines);
+        with(options).fails(2, &lines.replace("HERE", &place.path("here")));
     }
     assert_eq!(left(&place), [""; 0]);
     assert_eq!(server.requests(), []);
@@ -262,7 +265,7 @@ fn what_is_wrong_with_the_file_later_is_told_until_it_can_be_written_again() {
     assert_eq!(read().as_deref(), Some("tok-1\n"));
     let _ = fs::write(format!("{directory}/full"), vec![0; 64 * 1024]);
     *answer.lock().unwrap() = token("tok-2", 3600);
-    notes.until("STATUS=token file d/token: no space left");
+    notes.until("STATUS=token file d/token: no space left; next attempt in 1 s");
     until("it is gone", || read().is_none());
     let asked = server.requests().len();
     fs::remove_file(format!("{directory}/full")).unwrap();
@@ -320,7 +323,8 @@ fn a_life_of_zero_ends_it_only_where_there_is_no_token() {
     keep.signal(Signal::HUP);
     holds(&place, "tok-2\n");
     keep.signal(Signal::TERM);
-    keep.outcome().is(0, "", &format!("keyfob: {message}\n"));
+    let hint = "hint: if it means something else, say so (--lifetime)\nhint: next attempt in 1 s";
+    keep.outcome().is(0, "", &format!("keyfob: the token is valid, but was not renewed: {message}\n{hint}\n"));
 }
 
 #[test]
@@ -419,10 +423,16 @@ impl Notes {
         Self(socket)
     }
 
+    /// The next one, but for those that ask for more time to start.
     fn next(&self) -> String {
-        let mut bytes = [0; 4096];
-        let count = self.0.recv(&mut bytes).expect("something is told within 20 s");
-        String::from_utf8(bytes[..count].to_vec()).unwrap()
+        loop {
+            let mut bytes = [0; 4096];
+            let count = self.0.recv(&mut bytes).expect("something is told within 20 s");
+            let text = String::from_utf8(bytes[..count].to_vec()).unwrap();
+            if text != "EXTEND_TIMEOUT_USEC=60000000" {
+                return text;
+            }
+        }
     }
 
     /// Reads on to this line; returns what came before it.
@@ -455,7 +465,8 @@ fn systemd_is_told_what_is_the_matter() {
         let run = keep(&place, &server.url("/t"), &["--client-secret-file", "secret"]);
         place.file("here/secret", "wrong");
         let mut keep = Started::new(run.variable("NOTIFY_SOCKET", &name));
-        assert_eq!(notes.next(), "STATUS=the server refused (status 401): invalid_client");
+        let status = notes.next();
+        assert_eq!(status, "STATUS=the server refused (status 401): invalid_client; next attempt in 10 s");
         // Ready it is when there is a token. Another secret ends the wait after a refusal, and a reload begins and ends.
         place.file("here/secret", "right");
         *answer.lock().unwrap() = token("tok-1", 3600);
@@ -477,7 +488,9 @@ fn systemd_is_told_what_is_the_matter() {
         fs::remove_file(place.path("here/secret")).unwrap();
         keep.signal(Signal::HUP);
         assert!(notes.next().starts_with("RELOADING=1\n"));
-        assert_eq!(notes.next(), "STATUS=secret file secret: there is no such file");
+        let status = notes.next();
+        let told = format!("STATUS=secret file {}: there is no such file; next attempt in ", place.path("here/secret"));
+        assert!(status.starts_with(&told), "{status}");
         assert_eq!(notes.next(), "READY=1");
         keep.signal(Signal::TERM);
         assert_eq!(notes.next(), "STOPPING=1");

@@ -937,7 +937,8 @@ fn where_a_new_refresh_token_could_not_be_kept_nothing_is_sent() {
     let (server, _) = rotating(0, AT_ONCE, short);
     let url = server.url("/t");
     let hint = "hint: the server may hand out a new refresh token with each use, and nothing is sent where it would be \
-                lost: put the file where this user can write, a symbolic link to it will do";
+                lost: put the file where this user can write (a symbolic link to it will do); into a container, mount its \
+                directory";
     const NOBODY: &str = "setpriv --reuid 65534 --regid 65534 --clear-groups /proc/self/fd/3";
     for (setup, command, why) in [
         ("mount -o remount,ro DIR", "keyfob", "read-only filesystem or storage medium"),
@@ -945,16 +946,30 @@ fn where_a_new_refresh_token_could_not_be_kept_nothing_is_sent() {
         // It could be replaced, but would not be its owner's any more.
         ("chmod 777 DIR", NOBODY, "permission denied"),
         ("dd if=/dev/zero of=DIR/full bs=4k 2>/dev/null || true", "keyfob", "no storage space"),
+        // Room for the old token and one page more, which a longer one would not fit into.
+        ("dd if=/dev/zero of=DIR/full bs=4k count=62 2>/dev/null", "keyfob", "no storage space"),
+        ("trap '' XFSZ; ulimit -f 100", "keyfob", "file too large"),
+        // A mount point of its own, which would have to be written in place.
+        (
+            "mount --bind DIR/rt DIR/rt; mount -o remount,bind,ro DIR/rt",
+            "keyfob",
+            "read-only filesystem or storage medium",
+        ),
+        (
+            "mkdir -p small; mount -t tmpfs -o size=8k memory small; cp -p DIR/rt small/rt; mount --bind small/rt DIR/rt",
+            "keyfob",
+            "no storage space",
+        ),
     ] {
         for no_cache in ["", "--no-cache"] {
             let run = place.keyfob(["token"]);
-            let text = "exec 2>&1; mkdir -p dir; mount -t tmpfs -o size=64k memory dir; printf 'rt-1\\n' > dir/rt; chown 0:65534 dir/rt; chmod 640 dir/rt\n";
+            let text = "exec 2>&1; mkdir -p dir; mount -t tmpfs -o size=256k memory dir; printf 'rt-1\\n' > dir/rt; chown 0:65534 dir/rt; chmod 640 dir/rt\n";
             let ask = format!(
                 "{text}{}\n cd dir; code=0; {command} token --url {url} --grant refresh_token --refresh-token-file rt {no_cache} || code=$?; echo $code; cat rt; ls -A",
                 setup.replace("DIR", "dir")
             );
             let outcome = Started::command(script(MOUNTS, run, &ask)).outcome();
-            let left = if setup.starts_with("dd") { "full\nrt\n" } else { "rt\n" };
+            let left = if setup.contains("/full") { "full\nrt\n" } else { "rt\n" };
             let expected =
                 format!("keyfob: refresh token file rt: it cannot be rewritten: {why}\n{hint}\n2\nrt-1\n{left}");
             assert_eq!(outcome.stdout, expected, "{setup}: {outcome:?}");
@@ -964,36 +979,118 @@ fn where_a_new_refresh_token_could_not_be_kept_nothing_is_sent() {
 }
 
 #[test]
-fn where_the_file_cannot_be_replaced_in_the_end_the_new_refresh_token_lies_beside_it_until_it_can() {
-    if !can_unshare("where_the_file_cannot_be_replaced_in_the_end", MOUNTS) {
+fn a_file_with_two_names_is_refused_before_anything_is_sent() {
+    let place = Place::new();
+    place.file("here/rt", "rt-1\n");
+    fs::hard_link(place.path("here/rt"), place.path("here/hard")).unwrap();
+    let (server, _) = rotating(0, AT_ONCE, short);
+    for name in ["rt", "hard"] {
+        for option in ["--fresh", "--no-cache"] {
+            let options = ["--grant", "refresh_token", "--refresh-token-file", name, option];
+            run(&place, &server.url("/t"), &options).fails(
+                2,
+                &format!(
+                    "keyfob: refresh token file {}: it has 2 names (hard links), and a new token would reach only \
+                     one of them\nhint: keep one of them, and make the others symbolic links to it",
+                    place.path(&format!("here/{name}"))
+                ),
+            );
+        }
+    }
+    assert_eq!(server.requests(), []);
+    assert_eq!(fs::read_dir(place.path("here")).unwrap().count(), 3, "the secret and the two names");
+}
+
+/// As a container has it that was given the file alone (`docker run -v file:file`, `subPath`).
+#[test]
+fn a_file_that_is_a_mount_point_is_written_in_place() {
+    if !can_unshare("a_file_that_is_a_mount_point_is_written_in_place", MOUNTS) {
         return;
     }
     let place = Place::new();
-    let (server, rotation) = rotating(0, AT_ONCE, short);
+    let long = |name: &str, number: usize| format!("{name}-{number}{}", "x".repeat(if number == 3 { 5000 } else { 0 }));
+    let (server, rotation) = rotating(0, AT_ONCE, long);
     let url = server.url("/t");
     place.file("here/rt", "rt-1\n");
-    // A mount on the file itself: another file can be made beside it, but not in its place.
+    place.file("host/rt", "rt-1\n");
+    let inode = fs::metadata(place.path("host/rt")).unwrap().ino();
+    // The third token is longer than the second and the fourth.
     let ask = format!(
-        "exec 2>&1; mount --bind rt rt; for i in 1 2; do
-         code=0; keyfob token --url {url} --no-cache {} || code=$?; echo $code; cat rt .rt.new; done",
+        "exec 2>&1; mount --bind ../host/rt rt; for i in 1 2 3; do
+         code=0; keyfob token --url {url} --no-cache {} | cut -c 1-8 || code=$?; echo $code; cut -c 1-8 rt; ls -A; done",
+        REFRESH.join(" ")
+    );
+    let outcome = Started::command(script(MOUNTS, place.keyfob(["token"]), &ask)).outcome();
+    let expected = "tok-2\n0\nrt-2\nrt\nsecret\ntok-3xxx\n0\nrt-3xxxx\nrt\nsecret\ntok-4\n0\nrt-4\nrt\nsecret\n";
+    assert_eq!(outcome.stdout, expected);
+    assert_eq!(rotation.lock().unwrap().reused, 0);
+    assert_eq!(fs::read_to_string(place.path("host/rt")).unwrap(), "rt-4\n");
+    assert_eq!(fs::metadata(place.path("host/rt")).unwrap().ino(), inode);
+    // A process was killed while it wrote the file in place: what it had is beside it, from tomorrow.
+    place.file("here/.rt.new", "rt-5\n");
+    rotation.lock().unwrap().newest = 5;
+    let ask = format!(
+        "exec 2>&1; mount --bind ../host/rt rt; touch -d tomorrow .rt.new; printf 'rt-5\n4torn' > rt; \
+         keyfob token --url {url} --no-cache {}; cat rt; ls -A",
+        REFRESH.join(" ")
+    );
+    let outcome = Started::command(script(MOUNTS, place.keyfob(["token"]), &ask)).outcome();
+    assert_eq!(outcome.stdout, "tok-6\nrt-6\nrt\nsecret\n");
+    // The file cannot be written any more: the newer one stays where it is, and nothing is sent.
+    place.file("here/.rt.new", "rt-7\n");
+    let ask = format!(
+        "exec 2>&1; mount --bind ../host/rt rt; mount -o remount,bind,ro rt; touch -d tomorrow .rt.new; code=0; \
+         keyfob token --url {url} --no-cache {} || code=$?; echo $code; cat rt .rt.new",
         REFRESH.join(" ")
     );
     let outcome = Started::command(script(MOUNTS, place.keyfob(["token"]), &ask)).outcome();
     let (file, new) = (place.path("here/rt"), place.path("here/.rt.new"));
-    let hint = format!("hint: it is in {new}: move it to its place, for the old one is used up\n2\nrt-1\nrt-2\n");
     assert_eq!(
         outcome.stdout,
         format!(
-            "keyfob: refresh token file {file}: the new token cannot be put into it: resource busy\n{hint}\
-             keyfob: refresh token file {file}: a newer token cannot be put into it: resource busy\n{hint}"
+            "keyfob: refresh token file {file}: a newer token cannot be put into it: read-only filesystem or storage \
+             medium\nhint: it is in {new}: move it to its place, for the old one is used up\n2\nrt-6\nrt-7\n"
         )
     );
-    assert_eq!(server.requests().len(), 1, "the second sent nothing");
+    assert_eq!(server.requests().len(), 4);
+}
+
+#[test]
+fn where_the_file_cannot_be_replaced_in_the_end_the_token_comes_out_and_the_new_refresh_token_lies_beside_it() {
+    let place = Place::new();
+    place.file("here/rt", "rt-1\n");
+    let (file, kept) = (place.path("here/rt"), place.path("here/kept"));
+    let (from, to) = (file.clone(), kept.clone());
+    // While it answers, somebody puts a directory into the file's place.
+    let server = Server::with(move |seen, stream| {
+        let sent = field(seen, "refresh_token").unwrap();
+        if sent == "rt-1" {
+            fs::rename(&from, &to).unwrap();
+            fs::create_dir(&from).unwrap();
+        }
+        let next = if sent == "rt-1" { 2 } else { 3 };
+        let body = format!(r#"{{"access_token":"tok-{next}","refresh_token":"rt-{next}","expires_in":3600}}"#);
+        let _ = stream.write_all(&json(200, &body));
+    });
+    let options = [&REFRESH[..], &["--no-cache"]].concat();
+    let new = place.path("here/.rt.new");
+    let outcome = run(&place, &server.url("/t"), &options);
+    outcome.is(
+        0,
+        "tok-2\n",
+        &format!(
+            "keyfob: refresh token file {file}: the new token cannot be put into it: it is a directory\n\
+             hint: it is in {new}: move it to its place, for the old one is used up\n"
+        ),
+    );
+    assert_eq!(fs::read_to_string(&new).unwrap(), "rt-2\n");
     // Where it can be replaced again, that is done first.
-    run(&place, &url, &REFRESH).prints("tok-3");
-    assert_eq!(rotation.lock().unwrap().reused, 0);
-    assert_eq!(fs::read_to_string(file).unwrap(), "rt-3\n");
-    assert!(!fs::exists(new).unwrap());
+    fs::remove_dir(&file).unwrap();
+    fs::rename(&kept, &file).unwrap();
+    run(&place, &server.url("/t"), &options).prints("tok-3");
+    let sent: Vec<String> = server.requests().iter().map(|seen| field(seen, "refresh_token").unwrap()).collect();
+    assert_eq!(sent, ["rt-1", "rt-2"]);
+    assert_eq!((fs::read_to_string(&file).unwrap().as_str(), fs::exists(new).unwrap()), ("rt-3\n", false));
 }
 
 #[test]

@@ -73,7 +73,9 @@ impl Turn {
                 state.heard_at = now;
                 after.compose(&state.renewal, refresh, state.used.is_some() && !is_in_source, now)
             });
-            after.write(content);
+            if after.write(content) {
+                state.with(|state| state.stored = state.renewal.lasting());
+            }
             store.sweep(now, &after);
         }
         if !is_same {

@@ -135,14 +135,17 @@ impl Entry {
         }))
     }
 
-    /// Writes what was composed, or removes the file.
-    pub(crate) fn write(&self, content: Option<Secret>) {
-        let Some(content) = content else { return self.slot.remove() };
+    /// Writes what was composed, or removes the file. Returns whether it was written.
+    pub(crate) fn write(&self, content: Option<Secret>) -> bool {
+        let Some(content) = content else {
+            self.slot.remove();
+            return false;
+        };
         let content = content.expose();
         let seal = self.key.file_seal(&self.slot, content);
         let contents = [content.as_bytes(), b"\n", seal.as_bytes()];
         // Without the file the next process asks the server, and that is all.
-        let _ = self.slot.draft(None).map(|draft| draft.commit(&contents, false));
+        self.slot.draft(None).is_ok_and(|draft| draft.commit(&contents, false).is_ok())
     }
 }
 

@@ -160,6 +160,12 @@ impl Outcome {
     pub fn fails(&self, code: i32, lines: &str) {
         self.is(code, "", &format!("{lines}\n"));
     }
+
+    /// As [`fails`](Outcome::fails), and curl is told to send nothing: the profile may have asked for its format.
+    #[track_caller]
+    pub fn fails_and_stops_curl(&self, code: i32, lines: &str) {
+        self.is(code, "proto = \"-all\"\n", &format!("{lines}\n"));
+    }
 }
 
 /// An address on loopback that refuses connections as long as this lives: the port is taken, but nobody listens there.

@@ -1,10 +1,13 @@
 //! The command line. Options are collected as the members of a profile of their names, which they override.
 
 use crate::output::Format;
+use crate::words;
 use keyfob::{Error, ErrorKind};
 use lexopt::{Arg, Parser, ValueExt};
 use miniserde::json::{Array, Number, Object, Value};
 use std::ffi::OsString;
+
+const VERBS: &[&str] = &["token", "revoke", "keep", "bench", "parse", "demo", "help"];
 
 pub(crate) const HELP: &str = include_str!("help.txt");
 
@@ -35,8 +38,10 @@ enum Kind {
     Texts,
     /// Names with values, joined by this character: the option may be repeated.
     Pairs(char),
-    /// A whole number, mostly of seconds.
-    Seconds,
+    /// A duration: seconds, or a number with a unit.
+    Duration,
+    /// A whole number.
+    Number,
     Flag,
 }
 
@@ -76,14 +81,14 @@ const OPTIONS: &[(&str, Kind)] = &[
     ("proxy", Kind::Text),
     ("no-proxy", Kind::Flag),
     ("allow-http", Kind::Flag),
-    ("timeout", Kind::Seconds),
-    ("lifetime", Kind::Seconds),
-    ("min-valid", Kind::Seconds),
+    ("timeout", Kind::Duration),
+    ("lifetime", Kind::Duration),
+    ("min-valid", Kind::Duration),
     ("no-cache", Kind::Flag),
     ("fresh", Kind::Flag),
     ("cache-dir", Kind::Text),
-    ("wait", Kind::Seconds),
-    ("splay", Kind::Seconds),
+    ("wait", Kind::Duration),
+    ("splay", Kind::Duration),
     ("format", Kind::Text),
     ("verbose", Kind::Flag),
 ];
@@ -93,11 +98,16 @@ const KEEP_OPTIONS: &[(&str, Kind)] = &[("file", Kind::Text), ("mode", Kind::Tex
 
 /// The options that only `bench` has. `single` is for what it starts itself: one fetch, timed for the other process.
 const BENCH_OPTIONS: &[(&str, Kind)] =
-    &[("count", Kind::Seconds), ("pause", Kind::Seconds), ("processes", Kind::Flag), ("single", Kind::Flag)];
+    &[("count", Kind::Number), ("pause", Kind::Duration), ("processes", Kind::Flag), ("single", Kind::Flag)];
+
+/// The options that a profile may have as members, with underscores for hyphens: those of `token` and `keep`.
+pub(crate) fn members() -> impl Iterator<Item = &'static str> {
+    [OPTIONS, KEEP_OPTIONS].into_iter().flatten().map(|(name, _)| *name)
+}
 
 /// The options of `parse`.
 const PARSE_OPTIONS: &[(&str, Kind)] =
-    &[("status", Kind::Seconds), ("content-type", Kind::Text), ("show-secrets", Kind::Flag)];
+    &[("status", Kind::Number), ("content-type", Kind::Text), ("show-secrets", Kind::Flag)];
 
 impl Arguments {
     pub(crate) fn from_command_line() -> Result<Self, Error> {
@@ -117,8 +127,14 @@ impl Arguments {
                 Some("parse") => Verb::Parse,
                 Some("demo") => Verb::Demo,
                 Some("help") => Verb::Help,
-                // The word itself is not shown: it may be a secret that went astray.
-                _ => return Err(usage("the first word is none of token, revoke, keep, bench, parse, demo, help")),
+                // Any other word is not shown: it may be a secret that went astray.
+                word => {
+                    let word = word.unwrap_or_default();
+                    return Err(match words::nearest(word, VERBS.iter().copied()) {
+                        Some(verb) => usage(format!("unknown command \"{word}\"; did you mean \"{verb}\"?")),
+                        None => usage("the first word is none of token, revoke, keep, bench, parse, demo, help"),
+                    });
+                }
             },
             Some(_) => {
                 return Err(usage(
@@ -143,7 +159,7 @@ impl Arguments {
                 Arg::Long(name) => {
                     let Some((name, kind)) = known.iter().copied().flatten().find(|(known, _)| *known == name).copied()
                     else {
-                        return Err(unknown(name));
+                        return Err(unknown(name, known.iter().copied().flatten().map(|(known, _)| *known)));
                     };
                     let value = match kind {
                         Kind::Flag => Value::Bool(true),
@@ -156,7 +172,7 @@ impl Arguments {
                 }
                 Arg::Short('n') if arguments.verb == Verb::Bench => {
                     let count = parser.value().map_err(|_| usage("-n wants a value"))?;
-                    arguments.set("count", Kind::Seconds, text("count", count)?)?;
+                    arguments.set("count", Kind::Number, text("count", count)?)?;
                 }
                 Arg::Short(_) => return Err(usage("there are no one-letter options but -h, -v, -V and bench's -n")),
                 Arg::Value(profile) => {
@@ -173,7 +189,12 @@ impl Arguments {
         let member = option.replace('-', "_");
         let value = match (kind, value) {
             (Kind::Text | Kind::Flag, value) => value,
-            (Kind::Seconds, Value::String(text)) => match text.parse() {
+            // The text is not shown: it may be a secret.
+            (Kind::Duration, Value::String(text)) => match words::duration(&text) {
+                Some(_) => Value::String(text),
+                None => return Err(usage(format!("--{option}: this must be {}", words::DURATION))),
+            },
+            (Kind::Number, Value::String(text)) => match text.parse() {
                 Ok(seconds) if text.bytes().all(|byte| byte.is_ascii_digit()) => Value::Number(Number::U64(seconds)),
                 _ => return Err(usage(format!("--{option}: this must be a whole number"))),
             },
@@ -194,16 +215,20 @@ impl Arguments {
                     Some(Value::Object(pairs)) => pairs,
                     _ => Object::new(),
                 };
-                let mut values = match pairs.remove(name) {
-                    Some(Value::Array(values)) => values,
-                    _ => Array::new(),
+                let value = Value::String(if joint == ':' { value.trim() } else { value }.to_owned());
+                // One value is a text, and several are a list.
+                let value = match pairs.remove(name) {
+                    None => value,
+                    Some(Value::Array(mut values)) => {
+                        values.push(value);
+                        Value::Array(values)
+                    }
+                    Some(first) => Value::Array([first, value].into_iter().collect()),
                 };
-                let value = if joint == ':' { value.trim() } else { value };
-                values.push(Value::String(value.to_owned()));
-                pairs.insert(name.to_owned(), Value::Array(values));
+                pairs.insert(name.to_owned(), value);
                 Value::Object(pairs)
             }
-            (Kind::Seconds | Kind::Pairs(_), other) => other,
+            (Kind::Duration | Kind::Number | Kind::Pairs(_), other) => other,
         };
         let is_repeatable = matches!(kind, Kind::Texts | Kind::Pairs(_) | Kind::Flag);
         if self.options.insert(member, value).is_some() && !is_repeatable {
@@ -215,22 +240,51 @@ impl Arguments {
 
 /// The format that the command line asks for, even if the rest of it is wrong.
 pub(crate) fn requested_format() -> Format {
-    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let mut format = Format::Token;
-    for (index, word) in words.iter().enumerate() {
-        let value = match word.to_str() {
-            Some("--format") => words.get(index + 1).and_then(|value| value.to_str()),
-            Some(word) => word.strip_prefix("--format="),
-            None => None,
+    match requested() {
+        Requested::Format(word) => word.to_str().and_then(Format::from_name).unwrap_or(Format::Token),
+        Requested::Profiles(_) => Format::Token,
+    }
+}
+
+/// What the command line says about the format, as far as it can be understood.
+pub(crate) enum Requested {
+    /// It names one. Whatever else is said: curl must be kept from sending a request without a token.
+    Format(OsString),
+    /// It does not; for a token these words may be the profile that does. Each comes with whether it can be nothing else:
+    /// one behind an unknown option may be that option's value.
+    Profiles(Vec<(OsString, bool)>),
+}
+
+pub(crate) fn requested() -> Requested {
+    let is_token = std::env::args_os().nth(1).is_some_and(|verb| verb == "token");
+    let (mut format, mut profiles) = (None::<OsString>, Vec::new());
+    let mut is_known = true;
+    let mut words = std::env::args_os().skip(1 + usize::from(is_token));
+    while let Some(word) = words.next() {
+        let Some(option) = word.to_str().and_then(|word| word.strip_prefix("--")) else {
+            match word.as_encoded_bytes().starts_with(b"-") {
+                true => is_known = word == "-v",
+                false => profiles.push((word, std::mem::replace(&mut is_known, true))),
+            }
+            continue;
         };
-        match value.and_then(Format::from_name) {
-            // Whatever else is said: curl must be kept from sending a request without a token.
-            Some(Format::Curl) => return Format::Curl,
-            Some(named) => format = named,
-            None => {}
+        let (name, value) = match option.split_once('=') {
+            Some((name, value)) => (name, Some(value.into())),
+            None => (option, None),
+        };
+        let known = OPTIONS.iter().find(|(known, _)| *known == name);
+        is_known = known.is_some() || value.is_some();
+        let takes_value = known.is_some_and(|(_, kind)| !matches!(kind, Kind::Flag));
+        let value = value.or_else(|| if takes_value { words.next() } else { None });
+        if name == "format" && format.as_ref().is_none_or(|format| format != "curl") {
+            // Without a value it may have been meant for curl.
+            format = Some(value.unwrap_or_else(|| "curl".into()));
         }
     }
-    format
+    match format {
+        Some(format) => Requested::Format(format),
+        None => Requested::Profiles(if is_token { profiles } else { Vec::new() }),
+    }
 }
 
 fn text(option: &str, value: OsString) -> Result<Value, Error> {
@@ -240,14 +294,16 @@ fn text(option: &str, value: OsString) -> Result<Value, Error> {
     }
 }
 
-fn unknown(option: &str) -> Error {
+fn unknown(option: &str, known: impl Iterator<Item = &'static str>) -> Error {
     let secrets = ["client-secret", "password", "session-token", "refresh-token", "access-token", "client-key"];
-    let error = usage(format!("there is no option --{option}"));
+    let error = |nearest: &str| usage(format!("there is no option --{option}{nearest}"));
     match secrets.iter().find(|secret| **secret == option) {
         Some(secret) => {
-            error.with_hint(format!("everyone can read argument lists: put it into a file and use --{secret}-file"))
+            error("").with_hint(format!("everyone can read argument lists: put it into a file and use --{secret}-file"))
         }
-        None => error,
+        None => {
+            error(&words::nearest(option, known).map_or(String::new(), |known| format!("; did you mean --{known}?")))
+        }
     }
 }
 
@@ -262,4 +318,19 @@ fn wrong(error: lexopt::Error) -> Error {
 
 pub(crate) fn usage(message: impl AsRef<str>) -> Error {
     Error::new(ErrorKind::Config, format!("usage: {}", message.as_ref())).with_hint("keyfob help shows what there is")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_has_every_option() {
+        let words: Vec<&str> = HELP.split([' ', ',', '\n', '[', ']', '(', ')']).collect();
+        // What `bench` starts itself is nobody else's; and of the options for variables, the help has examples.
+        let is_left_out = |name: &str| name == "single" || name.ends_with("-env");
+        for (name, _) in [OPTIONS, KEEP_OPTIONS, BENCH_OPTIONS, PARSE_OPTIONS].into_iter().flatten() {
+            assert!(is_left_out(name) || words.contains(&&*format!("--{name}")), "help does not have --{name}");
+        }
+    }
 }

@@ -3,7 +3,8 @@
 use crate::arguments::{Arguments, usage};
 use crate::events::{self, Events};
 use crate::output::{self, Format};
-use crate::settings::{Settings, is_pipe};
+use crate::profile::is_pipe;
+use crate::settings::{Settings, take_duration};
 use keyfob::{BootClock, Client, Clock, Error, ErrorKind, Grant, Request, Timing, Transport};
 use miniserde::json::{Number, Object, Value};
 use rustix::process::{Pid, Signal, kill_process};
@@ -58,7 +59,7 @@ pub(crate) fn run(mut arguments: Arguments, format: &mut Format) -> Result<ExitC
             _ => return Err(usage(format!("-n: this must be a number from 1 to {MAX_COUNT}"))),
         },
     };
-    let pause = take_number(&mut arguments.options, "pause").map_or(DEFAULT_PAUSE, Duration::from_secs);
+    let pause = take_duration(&mut arguments.options, "pause")?.unwrap_or(DEFAULT_PAUSE);
     let mut settings = Settings::read(&arguments, format)?;
     // A profile's format is that of a token.
     if *format != Format::Json {

@@ -34,6 +34,13 @@ pub(crate) fn finish_first() {
     }
 }
 
+/// The next SIGINT or SIGTERM ends the process at once.
+pub(crate) fn end_at_next_signal() {
+    for signal in [SIGINT, SIGTERM] {
+        let _ = signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::new(AtomicBool::new(true)));
+    }
+}
+
 /// A timer that goes off after a suspend too, at once if its moment has passed.
 struct Timer {
     #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -2,19 +2,27 @@
 
 #![forbid(unsafe_code)]
 
+extern crate alloc;
+
 mod arguments;
 mod bench;
 #[cfg(feature = "demo")]
 mod demo;
 mod events;
 mod fetch;
+mod hand_over;
 mod keep;
 mod notify;
 mod output;
 mod parse;
 mod process;
+mod profile;
 mod settings;
+mod stderr;
+mod terminal;
 mod token_file;
+#[path = "../../words.rs"]
+mod words;
 
 use arguments::{Arguments, Verb};
 use keyfob::{AccessToken, Error, ErrorKind, Lifetime, Request, TokenCache};
@@ -35,11 +43,15 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     process::harden();
+    if std::env::args_os().len() < 2 {
+        output::note(arguments::HELP.trim_end());
+        return ExitCode::from(2);
+    }
     // The format decides how an error is shown, that of a wrong option too.
     let mut format = arguments::requested_format();
     match run(&mut format) {
         Ok(code) => code,
-        Err(error) => output::failure(&error, format),
+        Err(error) => output::failure(&error, hand_over::format_of_error(format)),
     }
 }
 
@@ -59,6 +71,8 @@ fn run(format: &mut Format) -> Result<ExitCode, Error> {
 }
 
 fn token(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
+    // What is sent for it may be used up, so not for nothing.
+    output::check_stdout()?;
     let mut settings = Settings::read(arguments, format)?;
     let asked = settings.asked;
     if !settings.is_repeatable() {

@@ -1,5 +1,6 @@
 //! What comes out: one answer on standard output, errors and hints on standard error.
 
+use crate::{process, stderr};
 use keyfob::{AccessToken, Error, ErrorKind};
 use miniserde::{Serialize, json};
 use std::fs::File;
@@ -132,6 +133,7 @@ pub(crate) fn reason(error: &io::Error) -> String {
 
 /// Writes one line to standard output, past std's buffer: that one would keep a copy of the token.
 pub(crate) fn line(text: &str) -> Result<(), Error> {
+    check_stdout()?;
     let write = || {
         let mut stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let mut line = String::with_capacity(text.len() + 1);
@@ -142,6 +144,14 @@ pub(crate) fn line(text: &str) -> Result<(), Error> {
     write().map_err(|error| {
         Error::new(ErrorKind::Internal, format!("standard output: {}", reason(&error))).with_source(error)
     })
+}
+
+/// Returns an error where the process was started without a standard output.
+pub(crate) fn check_stdout() -> Result<(), Error> {
+    match process::is_stdout_closed() {
+        true => Err(Error::new(ErrorKind::Internal, "standard output is closed")),
+        false => Ok(()),
+    }
 }
 
 /// Tells an error, and gives its exit code.
@@ -213,7 +223,7 @@ fn in_options(hint: &str) -> String {
     OPTIONS.iter().fold(hint.to_owned(), |hint, (item, option)| hint.replace(item, option))
 }
 
-/// One line for a person. Where it cannot be written there is nobody to tell.
+/// One line for a person.
 pub(crate) fn note(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    stderr::line(text);
 }

@@ -1,14 +1,17 @@
 //! What a profile and the options say, made into a client and a grant.
 
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, Verb};
 use crate::output::{self, Format};
+use crate::profile::{self, DESCRIPTION, EITHER, SECRETS, is_pipe, locate, override_by, unknown};
+use crate::terminal;
+use crate::words;
 use keyfob::{
     AccessToken, BootClock, Client, Endpoint, Error, ErrorKind, Grant, Secret, SecretSource, Share, Store, TokenCache,
     Transport, UreqTransport,
 };
-use miniserde::json::{self, Number, Object, Value};
+use miniserde::json::{self, Object, Value};
 use std::fs::{File, Metadata};
-use std::io::Read;
+use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -23,6 +26,9 @@ pub(crate) struct Settings {
     connection: Connection,
     /// The client authenticates by its certificate (RFC 8705 section 2.1).
     needs_certificate: bool,
+    /// A token is to be fetched, with a refresh token that only the cache can take the next one of.
+    needs_store: bool,
+    is_revocation: bool,
 }
 
 /// How the server is reached, whom it is trusted to be, and by what the client shows itself.
@@ -56,69 +62,19 @@ impl Asked {
 
 const DEFAULT_GRANT: &str = "client_credentials";
 
-/// The members of an endpoint's description, which the library reads.
-const DESCRIPTION: &[&str] = &[
-    "url",
-    "environments",
-    "environment",
-    "path",
-    "dialect",
-    "grant",
-    "params",
-    "auth",
-    "method",
-    "basic_raw",
-    "omit_grant_type",
-    "scope_required",
-    "allow_http",
-    "param",
-    "header",
-    "field",
-    "keep",
-    "lifetime",
-    "revoke",
-];
+/// The grants that have a name of their own here; any other word is sent as it is.
+const GRANTS: &[&str] = &[DEFAULT_GRANT, "password", "bearer_session", "refresh_token"];
 
-/// Those of them that a dialect may set.
-const PRESET: &[&str] = &["grant", "params", "auth", "method", "omit_grant_type", "scope_required", "revoke"];
-
-/// The secrets: each has a member with `_file` and one with `_env`.
-const SECRETS: &[&str] = &["client_secret", "password", "session_token", "refresh_token", "access_token", "client_key"];
-
-/// Members of which there can be one, since each says otherwise.
-const EITHER: &[(&str, &str)] = &[("ca_file", "system_roots"), ("proxy", "no_proxy")];
-
-/// The other members of a profile.
-const OTHERS: &[&str] = &[
-    "client_id",
-    "username",
-    "scope",
-    "param_file",
-    "header_file",
-    "ca_file",
-    "system_roots",
-    "client_cert_file",
-    "proxy",
-    "no_proxy",
-    "timeout",
-    "min_valid",
-    "no_cache",
-    "fresh",
-    "cache_dir",
-    "wait",
-    "splay",
-    "format",
-    "verbose",
-    "file",
-    "mode",
-    "on_renew",
-];
+/// The parameters that carry what a grant exchanges (RFC 6749 section 4.1.3, 7521, 7636, 8628, 8693): they belong to the
+/// grant, and no request with the refresh token that came for it has them.
+const EXCHANGED: &[&str] =
+    &["assertion", "code", "code_verifier", "device_code", "subject_token", "actor_token", "ticket"];
 
 impl Settings {
     /// Reads profile and options. `format` is set as soon as it is known: it decides how an error is shown.
     pub(crate) fn read(arguments: &Arguments, format: &mut Format) -> Result<Self, Error> {
         let mut members = match &arguments.profile {
-            Some(name) => read_profile(Path::new(name))?,
+            Some(name) => profile::read(Path::new(name))?,
             None => Object::new(),
         };
         override_by(&mut members, &arguments.options);
@@ -142,13 +98,9 @@ impl Settings {
         for (name, value) in members {
             let known = match DESCRIPTION.contains(&&*name) {
                 true => &mut description,
-                false if OTHERS.contains(&&*name) || secret_named(&name).is_some() => &mut others,
+                false if profile::is_member(&name) => &mut others,
                 false => {
-                    let error = config(format!("profile: `{name}` is not a member of it"));
-                    return Err(match SECRETS.contains(&&*name) {
-                        true => error.with_hint(format!("a profile holds no secret, but where it is: `{name}_file`")),
-                        false => error.with_hint("the README lists the members"),
-                    });
+                    return Err(unknown(&name));
                 }
             };
             known.insert(name, value);
@@ -158,22 +110,24 @@ impl Settings {
         Ok(Self {
             endpoint,
             asked: Asked {
-                min_valid: take_seconds(&mut members, "min_valid")?,
+                min_valid: take_duration(&mut members, "min_valid")?,
                 no_cache: take_flag(&mut members, "no_cache")?,
                 fresh: take_flag(&mut members, "fresh")?,
-                wait: take_seconds(&mut members, "wait")?.unwrap_or_default().min(LONGEST_WAIT),
-                splay: take_seconds(&mut members, "splay")?.unwrap_or_default().min(LONGEST_WAIT),
+                wait: take_duration(&mut members, "wait")?.unwrap_or_default().min(LONGEST_WAIT),
+                splay: take_duration(&mut members, "splay")?.unwrap_or_default().min(LONGEST_WAIT),
                 verbose: take_flag(&mut members, "verbose")?,
             },
             cache_dir: take_text(&mut members, "cache_dir")?.map(PathBuf::from),
             connection: Connection {
-                timeout: take_seconds(&mut members, "timeout")?.map(check_timeout).transpose()?,
+                timeout: take_duration(&mut members, "timeout")?.map(check_timeout).transpose()?,
                 ca_file: take_text(&mut members, "ca_file")?.map(PathBuf::from),
                 system_roots: take_flag(&mut members, "system_roots")?,
                 proxy: take_text(&mut members, "proxy")?,
                 no_proxy: take_flag(&mut members, "no_proxy")?,
             },
             needs_certificate,
+            needs_store: false,
+            is_revocation: arguments.verb == Verb::Revoke,
             members,
         })
     }
@@ -212,16 +166,19 @@ impl Settings {
                 Some(Value::String(file)) if file != "-" && !self.members.contains_key("refresh_token_env") => {
                     let file = locate(file);
                     warn_if_public(&file);
-                    Grant::refresh_token_file(file)
+                    Grant::refresh_token_file_with(file, warn)
                 }
-                _ => Grant::refresh_token(self.needed(&name, "refresh_token")?),
+                _ => {
+                    self.needs_store = !self.is_revocation;
+                    Grant::refresh_token(self.needed(&name, "refresh_token")?)
+                }
             },
-            urn if urn.contains(':') => Grant::extension(urn),
-            _ => {
-                return Err(config(
-                    "`grant`: this must be one of client_credentials, password, bearer_session, refresh_token or a URN",
-                ));
-            }
+            "" => return Err(config("`grant`: it is empty")),
+            other => match words::nearest(other, GRANTS.iter().copied()) {
+                // What is nearly one of them is a mistake, and would be sent without the secret that it needs.
+                Some(known) => return Err(config(format!("unknown grant {other:?}; did you mean {known:?}?"))),
+                None => Grant::extension(other),
+            },
         };
         match self.members.remove("scope") {
             None => {}
@@ -236,19 +193,48 @@ impl Settings {
             }
             Some(_) => return Err(wrong("scope", "a string or an array of them")),
         }
-        for (name, file) in take_pairs(&mut self.members, "param_file")? {
-            grant = grant.secret_parameter(&name, secret_from(&file)?);
+        for (name, file) in self.parameter_files(true)? {
+            grant = grant.secret_parameter(&name, secret_from(&name, &file)?);
         }
         Ok(grant)
     }
 
+    /// Takes the secret parameters that belong to the grant, or the others: those are in each request for a token.
+    fn parameter_files(&mut self, of_grant: bool) -> Result<Vec<(String, String)>, Error> {
+        let Some(Value::Object(given)) = self.members.get_mut("param_file") else {
+            return take_pairs(&mut self.members, "param_file");
+        };
+        let mut taken = Object::new();
+        let is_taken = |name: &&String| EXCHANGED.contains(&name.as_str()) == of_grant;
+        for name in given.keys().filter(is_taken).cloned().collect::<Vec<_>>() {
+            if let Some(file) = given.remove(&name) {
+                taken.insert(name, file);
+            }
+        }
+        let mut taken = [("param_file".to_owned(), Value::Object(taken))].into_iter().collect();
+        take_pairs(&mut taken, "param_file")
+    }
+
     /// Where tokens are shared with other processes; nowhere if that is not wanted, or there is no place for it.
+    ///
+    /// A refresh token from a variable or standard input cannot be replaced there, so without a cache a new one
+    /// would be lost. The server may then take the next use of the old one for theft.
     pub(crate) fn store(&self) -> Result<Option<Store>, Error> {
+        let lost = |why: &str| {
+            config(format!("the server may hand out a new refresh token, and there is no place to keep it: {why}"))
+                .with_hint(
+                    "give the refresh token in a file, which is rewritten (--refresh-token-file), or use a cache",
+                )
+        };
         let store = match &self.cache_dir {
+            _ if self.asked.no_cache && self.needs_store => return Err(lost("the cache is turned off (--no-cache)")),
             _ if self.asked.no_cache => return Ok(None),
             Some(directory) => Store::at(directory)?,
             None => match Store::find() {
                 Ok(store) => store,
+                Err(error) if self.needs_store => {
+                    return Err(lost(&format!("{error}: {}", error.hint().unwrap_or_default())).with_source(error));
+                }
                 Err(error) => {
                     self.asked.tell(&format!("{error}: {}", error.hint().unwrap_or("it is not said why")));
                     return Ok(None);
@@ -269,9 +255,13 @@ impl Settings {
         mut self,
         transport: impl FnOnce(Connection) -> Result<T, Error>,
     ) -> Result<Client, Error> {
+        let parameters = self.parameter_files(false)?;
         let mut endpoint = self.endpoint;
+        for (name, file) in parameters {
+            endpoint = endpoint.secret_parameter(&name, secret_from(&name, &file)?);
+        }
         for (name, file) in take_pairs(&mut self.members, "header_file")? {
-            endpoint = endpoint.secret_header(&name, secret_from(&file)?);
+            endpoint = endpoint.secret_header(&name, secret_from(&name, &file)?);
         }
         let certificate = take_text(&mut self.members, "client_cert_file")?;
         let identity = match (certificate, take_secret(&mut self.members, "client_key")?) {
@@ -342,6 +332,15 @@ impl Settings {
         Ok((file.into(), mode, words))
     }
 
+    /// The environment variables that secrets come from: no program that is started inherits them.
+    pub(crate) fn secret_variables(&self) -> Vec<String> {
+        let named = SECRETS.iter().filter_map(|secret| match self.members.get(&format!("{secret}_env")) {
+            Some(Value::String(variable)) => Some(variable.clone()),
+            _ => None,
+        });
+        named.collect()
+    }
+
     fn needed(&mut self, grant: &str, secret: &str) -> Result<SecretSource, Error> {
         let option = format!("--{}-file", secret.replace('_', "-"));
         take_secret(&mut self.members, secret)?
@@ -392,18 +391,15 @@ pub(crate) fn share() -> Share {
     Share::from_seed(id.unwrap_or_default().trim_ascii())
 }
 
-/// The secret that a member of this name tells the place of.
-fn secret_named(name: &str) -> Option<&str> {
-    let secret = name.strip_suffix("_file").or_else(|| name.strip_suffix("_env"))?;
-    SECRETS.contains(&secret).then_some(secret)
-}
-
-/// A secret from a file, or from standard input for `-`.
-fn secret_from(file: &str) -> Result<SecretSource, Error> {
+/// A secret from a file, or from standard input for `-`; at a terminal the prompt is the secret's name.
+fn secret_from(name: &str, file: &str) -> Result<SecretSource, Error> {
     if file == "-" {
         // Not by std's buffer, which keeps what it read.
         let stdin = std::io::stdin().as_fd().try_clone_to_owned().map(File::from);
         let stdin = stdin.map_err(|_| config("standard input: it cannot be read"))?;
+        if stdin.is_terminal() {
+            return Ok(terminal::read_secret(stdin, &name.replace('_', " "))?.into());
+        }
         return Ok(Secret::read_from(stdin, "standard input")?.into());
     }
     let file = locate(file);
@@ -413,6 +409,14 @@ fn secret_from(file: &str) -> Result<SecretSource, Error> {
     match metadata.is_some_and(|file| file.file_type().is_fifo()) {
         true => Ok(Secret::from(&*source.expose()?).into()),
         false => Ok(source),
+    }
+}
+
+/// Shows an error that does not end the command.
+fn warn(error: &Error) {
+    output::note(&format!("keyfob: {error}"));
+    if let Some(hint) = error.hint() {
+        output::hint(hint);
     }
 }
 
@@ -462,10 +466,6 @@ fn check_stdin(members: &Object) -> Result<(), Error> {
     }
 }
 
-pub(crate) fn is_pipe(file: &Path) -> bool {
-    std::fs::metadata(file).is_ok_and(|file| file.file_type().is_fifo())
-}
-
 /// The files that secrets are to be read from, with the members that name them.
 fn secret_files(members: &Object) -> Vec<(&str, &str)> {
     let mut files = Vec::new();
@@ -481,130 +481,6 @@ fn secret_files(members: &Object) -> Vec<(&str, &str)> {
         }
     }
     files
-}
-
-/// Puts the options over a profile's members. What an option says anew, the profile no longer says in another way.
-fn override_by(members: &mut Object, options: &Object) {
-    for name in options.keys() {
-        if let Some(secret) = secret_named(name) {
-            members.remove(&format!("{secret}_file"));
-            members.remove(&format!("{secret}_env"));
-        }
-        // A parameter or header is overridden whichever way the profile says it.
-        let other = match name.as_str() {
-            "param" => Some("param_file"),
-            "param_file" => Some("param"),
-            "header" => Some("header_file"),
-            "header_file" => Some("header"),
-            _ => None,
-        };
-        if let (Some(other), Some(Value::Object(given))) = (other, options.get(name)) {
-            for place in [name.as_str(), other] {
-                if let Some(Value::Object(present)) = members.get_mut(place) {
-                    remove_names(present, given, name.starts_with("header"));
-                }
-            }
-        }
-        for (one, other) in EITHER {
-            if name == one || name == other {
-                members.remove(if name == one { *other } else { *one });
-            }
-        }
-        if name == "environment" && !options.contains_key("url") {
-            members.remove("url");
-        }
-    }
-    // What a dialect sets, it sets anew; and GET moves the parameters into the query.
-    if options.contains_key("dialect") {
-        for name in PRESET {
-            members.remove(*name);
-        }
-    }
-    if matches!(options.get("method"), Some(Value::String(method)) if method == "GET") {
-        members.remove("params");
-    }
-    for (name, value) in options {
-        match (members.get_mut(name), value) {
-            // The option says a part of what the profile says.
-            (Some(Value::Object(present)), Value::String(path)) if name == "field" => {
-                present.insert("access_token".to_owned(), Value::String(path.clone()));
-            }
-            (Some(Value::Object(present)), Value::Number(_)) if name == "lifetime" => {
-                present.insert("absent".to_owned(), value.clone());
-                present.insert("zero".to_owned(), value.clone());
-            }
-            // Parameters and headers are overridden one by one.
-            (Some(Value::Object(present)), Value::Object(given)) => {
-                present.extend(given.iter().map(|(name, value)| (name.clone(), value.clone())));
-            }
-            _ => {
-                members.insert(name.clone(), value.clone());
-            }
-        }
-    }
-}
-
-/// Removes those of `present` that `given` names as well; headers have their names in any case.
-fn remove_names(present: &mut Object, given: &Object, ignore_case: bool) {
-    let names: Vec<String> = present.keys().cloned().collect();
-    for name in names {
-        if given.keys().any(|given| *given == name || (ignore_case && given.eq_ignore_ascii_case(&name))) {
-            present.remove(&name);
-        }
-    }
-}
-
-/// A file without an end would fill the memory.
-const MAX_PROFILE: u64 = 1024 * 1024;
-
-fn read_profile(name: &Path) -> Result<Object, Error> {
-    let file = find_profile(name)?;
-    let shown = file.display();
-    let mut text = String::new();
-    let read = File::open(&file).and_then(|file| file.take(MAX_PROFILE + 1).read_to_string(&mut text));
-    read.map_err(|error| config(format!("profile {shown}: {}", output::reason(&error))).with_source(error))?;
-    if text.len() as u64 > MAX_PROFILE {
-        return Err(config(format!("profile {shown}: it is larger than 1 MiB")));
-    }
-    match json::from_str(text.strip_prefix('\u{FEFF}').unwrap_or(&text)) {
-        Ok(Value::Object(members)) => Ok(members),
-        // miniserde does not say where the mistake is; the library's own reader does.
-        _ => Err(match Endpoint::from_json(&text) {
-            Err(error) => config(format!("profile {shown}: {error}")),
-            Ok(_) => config(format!("profile {shown}: this is not a JSON object")),
-        }),
-    }
-}
-
-/// A path if it has a slash, else a name in the user's or the system's directory of profiles.
-fn find_profile(name: &Path) -> Result<PathBuf, Error> {
-    if name.as_os_str().as_encoded_bytes().contains(&b'/') {
-        return Ok(name.to_owned());
-    }
-    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let own = variable("XDG_CONFIG_HOME").or_else(|| Some(variable("HOME")?.join(".config")));
-    let mut file = name.to_owned().into_os_string();
-    file.push(".json");
-    let places = own.into_iter().chain([PathBuf::from("/etc")]).map(|place| place.join("keyfob").join(&file));
-    let places: Vec<PathBuf> = places.collect();
-    places.iter().find(|place| place.exists()).cloned().ok_or_else(|| {
-        let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
-        config(format!("profile {}: there is none", name.display()))
-            .with_hint(format!("looked for {}; a file elsewhere is named with a slash", places.join(" and ")))
-    })
-}
-
-/// Where a secret's file is: a bare name is one of systemd's credentials, where there are any of that name.
-fn locate(file: &str) -> PathBuf {
-    if !file.contains('/') {
-        if let Some(directory) = std::env::var_os("CREDENTIALS_DIRECTORY") {
-            let credential = Path::new(&directory).join(file);
-            if credential.exists() {
-                return credential;
-            }
-        }
-    }
-    file.into()
 }
 
 #[cfg(feature = "tls")]
@@ -632,7 +508,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn check_timeout(timeout: Duration) -> Result<Duration, Error> {
     match timeout {
-        Duration::ZERO => Err(config("`timeout`: nothing can be fetched in no time")),
+        Duration::ZERO => Err(config("`timeout`: this must be longer than 0 s")),
         timeout => Ok(timeout.min(LONGEST_WAIT)),
     }
 }
@@ -643,7 +519,7 @@ fn take_secret(members: &mut Object, name: &str) -> Result<Option<SecretSource>,
     let variable = take_text(members, &format!("{name}_env"))?;
     match (file, variable) {
         (None, None) => Ok(None),
-        (Some(file), None) => secret_from(&file).map(Some),
+        (Some(file), None) => secret_from(name, &file).map(Some),
         (None, Some(variable)) => Ok(Some(SecretSource::environment(variable))),
         (Some(_), Some(_)) => Err(config(format!("`{name}_file` and `{name}_env` are both given"))),
     }
@@ -689,11 +565,11 @@ fn take_flag(members: &mut Object, name: &str) -> Result<bool, Error> {
     }
 }
 
-fn take_seconds(members: &mut Object, name: &str) -> Result<Option<Duration>, Error> {
-    match members.remove(name) {
-        None => Ok(None),
-        Some(Value::Number(Number::U64(seconds))) => Ok(Some(Duration::from_secs(seconds))),
-        Some(_) => Err(wrong(name, "a whole number of seconds")),
+pub(crate) fn take_duration(members: &mut Object, name: &str) -> Result<Option<Duration>, Error> {
+    let Some(value) = members.remove(name) else { return Ok(None) };
+    match words::described_duration(&value) {
+        Some(duration) => Ok(Some(duration)),
+        None => Err(wrong(name, words::DURATION)),
     }
 }
 

@@ -23,7 +23,8 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(request) = Request::revocation(&endpoint, "token") {
         check_request(&request);
     }
-    let credentials = ClientCredentials::default().client_id("a&b=c\r\n").client_secret(SecretSource::value("s\"e{c}ret X: y&"));
+    let credentials =
+        ClientCredentials::default().client_id("a&b=c\r\n").client_secret(SecretSource::value("s\"e{c}ret X: y&"));
     for credentials in [credentials, ClientCredentials::default()] {
         for grant in [
             Grant::client_credentials().scope("https://t.example a\nb"),
@@ -62,7 +63,8 @@ fn check_request(request: &Request) {
         (Some(body), Some(true)) => {
             let body = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(body);
             let body = body.expect("a JSON object");
-            assert!(body.values().all(|value| value.is_string() || value.as_array().is_some_and(|list| list.iter().all(serde_json::Value::is_string))));
+            assert!(body.values().all(|value| value.is_string()
+                || value.as_array().is_some_and(|list| list.iter().all(serde_json::Value::is_string))));
         }
         (Some(body), Some(false)) => {
             let is_form = |byte: &u8| byte.is_ascii_alphanumeric() || b"*-._+%=&".contains(byte);

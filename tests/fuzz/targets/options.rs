@@ -4,12 +4,27 @@
 #![no_main]
 #![allow(dead_code, unreachable_pub)]
 
+extern crate alloc;
+
 #[path = "../../../src/bin/keyfob/arguments.rs"]
 mod arguments;
 #[path = "../../../src/bin/keyfob/output.rs"]
 mod output;
+#[path = "../../../src/bin/keyfob/profile.rs"]
+mod profile;
 #[path = "../../../src/bin/keyfob/settings.rs"]
 mod settings;
+#[path = "../../../src/words.rs"]
+mod words;
+
+/// Nobody types here.
+mod terminal {
+    use keyfob::{Error, ErrorKind, Secret};
+
+    pub(crate) fn read_secret(_: std::fs::File, _: &str) -> Result<Secret, Error> {
+        Err(Error::new(ErrorKind::Config, "standard input: there is nobody to ask"))
+    }
+}
 
 use arguments::{Arguments, Verb};
 use keyfob::{Error, ErrorKind};

@@ -73,7 +73,9 @@ fn tokens(store: &Store, answers: bool) -> TokenCache {
         true => Ok(Response::new(200, *br#"{"access_token":"stored","expires_in":3600,"refresh_token":"r"}"#)),
         false => Err(Error::new(ErrorKind::Unreachable, "there is no server")),
     };
-    let client = Client::with_parts(endpoint, server, || NOW).client_id("id").client_secret(keyfob::SecretSource::value("secret"));
+    let client = Client::with_parts(endpoint, server, || NOW)
+        .client_id("id")
+        .client_secret(keyfob::SecretSource::value("secret"));
     TokenCache::new(client, Grant::client_credentials()).store(store.clone())
 }
 

@@ -1,0 +1,53 @@
+//! What curl is told where there is no token, also when nobody could read yet that the answer was meant for curl.
+
+use crate::arguments::{self, Requested};
+use crate::output::Format;
+use crate::profile;
+use crate::words;
+use miniserde::json::{self, Value};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{IsTerminal, Read};
+use std::path::Path;
+
+/// The format in which an error is told. It is curl's where the answer may be meant for curl: an empty configuration
+/// makes curl send its request without a token.
+pub(crate) fn format_of_error(format: Format) -> Format {
+    match format {
+        Format::Token if may_be_for_curl() && !std::io::stdout().is_terminal() => Format::Curl,
+        format => format,
+    }
+}
+
+fn may_be_for_curl() -> bool {
+    match arguments::requested() {
+        Requested::Format(word) => is_like_curl(word.to_str()),
+        Requested::Profiles(profiles) => profiles.iter().any(|(name, surely)| says_curl(name).unwrap_or(*surely)),
+    }
+}
+
+/// Whether a profile says that the format is curl's; none if it cannot be found or read.
+fn says_curl(name: &OsStr) -> Option<bool> {
+    let path = profile::find_profile(Path::new(name)).ok()?;
+    // What is no regular file may not be read twice.
+    path.metadata().ok().filter(|file| file.is_file())?;
+    let mut text = Vec::new();
+    let read = File::open(&path).and_then(|file| file.take(profile::MAX_PROFILE + 1).read_to_end(&mut text));
+    read.ok().filter(|_| text.len() as u64 <= profile::MAX_PROFILE)?;
+    let text = String::from_utf8_lossy(&text);
+    Some(match json::from_str(text.strip_prefix('\u{FEFF}').unwrap_or(&text)) {
+        Ok(Value::Object(members)) => match members.get("format") {
+            Some(Value::String(word)) => is_like_curl(Some(word)),
+            _ => false,
+        },
+        _ => text.to_ascii_lowercase().contains("curl"),
+    })
+}
+
+/// Whether this is curl's format, or no format and written like it.
+fn is_like_curl(word: Option<&str>) -> bool {
+    word.is_some_and(|word| match Format::from_name(word) {
+        Some(format) => format == Format::Curl,
+        None => words::nearest(word, ["curl"]).is_some(),
+    })
+}
