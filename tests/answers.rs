@@ -349,3 +349,17 @@ fn a_rejection_is_an_error_that_shows_no_text_of_the_server() {
         assert_eq!(error.to_string(), message);
     }
 }
+
+#[cfg(feature = "std")]
+#[test]
+fn no_hint_of_the_library_names_an_option_of_the_command() {
+    // The transports follow.
+    for file in ["answer", "client_auth", "description", "error", "request", "response", "token", "url"] {
+        let path = format!("{}/src/{file}.rs", env!("CARGO_MANIFEST_DIR"));
+        let source = std::fs::read_to_string(path).unwrap();
+        for line in source.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            let is_option = |(at, _): (usize, &str)| line[at + 2..].starts_with(|c: char| c.is_ascii_lowercase());
+            assert!(!line.match_indices("--").any(is_option), "{file}: {line}");
+        }
+    }
+}

@@ -201,7 +201,11 @@ pub(crate) fn hint(text: &str) {
 
 /// What the library's hints name in backticks, and what it is called here.
 const OPTIONS: &[(&str, &str)] = &[
+    ("`Client::client_id`", "--client-id"),
+    ("`Client::client_secret`", "--client-secret-file"),
     ("`ClientAuthentication::ClientSecretPost`", "--auth client_secret_post"),
+    ("`ClientAuthentication::None`", "--auth none"),
+    ("`Endpoint::allow_http`", "--allow-http"),
     ("`Endpoint::authentication`", "--auth"),
     ("`Endpoint::basic_raw`", "--basic-raw"),
     ("`Endpoint::dialect`", "--dialect"),
@@ -210,6 +214,7 @@ const OPTIONS: &[(&str, &str)] = &[
     ("`Endpoint::method`", "--method"),
     ("`Endpoint::new`", "--url"),
     ("`Endpoint::parameters`", "--params"),
+    ("`Endpoint::secret_header`", "--header-file"),
     ("`Grant::password`", "--username with --password-file"),
     ("`Grant::scope`", "--scope"),
     ("`Grant`", "--grant"),
