@@ -482,7 +482,7 @@ fn is_same_escaped(text: &[u8], name: &[u8]) -> bool {
 }
 
 /// The character that the escape at `at` stands for, and how many bytes it takes; none for a lone surrogate.
-pub(crate) fn escape(bytes: &[u8], at: usize) -> Option<(char, usize)> {
+fn escape(bytes: &[u8], at: usize) -> Option<(char, usize)> {
     let simple = match *bytes.get(at + 1)? {
         b'b' => '\u{8}',
         b'f' => '\u{c}',
