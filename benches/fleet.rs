@@ -123,7 +123,9 @@ impl Device {
             let answer = move |_: &Request| match server.ask() {
                 Answer::Token => Ok(Response::new(200, *br#"{"access_token":"abc","expires_in":3600}"#)),
                 Answer::Unreachable => Err(Error::new(ErrorKind::Unreachable, "the server is away")),
-                Answer::Wait(wait) => Ok(Response::new(429, *b"").header("Retry-After", &wait.as_secs().to_string())),
+                Answer::Wait(wait) => {
+                    Ok(Response::new(429, *b"").with_header("Retry-After", &wait.as_secs().to_string()))
+                }
             };
             let endpoint = Endpoint::new("https://as.example/token").unwrap();
             let client = Client::with_parts(endpoint, answer, move || clock.now())

@@ -174,12 +174,12 @@ fn hint(
 
 /// RFC 9110 section 10.2.3: seconds, or a date. A date is read against the answer's own, for the device's may be wrong.
 fn retry_after(headers: &ResponseHeaders) -> Option<Duration> {
-    let text = headers.retry_after.as_deref()?.trim();
+    let text = headers.get("retry-after")?.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
     }
     let until = http_date::parse(text)?;
-    let now = http_date::parse(headers.date.as_deref()?.trim())?;
+    let now = http_date::parse(headers.get("date")?.trim())?;
     Some(Duration::from_secs(until.saturating_sub(now)))
 }
 
@@ -190,7 +190,7 @@ pub(crate) fn redirect(status: u16, headers: &ResponseHeaders) -> Error {
         format!("the server redirects (status {status}), and credentials are not sent after it"),
     )
     .with_status(status);
-    match headers.location.as_ref().filter(|location| !location.is_empty()) {
+    match headers.get("location").filter(|location| !location.is_empty()) {
         // Neither user information nor the query: both may hold a secret.
         Some(location) => {
             let place = location.split(['?', '#']).next().unwrap_or_default();

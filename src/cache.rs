@@ -8,6 +8,7 @@ use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::grant::Grant;
 use crate::renewal::{Refused, Renewal, Share, Step, too_late, too_short};
+use crate::request::Request;
 use crate::secret::{Secret, SecretSource};
 #[cfg(all(feature = "std", unix))]
 use crate::store::{Record, Store};
@@ -102,7 +103,7 @@ impl TokenCache {
         if let Step::Use(token) = self.state.step(now, min_life) {
             return Ok(Some(token));
         }
-        turn::look(&self.keeper, &mut self.state)?;
+        self.keeper.look(&mut self.state)?;
         Ok(self.state.step(now, min_life).token())
     }
 
@@ -146,7 +147,7 @@ impl TokenCache {
     ///
     /// Those of [`Client::fetch`].
     pub fn renew(&mut self) -> Result<AccessToken, Error> {
-        let result = self.keeper.renew(&mut self.state, Duration::ZERO, true);
+        let result = self.keeper.renew(&mut self.state, Duration::ZERO, true, Duration::ZERO);
         self.keeper.settle(result, None, Duration::ZERO)
     }
 
@@ -154,8 +155,9 @@ impl TokenCache {
     ///
     /// # Errors
     ///
-    /// Those of [`Client::fetch`] where there is no valid token; [`Wait`](ErrorKind::Wait) where the server was asked
-    /// too recently. A failed renewal is no error as long as the token at hand is valid.
+    /// Those of [`Client::fetch`] where there is no valid token. A failure is remembered: until its time has passed, the
+    /// server is not asked again, and the error is the same, with what is left of the time in [`Error::retry_after`]. A
+    /// failed renewal is no error as long as the token in the cache is valid.
     pub fn token(&mut self) -> Result<AccessToken, Error> {
         self.token_living(Duration::ZERO)
     }
@@ -168,9 +170,12 @@ impl TokenCache {
     pub fn token_living(&mut self, min_life: Duration) -> Result<AccessToken, Error> {
         let mut step = self.state.step(self.keeper.now(), min_life);
         if let Step::Refrain(_) = step {
-            step = self.keeper.look(&mut self.state, min_life);
+            // What is wrong with a secret is told by who sends it.
+            let _ = self.keeper.look(&mut self.state);
+            step = self.state.step(self.keeper.now(), min_life);
         }
         if let (Step::Refrain(_), Some(refused)) = (&step, self.state.renewal.refused()) {
+            self.state.renewal.looked(self.keeper.now());
             if self.keeper.has_other_credentials(refused) {
                 self.state.renewal.forget_refusal(self.keeper.now());
                 step = self.state.step(self.keeper.now(), min_life);
@@ -181,7 +186,7 @@ impl TokenCache {
             Step::Refrain(error) => return Err(error),
             Step::Renew(valid) => valid,
         };
-        let result = self.keeper.renew(&mut self.state, min_life, false);
+        let result = self.keeper.renew(&mut self.state, min_life, false, Duration::ZERO);
         // One may have come out of the store meanwhile.
         let valid = valid.or_else(|| self.state.step(self.keeper.now(), min_life).token());
         self.keeper.settle(result, valid, min_life)
@@ -191,6 +196,9 @@ impl TokenCache {
     /// its tasks, or a program that wants its token renewed before somebody waits for it, calls it then. A moment that
     /// has passed means at once; none means not before something changes, as with a token whose lifetime is unknown or
     /// that is not for keeping. It is a second after the last attempt at the earliest, so that a loop around it never spins.
+    ///
+    /// While what the grant sends may be used up, it is every 10 s: then its source is read, and the server asked only where
+    /// that gives another.
     ///
     /// [`invalidate`](TokenCache::invalidate), a longer life asked for and new credentials may make it sooner.
     ///
@@ -221,7 +229,8 @@ impl TokenCache {
     ///
     /// # Errors
     ///
-    /// Those of [`Client::revoke`].
+    /// [`Config`](ErrorKind::Config) where the endpoint knows no way to end a token: then nothing is forgotten. Otherwise
+    /// those of [`Client::revoke`].
     pub fn revoke(&mut self) -> Result<(), Error> {
         self.keeper.revoke(|| self.state.forget())
     }
@@ -253,6 +262,8 @@ pub(crate) struct State {
     unsaved: Option<(AccessToken, Duration)>,
     /// The fingerprint of what the original request carries, where that can be used once and was.
     used: Option<u32>,
+    /// The token that came with the refresh token that is being sent.
+    lent: Option<AccessToken>,
     /// When the store was written by this process, or what it took over from it was.
     #[cfg(all(feature = "std", unix))]
     heard_at: Duration,
@@ -273,43 +284,72 @@ impl Access for State {
     }
 }
 
-/// What a renewal's requests came to. Three things can be used up, each by its fingerprint or by a flag: the newest
-/// refresh token (`is_refresh_spent`); what the original request carries, by a success (`used`); and the same, perhaps,
-/// by an answer that was lost (`Failure::Request::spent`), after which nothing is sent until the source gives another.
-pub(crate) struct Attempt {
-    result: Result<AccessToken, Failure>,
-    /// The refresh token was refused, or may have been used up: it is not sent again.
-    is_refresh_spent: bool,
-    /// What the original request carries, if it is used up now.
-    used: Option<u32>,
+/// Whether what a request carried is used up: a refresh token, or the parameters of a grant that is good for one use.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Spent {
+    /// It is as good as before, as far as anybody knows.
+    No,
+    /// Perhaps: the answer was lost, or cannot be read.
+    Maybe,
+    /// It was taken for a token, or refused for good.
+    Yes,
 }
 
-enum Failure {
-    /// A request failed; its fingerprint, and that of what it carries if sending it again could do harm.
-    Request { error: Error, fingerprint: u32, spent: Option<u32> },
-    /// Nothing was sent.
-    Nothing(Error),
+/// One request for a token, and what it came to.
+struct Sent {
+    request: Request,
+    result: Result<AccessToken, Error>,
+    spent: Spent,
+}
+
+/// What an attempt came to: one request, or two where the refresh token gave way to the original grant.
+struct Attempt {
+    result: Result<AccessToken, Error>,
+    /// The request that the original grant makes, where it was made.
+    original: Option<Request>,
+    /// Whether what the original request carries is used up.
+    spent: Spent,
+    /// Likewise the newest refresh token.
+    refresh_spent: Spent,
 }
 
 impl Attempt {
-    /// One that used nothing up.
-    fn of(result: Result<AccessToken, Failure>) -> Self {
-        Self { result, is_refresh_spent: false, used: None }
+    /// Nothing was sent.
+    fn nothing(error: Error) -> Self {
+        Self { result: Err(error), original: None, spent: Spent::No, refresh_spent: Spent::No }
     }
 }
 
-/// What is gone before an attempt begins.
-#[derive(Clone, Copy)]
-struct Spent {
-    /// The fingerprint of what can be used once, and was.
+/// What an attempt starts from.
+struct Start {
+    /// The token that came with the newest refresh token, unless another thread is sending that.
+    refresh: Option<AccessToken>,
+    /// The fingerprint of what the original request carries once, if that is used up.
     used: Option<u32>,
-    /// The part of the time limit that went by while another process was waited for.
+    at: Duration,
+    /// The part of the time limit that went by while another thread or process was waited for.
     waited: Duration,
 }
 
-/// Whether the refresh token itself was refused, or the code or password.
-fn is_grant_refused(error: &Error) -> bool {
-    error.oauth_error() == Some("invalid_grant")
+/// Whether the server answered, and neither with a token nor with "later". A proxy's refusal (status 407, or none where it
+/// let no request through) says nothing about what was sent to the server.
+fn is_answer(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::Refused => error.status().is_some_and(|status| status != 407),
+        kind => kind == ErrorKind::Unusable,
+    }
+}
+
+/// Whether the server may have taken what was sent, and nobody heard of it.
+fn is_lost(error: &Error) -> bool {
+    match (error.kind(), error.status()) {
+        (ErrorKind::OutcomeUnknown, _) => true,
+        // A gateway that got no answer does not know either.
+        (_, Some(502 | 504)) => true,
+        // A success that cannot be read; but an error of OAuth's is one under any status.
+        (ErrorKind::Unusable, status) => status.is_none_or(|status| status < 300) && error.oauth_error().is_none(),
+        _ => false,
+    }
 }
 
 impl Keeper {
@@ -335,6 +375,7 @@ impl Keeper {
             refresh: None,
             unsaved: None,
             used: None,
+            lent: None,
             #[cfg(all(feature = "std", unix))]
             heard_at: Duration::ZERO,
             #[cfg(all(feature = "std", unix))]
@@ -350,15 +391,26 @@ impl Keeper {
         })
     }
 
-    /// What to do for somebody who asks for a token, when other processes have been looked at.
-    pub(crate) fn look(&self, state: &mut impl Access, min_life: Duration) -> Step {
-        // What is wrong with a secret is told by who sends it.
-        let _ = turn::look(self, state);
-        state.with(|state| state.step(self.now(), min_life))
+    /// Whether a thread may ask beside another: without harm to what that sends.
+    #[cfg(feature = "std")]
+    pub(crate) fn is_repeatable(&self) -> bool {
+        self.grant.is_repeatable()
     }
 
-    /// Renews, unless another process has done so; with `anew` in any case.
-    pub(crate) fn renew(&self, state: &mut impl Access, min_life: Duration, anew: bool) -> Result<AccessToken, Error> {
+    /// Takes over what other processes have left.
+    pub(crate) fn look(&self, state: &mut impl Access) -> Result<(), Error> {
+        turn::look(self, state).map(drop)
+    }
+
+    /// Renews, unless another process has done so; with `anew` in any case. `waited` is the part of the time limit that has
+    /// gone by.
+    pub(crate) fn renew(
+        &self,
+        state: &mut impl Access,
+        min_life: Duration,
+        anew: bool,
+        waited: Duration,
+    ) -> Result<AccessToken, Error> {
         let now = self.now();
         state.with(|state| state.renewal.begins(now));
         let is_unsaved = state.with(|state| state.unsaved.is_some());
@@ -366,112 +418,105 @@ impl Keeper {
             Joined::Token(token) => return Ok(token),
             Joined::Turn(turn) => turn,
         };
-        let result = self.renew_in(&mut turn, state);
+        let result = self.renew_in(&mut turn, state, waited);
         turn.end(self, state);
         result
     }
 
     /// Asks the server, has a new refresh token stored, and only then takes the new token over. The state has what came
     /// at each point, so that nothing is lost if the hook fails or panics.
-    fn renew_in(&self, turn: &mut Turn, state: &mut impl Access) -> Result<AccessToken, Error> {
+    fn renew_in(&self, turn: &mut Turn, state: &mut impl Access, waited: Duration) -> Result<AccessToken, Error> {
         if let Some((token, fetched_at)) = state.with(|state| state.unsaved.clone()) {
             self.save(turn, &token)?;
             let now = self.now();
-            state.with(|state| state.unsaved = None);
+            state.with(|state| state.saved(&token));
             if !token.is_expired(now) {
-                return state.with(|state| state.keep(now, fetched_at, token));
+                return state.with(|state| state.keep(now, fetched_at, fetched_at, token));
             }
         }
-        let (refresh, used) = state.with(|state| (state.refresh.clone(), state.used));
-        let refresh = refresh.as_ref().filter(|_| !self.grant.is_kept_in_file());
-        let attempt = self.attempt(refresh, Spent { used, waited: turn.waited() });
+        let at = self.now();
+        let waited = waited.saturating_add(turn.waited());
+        let (refresh, used) = state.with(|state| (state.lend_refresh(&self.grant), state.used));
+        let start = Start { refresh, used, at, waited };
+        let attempt = self.attempt(&start);
         let fetched_at = self.now();
-        let token = state.with(|state| state.receive(fetched_at, attempt))?;
+        let token = state.with(|state| state.receive(&start, fetched_at, attempt))?;
         self.save(turn, &token)?;
         let now = self.now();
-        state.with(|state| state.keep(now, fetched_at, token))
+        state.with(|state| state.keep(now, start.at, fetched_at, token))
     }
 
-    /// Asks the server: by the refresh token where there is one, else (or if that is refused) by the original grant with
-    /// all its parameters. At most two requests.
-    fn attempt(&self, refresh: Option<&AccessToken>, spent: Spent) -> Attempt {
-        let Some(secret) = refresh.and_then(AccessToken::refresh_token) else { return self.by_original(spent) };
-        if !self.grant.is_refresh_by(secret.expose()) {
-            let attempt = self.by_refresh_token(secret, spent);
-            return attempt.unwrap_or_else(|| Attempt { is_refresh_spent: true, ..self.by_original(spent) });
-        }
-        // The original grant's own source gives the newest refresh token.
-        let attempt = self.by_original(spent);
-        let is_refresh_spent = match &attempt.result {
-            Err(Failure::Request { error, spent, .. }) => spent.is_some() || is_grant_refused(error),
-            _ => false,
+    /// Asks the server: with the refresh token where there is one, else with the original grant and all its parameters. At
+    /// most two requests: a refresh that was answered, and not with a token or "later", gives way to the original grant.
+    fn attempt(&self, start: &Start) -> Attempt {
+        let original = || self.client.request(&self.grant);
+        let Some(refresh) = start.refresh.as_ref().and_then(AccessToken::refresh_token) else {
+            return self.by_original(start, original());
         };
-        Attempt { is_refresh_spent, ..attempt }
-    }
-
-    /// By the refresh token; none if it is refused, and the original grant is to be tried instead.
-    fn by_refresh_token(&self, secret: &Secret, given: Spent) -> Option<Attempt> {
-        let grant = Grant::refresh_token(SecretSource::value(secret.expose()));
-        let (error, mut fingerprint, spent) = match self.fetch(&grant, Spent { used: None, ..given }) {
-            Ok((token, _)) => return Some(Attempt::of(Ok(token))),
-            Err(Failure::Nothing(error)) => return Some(Attempt::of(Err(Failure::Nothing(error)))),
-            Err(Failure::Request { error, fingerprint, spent }) => (error, fingerprint, spent),
+        // Each source is read once, and none before it is needed.
+        let own = self.grant.is_refresh().then(original);
+        if own.as_ref().is_some_and(|own| own.as_ref().is_ok_and(|own| own.is_refresh_by(refresh))) {
+            // The grant's own source has the newest refresh token.
+            let attempt = self.by_original(start, own.unwrap_or_else(original));
+            return Attempt { refresh_spent: attempt.spent, ..attempt };
+        }
+        let grant = Grant::refresh_token(SecretSource::value(refresh.expose()));
+        let Sent { request, result, spent } = match self.client.request(&grant) {
+            Ok(request) => self.send(request, &grant, start),
+            Err(error) => return Attempt::nothing(error),
         };
-        if error.kind() == ErrorKind::Refused {
-            let original = self.client.request(&self.grant).ok();
-            let can_ask_anew = original.as_ref().is_some_and(|original| given.used != Some(original.once()));
-            // Where the refresh token is all there is, it is given up only if it is refused itself.
-            if can_ask_anew || is_grant_refused(&error) {
-                return None;
-            }
-            // The refusal is remembered for the request by which other credentials are recognised.
-            fingerprint = original.map_or(fingerprint, |original| original.fingerprint());
+        let Err(error) = &result else {
+            return Attempt { result, original: None, spent: Spent::No, refresh_spent: spent };
+        };
+        let original = own.unwrap_or_else(original);
+        let has_other = original.as_ref().is_ok_and(|original| start.used != Some(original.once()));
+        if is_answer(error) && (has_other || spent == Spent::Yes) {
+            return Attempt { refresh_spent: Spent::Yes, ..self.by_original(start, original) };
         }
-        // If the answer was lost, the refresh token is used up, and the original grant is left to try later.
-        let result = Err(Failure::Request { error, fingerprint, spent: None });
-        Some(Attempt { is_refresh_spent: spent.is_some(), ..Attempt::of(result) })
+        // A refusal is remembered for the request by which other credentials are recognised.
+        Attempt { result, original: Some(original.unwrap_or(request)), spent: Spent::No, refresh_spent: spent }
     }
 
-    /// By the original grant.
-    fn by_original(&self, spent: Spent) -> Attempt {
-        match self.fetch(&self.grant, spent) {
-            Ok((token, once)) => {
-                // Not where the server hands the same refresh token out again.
-                let is_other = |token: &Secret| !self.grant.is_refresh_by(token.expose());
-                let is_used = !self.grant.is_repeatable() && token.refresh_token().is_some_and(is_other);
-                Attempt { used: Some(once).filter(|_| is_used), ..Attempt::of(Ok(token)) }
-            }
-            Err(failure) => Attempt::of(Err(failure)),
-        }
-    }
-
-    /// Fetches a token, unless what the request carries is used up; returns the fingerprint of that with it.
-    fn fetch(&self, grant: &Grant, Spent { used, waited }: Spent) -> Result<(AccessToken, u32), Failure> {
-        let mut request = self.client.request(grant).map_err(Failure::Nothing)?;
-        request.set_waited(waited);
-        let (fingerprint, once) = (request.fingerprint(), request.once());
-        if used == Some(once) {
+    /// Asks with the original grant, unless what it carries is used up.
+    fn by_original(&self, start: &Start, request: Result<Request, Error>) -> Attempt {
+        let request = match request {
+            Ok(request) => request,
+            Err(error) => return Attempt::nothing(error),
+        };
+        if start.used == Some(request.once()) {
             // Strict servers end the whole family of tokens when they see one of them again.
-            return Err(Failure::Nothing(
-                Error::config("what the grant sends was used up, and the refresh token that came for it is lost")
+            return Attempt::nothing(
+                Error::config("the grant was already used once, and the refresh token it returned is lost")
                     .with_hint("a new one is needed: sign in again"),
-            ));
+            );
         }
-        match self.client.exchange(&request) {
-            Ok((token, Err(error))) if token.refresh_token().is_none() => {
-                Err(Failure::Request { error, fingerprint, spent: Some(once).filter(|_| !request.is_repeatable()) })
-            }
-            Ok((token, _)) => Ok((token, once)),
-            Err(error) => {
-                // A success that cannot be read has used up what was sent all the same.
-                let is_unread = error.kind() == ErrorKind::Unusable && error.status().is_none_or(|status| status < 300);
-                // A gateway that got no answer (502, 504) does not know either.
-                let is_lost = error.kind() == ErrorKind::OutcomeUnknown || matches!(error.status(), Some(502 | 504));
-                let is_spent = is_unread || is_lost;
-                let spent = Some(once).filter(|_| is_spent && !request.is_repeatable());
-                Err(Failure::Request { error, fingerprint, spent })
-            }
-        }
+        let Sent { request, result, spent } = self.send(request, &self.grant, start);
+        Attempt { result, original: Some(request), spent, refresh_spent: Spent::No }
+    }
+
+    fn send(&self, mut request: Request, grant: &Grant, start: &Start) -> Sent {
+        request.set_waited(start.waited.saturating_add(self.now().saturating_sub(start.at)));
+        let exchanged = self.client.exchange(&request);
+        let spent = match &exchanged {
+            _ if grant.is_repeatable() => Spent::No,
+            Ok((token, in_time)) => match (token.refresh_token(), grant.is_refresh()) {
+                // A refresh token that was not replaced stays valid (RFC 6749 section 6).
+                (None, true) => Spent::No,
+                (None, false) => in_time.as_ref().map_or(Spent::Maybe, |()| Spent::No),
+                (Some(token), _) if request.is_refresh_by(token) => Spent::No,
+                (Some(_), _) => Spent::Yes,
+            },
+            Err(error) if error.oauth_error() == Some("invalid_grant") => Spent::Yes,
+            Err(error) if is_lost(error) => Spent::Maybe,
+            Err(_) => Spent::No,
+        };
+        let result = match exchanged {
+            // A refresh token that came too late is good all the same.
+            Ok((token, Err(late))) if token.refresh_token().is_none() => Err(late),
+            Ok((token, _)) => Ok(token),
+            Err(error) => Err(error),
+        };
+        Sent { request, result, spent }
     }
 
     fn save(&self, turn: &mut Turn, token: &AccessToken) -> Result<(), Error> {
@@ -482,8 +527,10 @@ impl Keeper {
         }
     }
 
-    /// Forgets all tokens, the stored one too, then ends them at the server, all of them even if one fails.
+    /// Forgets all tokens, the stored one too, then ends them at the server, all of them even if one fails. Where the
+    /// endpoint cannot end a token, none is forgotten.
     pub(crate) fn revoke(&self, forget: impl FnOnce() -> [Option<AccessToken>; 2]) -> Result<(), Error> {
+        self.client.check_revocation()?;
         let [held, unsaved] = forget();
         let is_other = |token: &AccessToken| held.as_ref().is_none_or(|held| held.expose() != token.expose());
         let stored = turn::forget(self).filter(is_other);
@@ -527,53 +574,69 @@ impl State {
             self.heard_at = record.written_at;
             (self.renewal.pause, self.renewal.failures, self.renewal.refusals) =
                 (record.pause, record.failures, record.refusals);
-            self.refresh = record.refresh;
+            // What is being sent is not sent once more.
+            let lent = self.lent.as_ref().and_then(AccessToken::refresh_token).map(Secret::expose);
+            let is_lent = |token: &Secret| lent == Some(token.expose());
+            self.refresh = record.refresh.filter(|token| !token.refresh_token().is_some_and(is_lent));
             self.used = used.or(self.used);
         }
     }
 
+    /// Lends the newest refresh token to an attempt. Nobody else gets it until that has ended; if it panics, ever.
+    fn lend_refresh(&mut self, grant: &Grant) -> Option<AccessToken> {
+        let refresh = self.refresh.take_if(|_| !grant.is_kept_in_file())?;
+        self.lent = Some(refresh.clone());
+        Some(refresh)
+    }
+
     /// Takes over what the requests came to. A token is not handed out yet: its refresh token may have to be stored.
-    fn receive(&mut self, now: Duration, attempt: Attempt) -> Result<AccessToken, Error> {
-        if attempt.is_refresh_spent {
-            self.refresh = None;
+    fn receive(&mut self, start: &Start, now: Duration, attempt: Attempt) -> Result<AccessToken, Error> {
+        let Attempt { result, original, spent, refresh_spent } = attempt;
+        let lent = self.lent.take_if(|lent| start.refresh.as_ref().is_some_and(|refresh| refresh.is_same(lent)));
+        if refresh_spent == Spent::No && self.refresh.is_none() {
+            self.refresh = lent;
         }
-        self.used = attempt.used.or(self.used);
-        match attempt.result {
-            Ok(token) => {
-                // A server that sends no new refresh token leaves the old one valid (RFC 6749 section 6).
+        match (&result, original) {
+            (Ok(token), original) => {
+                self.used = original.filter(|_| spent == Spent::Yes).map(|request| request.once()).or(self.used);
                 if token.refresh_token().is_some() {
                     self.refresh = Some(token.clone());
                     self.unsaved = Some((token.clone(), now));
                 }
-                Ok(token)
             }
-            Err(Failure::Nothing(error)) => Err(error),
-            Err(Failure::Request { error, spent: Some(once), .. }) => {
-                self.renewal.spent(&error, once);
-                Err(error)
-            }
-            Err(Failure::Request { error, fingerprint, spent: None }) => {
-                self.renewal.failed(now, &error, fingerprint);
-                Err(error)
-            }
+            (Err(error), Some(request)) if spent == Spent::Maybe => self.renewal.spent(error, request.once()),
+            (Err(error), Some(request)) => self.renewal.failed(now, start.at, error, request.fingerprint()),
+            (Err(_), None) => {}
         }
+        result
     }
 
-    /// Keeps a token that came at `fetched_at`, once all that came with it is stored.
-    fn keep(&mut self, now: Duration, fetched_at: Duration, token: AccessToken) -> Result<AccessToken, Error> {
-        self.unsaved = None;
+    /// The hook has stored the refresh token that came with `token`.
+    fn saved(&mut self, token: &AccessToken) {
+        self.unsaved.take_if(|(unsaved, _)| unsaved.is_same(token));
+    }
+
+    /// Keeps a token that was asked for at `asked_at` and came at `fetched_at`, once all that came with it is stored.
+    fn keep(
+        &mut self,
+        now: Duration,
+        asked_at: Duration,
+        fetched_at: Duration,
+        token: AccessToken,
+    ) -> Result<AccessToken, Error> {
+        self.saved(&token);
         if token.is_expired(now) {
             let error = too_late();
-            self.renewal.failed(now, &error, 0);
+            self.renewal.failed(now, asked_at, &error, 0);
             return Err(error);
         }
-        self.renewal.succeeded(now, fetched_at, &token);
+        self.renewal.succeeded(now, asked_at, fetched_at, &token);
         Ok(token)
     }
 
     /// Forgets all tokens; returns the one that was at hand, and one that was not handed out yet.
     pub(crate) fn forget(&mut self) -> [Option<AccessToken>; 2] {
-        self.refresh = None;
+        (self.refresh, self.lent) = (None, None);
         [self.renewal.take(), self.unsaved.take().map(|(token, _)| token)]
     }
 }

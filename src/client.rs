@@ -41,12 +41,12 @@ pub struct Client {
 }
 
 impl Client {
-    /// Creates a client that sends through [`UreqTransport`](crate::UreqTransport) and measures time with
+    /// Creates a client that sends through [`HttpTransport`](crate::HttpTransport) and measures time with
     /// [`BootClock`](crate::BootClock).
     #[cfg(feature = "ureq")]
     #[must_use]
     pub fn new(endpoint: Endpoint) -> Self {
-        Self::with_parts(endpoint, crate::UreqTransport::new(), crate::BootClock)
+        Self::with_parts(endpoint, crate::HttpTransport::new(), crate::BootClock)
     }
 
     /// Creates a client with a transport and a clock of your own; without `std` there is no other way.
@@ -80,7 +80,7 @@ impl Client {
         }
     }
 
-    /// Sets the transport that sends the requests. Default: [`UreqTransport`](crate::UreqTransport) as it comes.
+    /// Sets the transport that sends the requests. Default: [`HttpTransport`](crate::HttpTransport) as it comes.
     #[must_use]
     pub fn transport(mut self, transport: impl Transport + 'static) -> Self {
         self.transport = Box::new(transport);
@@ -211,6 +211,11 @@ impl Client {
         }
     }
 
+    /// An error where the endpoint knows no way to end a token, or it cannot be sent.
+    pub(crate) fn check_revocation(&self) -> Result<(), Error> {
+        Request::revocation(&self.endpoint, "token").map(drop)
+    }
+
     /// Names the way in which the server is reached, for telling apart the failures of different ways. None where the
     /// transport does not say.
     #[cfg(all(feature = "std", unix))]
@@ -219,7 +224,7 @@ impl Client {
     }
 
     /// The time limit of a whole fetch.
-    #[cfg(all(feature = "std", unix))]
+    #[cfg(feature = "std")]
     pub(crate) fn patience(&self) -> Duration {
         self.timeout
     }

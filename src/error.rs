@@ -36,7 +36,7 @@ pub enum ErrorKind {
     /// The answer cannot be used: malformed, no token response, too large, a redirect, any other status. A status of 5xx
     /// and the error codes `server_error` and `temporarily_unavailable` are trouble of the server's own, and no refusal.
     Unusable,
-    /// The server asks for patience: status 429 or 503.
+    /// The server asks for patience (status 429 or 503), or the first fetch is put off.
     Wait,
     /// The server could not be trusted: its certificate, its name, or any other failure of TLS.
     Untrusted,
@@ -100,6 +100,8 @@ struct Inner {
     said: Option<Said>,
     retry_after: Option<Duration>,
     retryable: bool,
+    /// It was not caused by a request of its own: a cache has remembered it.
+    is_remembered: bool,
     source: Option<Shared<dyn core::error::Error + Send + Sync>>,
 }
 
@@ -126,6 +128,7 @@ impl Error {
             said: None,
             retry_after: None,
             retryable: kind == ErrorKind::Unreachable,
+            is_remembered: false,
             source: None,
         }))
     }
@@ -144,13 +147,15 @@ impl Error {
         self
     }
 
-    /// The same error as a reason to wait: the server is not asked again before `left` has passed.
-    pub(crate) fn into_wait(mut self, left: Duration) -> Self {
+    /// The same failure for somebody who asks before `left` has passed, and causes no request.
+    pub(crate) fn remembered(mut self, left: Duration) -> Self {
+        // What the server asked for says so itself, and asking at once is no advice then.
         if self.0.kind != ErrorKind::Wait {
-            self.0.message = format!("not asked again yet, after: {}", self.0.message);
-            self.0.kind = ErrorKind::Wait;
+            let hint = self.0.hint.take().map(|hint| hint + "; ").unwrap_or_default();
+            self.0.hint = Some(hint + "`TokenCache::renew` asks at once");
+            self.0.is_remembered = true;
         }
-        self.retryable(true).with_retry_after(Some(left))
+        self.with_retry_after(Some(left))
     }
 
     /// Hands each of its parts to `field`, for a store; [`recall`](Error::recall) makes the same error of them again.
@@ -270,7 +275,8 @@ impl Error {
         self.0.said.as_ref().filter(|said| said.code.is_some())?.text.as_deref()
     }
 
-    /// How long the server asked to be left alone (RFC 9110 section 10.2.3).
+    /// Returns the time before which the server is not asked again: what it asked for (RFC 9110 section 10.2.3), or what
+    /// is left of a cache's own wait after an earlier failure.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
@@ -289,14 +295,20 @@ impl Error {
 /// So many bytes of a server's text are kept. A message shows 300 characters of them.
 const MAX_KEPT: usize = 1024;
 
+const ALMOST_A_SECOND: Duration = Duration::from_nanos(999_999_999);
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.message)?;
-        let Some(Said { code, text }) = &self.0.said else { return Ok(()) };
-        match (code, text) {
-            (Some(code), Some(text)) => write!(f, ": {} ({})", shorten(code), shorten(text)),
-            (Some(word), None) | (None, Some(word)) => write!(f, ": {}", shorten(word)),
-            (None, None) => Ok(()),
+        match self.0.said.as_ref().map(|Said { code, text }| (code, text)) {
+            Some((Some(code), Some(text))) => write!(f, ": {} ({})", shorten(code), shorten(text))?,
+            Some((Some(word), None) | (None, Some(word))) => write!(f, ": {}", shorten(word))?,
+            Some((None, None)) | None => {}
+        }
+        match self.0.retry_after.filter(|_| self.0.is_remembered) {
+            // Rounded up: who comes earlier is turned away.
+            Some(left) => write!(f, "; not asked again for {} s", left.saturating_add(ALMOST_A_SECOND).as_secs()),
+            None => Ok(()),
         }
     }
 }

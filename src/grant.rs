@@ -140,6 +140,11 @@ impl Grant {
         self.grant_type.as_deref().unwrap_or("bearer_session")
     }
 
+    /// Whether a refresh token is what the grant carries.
+    pub(crate) fn is_refresh(&self) -> bool {
+        self.refresh_source().is_some()
+    }
+
     /// Where the grant's refresh token comes from, if that is what it is about.
     fn refresh_source(&self) -> Option<&SecretSource> {
         match &self.fields[..] {
@@ -163,6 +168,7 @@ impl Grant {
     }
 
     /// Whether this grant is a refresh token, and `token` is what it would send.
+    #[cfg(all(feature = "std", unix))]
     pub(crate) fn is_refresh_by(&self, token: &str) -> bool {
         self.refresh_source().is_some_and(|source| source.expose().is_ok_and(|own| &*own == token))
     }

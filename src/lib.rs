@@ -75,4 +75,4 @@ pub use {
     transport::{Response, Timing, Transport},
 };
 #[cfg(feature = "ureq")]
-pub use {middleware::Authorize, transport::UreqTransport};
+pub use {middleware::Authorize, transport::HttpTransport};

@@ -1,9 +1,8 @@
 //! ureq middleware for the user's own agent: sends the token, and renews it when a server refuses it.
 
 use crate::error::Error;
-use crate::shared::SharedTokenCache;
-use crate::token::AccessToken;
-use alloc::sync::Arc;
+use crate::token::{AccessToken, TokenSource};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 use std::io::Read;
@@ -34,8 +33,10 @@ use ureq::{Agent, Body, ResponseExt, SendBody};
 /// else ureq does not tell that a 401 came after the redirect, when the request was taken already, and it is sent again. A
 /// request with an `Authorization` header of its own is left alone. Use such an agent for one API only: the token goes to
 /// every host that it is used for.
+///
+/// The agent is one of ureq 3, whose types are in these signatures: a program must depend on the same major version.
 pub struct Authorize {
-    tokens: Arc<SharedTokenCache>,
+    tokens: Box<dyn TokenSource + Send + Sync>,
     again: Agent,
 }
 
@@ -43,11 +44,14 @@ pub struct Authorize {
 const MAX_BODY: usize = 1024 * 1024;
 
 impl Authorize {
-    /// Takes tokens from `tokens`; sends a request for the second time by `again`, an agent with the same settings as the
-    /// one that this becomes a middleware of, but without this middleware.
+    /// Takes tokens from `tokens`, mostly an `Arc` of a [`SharedTokenCache`](crate::SharedTokenCache). Sends a request for
+    /// the second time through `again`, an agent with the same settings as the one that this becomes a middleware of, but
+    /// without this middleware.
+    ///
+    /// After a 401 the source decides whether there is a second time: a closure or an [`AccessToken`] has no other token.
     #[must_use]
-    pub fn new(tokens: Arc<SharedTokenCache>, again: Agent) -> Self {
-        Self { tokens, again }
+    pub fn new(tokens: impl TokenSource + Send + Sync + 'static, again: Agent) -> Self {
+        Self { tokens: Box::new(tokens), again }
     }
 
     fn token(&self) -> Result<(AccessToken, HeaderValue), ureq::Error> {
@@ -110,6 +114,6 @@ impl Middleware for Authorize {
 
 impl fmt::Debug for Authorize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Authorize").field("tokens", &self.tokens).finish_non_exhaustive()
+        f.debug_struct("Authorize").finish_non_exhaustive()
     }
 }

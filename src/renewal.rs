@@ -41,8 +41,8 @@ const BACKOFF_CAP: Duration = Duration::from_secs(20);
 const CALM_BACKOFF_PERCENT: u32 = 70;
 const CALM_SPREAD_PERCENT: u32 = 25;
 
-/// After a refusal the same credentials are not tried again for this time, doubled up to the cap: a loop that restarts
-/// a failing program must not lock the account, and whoever mends the account must not wait long.
+/// After a refusal, in whatever words, the same credentials are not tried again for this time, doubled up to the cap: a
+/// loop that restarts a failing program must not lock the account, and whoever mends the account must not wait long.
 const REFUSAL_FIRST: Duration = Duration::from_secs(10);
 const REFUSAL_CAP: Duration = Duration::from_secs(300);
 
@@ -57,9 +57,8 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// replaced again: that it is refused has another reason than its age.
 const FRESH: Duration = Duration::from_secs(10);
 
-/// The refusals of RFC 6749 section 5.2 that the same credentials will meet again.
-const REFUSALS: [&str; 5] =
-    ["invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope"];
+/// The codes of RFC 8628 section 3.5 that judge no credentials: the person has not answered yet.
+const NOT_YET: [&str; 2] = ["authorization_pending", "slow_down"];
 
 /// This instance's place among its likes: a number that is its own and stays the same, by which a fleet spreads out.
 ///
@@ -220,15 +219,19 @@ impl Renewal {
             (Some(held), _) if now < held.renew_at => Step::Use(held.token.clone()),
             (Some(held), Some(pause)) if now < pause.calm_until => Step::Use(held.token.clone()),
             (Some(held), _) => Step::Renew(Some(held.token.clone())),
-            (None, Some(pause)) if now < pause.until => Step::Refrain(pause.told_at(now)),
+            (None, Some(pause)) if now < pause.until => Step::Refrain(pause.error_at(now)),
             (None, _) => Step::Renew(None),
         }
     }
 
     /// When the server will be asked next for somebody who wants any valid token; none: not before something changes.
     pub(crate) fn next_attempt(&self) -> Option<Duration> {
-        let (until, calm_until) =
-            self.pause.as_ref().map_or_else(Default::default, |pause| (pause.until, pause.calm_until));
+        let (until, calm_until) = match &self.pause {
+            None => Default::default(),
+            // Until its source gives another, no request is sent; but somebody must look there.
+            Some(Pause { refused: Some(Refused::Once(_)), calm_until, .. }) => (Duration::ZERO, *calm_until),
+            Some(pause) => (pause.until, pause.calm_until),
+        };
         let at = match self.held.as_ref().filter(|held| !held.token.is_ended()) {
             None => until,
             Some(held) => match (held.token.lifetime(), held.renew_at.max(calm_until)) {
@@ -245,6 +248,13 @@ impl Renewal {
         self.quiet_until = now.saturating_add(MIN_INTERVAL);
     }
 
+    /// The credentials were compared with those that were refused, and are the same.
+    pub(crate) fn looked(&mut self, now: Duration) {
+        if let Some(Refused::Once(_)) = self.refused() {
+            self.quiet_until = now.saturating_add(REFUSAL_FIRST);
+        }
+    }
+
     /// What was refused, while it is remembered.
     pub(crate) fn refused(&self) -> Option<Refused> {
         self.pause.as_ref()?.refused
@@ -259,8 +269,9 @@ impl Renewal {
         (self.pause, self.refusals, self.changed_at) = (None, 0, Some(now));
     }
 
-    /// A token came at `fetched_at`: it is kept, unless its lifetime is not credible.
-    pub(crate) fn succeeded(&mut self, now: Duration, fetched_at: Duration, token: &AccessToken) {
+    /// A token that was asked for at `asked_at` came at `fetched_at`: it is kept, unless its lifetime is not credible, or
+    /// another that came meanwhile lives as long.
+    pub(crate) fn succeeded(&mut self, now: Duration, asked_at: Duration, fetched_at: Duration, token: &AccessToken) {
         (self.pause, self.failures, self.refusals) = (None, 0, 0);
         if token.lifetime() == Lifetime::Once {
             // Not for keeping; what was held before stays, if it is still valid, and the server is left alone for a while.
@@ -270,6 +281,13 @@ impl Renewal {
                 held.renew_at = now.saturating_add((left / 2).max(MIN_INTERVAL));
                 self.quiet_until = held.renew_at;
             }
+            return;
+        }
+        let ends_before = |held: &Held| match (held.token.lifetime(), token.lifetime()) {
+            (Lifetime::Until(held), Lifetime::Until(deadline)) => held < deadline,
+            _ => false,
+        };
+        if self.came_after(asked_at).is_some_and(|held| !held.token.is_expired(now) && !ends_before(held)) {
             return;
         }
         let last = self.held.take();
@@ -301,14 +319,19 @@ impl Renewal {
         percent(life, MARGIN_PERCENT) + spread.saturating_sub(self.share.of(spread))
     }
 
-    /// An attempt failed; `fingerprint` is that of the request. What is held stays.
-    pub(crate) fn failed(&mut self, now: Duration, error: &Error, fingerprint: u32) {
-        // Nothing was sent: the next call may try at once.
-        if error.kind() == ErrorKind::Config {
+    /// The token at hand, if another attempt than that of `asked_at` brought it meanwhile.
+    fn came_after(&self, asked_at: Duration) -> Option<&Held> {
+        self.held.as_ref().filter(|held| held.fetched_at > asked_at && !held.token.is_ended())
+    }
+
+    /// An attempt that began at `asked_at` failed; `fingerprint` is that of the request. What is held stays.
+    pub(crate) fn failed(&mut self, now: Duration, asked_at: Duration, error: &Error, fingerprint: u32) {
+        // Nothing was sent, and the next call may try at once; or another attempt has succeeded meanwhile.
+        if error.kind() == ErrorKind::Config || self.came_after(asked_at).is_some() {
             return;
         }
         let is_refusal =
-            error.kind() == ErrorKind::Refused && error.oauth_error().is_some_and(|code| REFUSALS.contains(&code));
+            error.kind() == ErrorKind::Refused && error.oauth_error().is_none_or(|code| !NOT_YET.contains(&code));
         let (wait, calm) = if is_refusal {
             self.refusals = self.refusals.saturating_add(1);
             (grown(REFUSAL_FIRST, self.refusals, REFUSAL_CAP), Duration::ZERO)
@@ -390,13 +413,12 @@ impl Renewal {
 }
 
 impl Pause {
-    fn told_at(&self, now: Duration) -> Error {
-        let error = self.error.clone();
-        if self.until == Duration::MAX {
-            return error;
+    /// The error for somebody who asks within the pause: the failure that caused it, with what is left of the wait.
+    fn error_at(&self, now: Duration) -> Error {
+        match self.until {
+            Duration::MAX => self.error.clone(),
+            until => self.error.clone().remembered(until.saturating_sub(now)),
         }
-        let left = self.until.saturating_sub(now);
-        error.into_wait(left)
     }
 }
 

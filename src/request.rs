@@ -352,6 +352,11 @@ impl Request {
         self.once
     }
 
+    /// Whether it sends this refresh token.
+    pub(crate) fn is_refresh_by(&self, token: &Secret) -> bool {
+        self.once == hash(["refresh_token", token.expose()].into_iter())
+    }
+
     /// Drops the server's texts in `error` that echo a secret of this request.
     pub(crate) fn redact(&self, error: Error) -> Error {
         error.without(&self.echoes())

@@ -2,14 +2,16 @@
 
 use crate::cache::{Access, Keeper, State};
 use crate::client::Client;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::grant::Grant;
 use crate::renewal::{Renewal, Share, Step};
 use crate::secret::Secret;
 use crate::token::{AccessToken, TokenSource};
 use alloc::boxed::Box;
+use alloc::format;
 use core::fmt;
 use core::time::Duration;
+use std::time::Instant;
 
 #[cfg(all(loom, test))]
 use loom::sync::{Condvar, Mutex, MutexGuard};
@@ -32,8 +34,12 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 /// # Ok::<(), keyfob::Error>(())
 /// ```
 ///
-/// One request is in flight, whatever the number of callers. While it is, those who come get the token at hand if it is
-/// still valid; else they wait, and get what the request came to. The lock is held for a few instructions only.
+/// One request is under way, whatever the number of callers. While it is, callers get the token in the cache if it is still
+/// valid; otherwise they wait, and get the token or the error that the request brings.
+///
+/// Nobody waits longer than the client's [`timeout`](Client::timeout). Once a request has taken half of it, one of those
+/// who wait asks as well, in the rest of its own time, where that does no harm. It does with a refresh token or an
+/// extension grant, which may be good for one use: then they go on waiting, and the error says so in the end.
 pub struct SharedTokenCache {
     keeper: Keeper,
     shared: Mutex<Shared>,
@@ -42,14 +48,16 @@ pub struct SharedTokenCache {
 
 struct Shared {
     state: State,
-    /// A thread is asking the server.
-    in_flight: bool,
-    /// Counts the flights, so that those who wait know theirs.
-    flight: u32,
+    /// The number of threads that are asking the server: more than one only where one takes very long.
+    flights: u32,
+    /// When the last of them began.
+    last_began: Instant,
+    /// Counts what those who wait are woken for.
+    landings: u32,
     /// Counts what makes a flight's token unwelcome: revocations.
     epoch: u32,
     waiting: u32,
-    /// What the last flight came to, as long as somebody waits for it.
+    /// What the last landing brought, as long as somebody waits for it.
     outcome: Option<Result<AccessToken, Error>>,
 }
 
@@ -59,7 +67,8 @@ impl SharedTokenCache {
     pub fn new(client: Client, grant: Grant) -> Self {
         let keeper = Keeper::new(client, grant);
         let state = keeper.first_state();
-        let shared = Shared { state, in_flight: false, flight: 0, epoch: 0, waiting: 0, outcome: None };
+        let last_began = Instant::now();
+        let shared = Shared { state, flights: 0, last_began, landings: 0, epoch: 0, waiting: 0, outcome: None };
         Self { keeper, shared: Mutex::new(shared), landed: Condvar::new() }
     }
 
@@ -94,32 +103,82 @@ impl SharedTokenCache {
         self
     }
 
-    /// A token that is valid now: the one at hand, or a new one.
+    /// Returns the client that asks.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.keeper.client
+    }
+
+    /// As [`TokenCache::at_hand`](crate::TokenCache::at_hand).
     ///
     /// # Errors
     ///
+    /// As [`TokenCache::at_hand`](crate::TokenCache::at_hand).
+    pub fn at_hand(&self, min_life: Duration) -> Result<Option<AccessToken>, Error> {
+        let (step, epoch) = {
+            let shared = self.lock();
+            (shared.state.step(self.keeper.now(), min_life), shared.epoch)
+        };
+        if let Step::Use(token) = step {
+            return Ok(Some(token));
+        }
+        self.keeper.look(&mut Locked { cache: self, epoch })?;
+        Ok(self.valid(min_life))
+    }
+
+    /// As [`TokenCache::last_failure`](crate::TokenCache::last_failure).
+    #[must_use]
+    pub fn last_failure(&self) -> Option<Error> {
+        self.lock().state.renewal.last_failure()
+    }
+
+    /// As [`TokenCache::renew`](crate::TokenCache::renew). A request that another thread has under way counts.
+    ///
+    /// # Errors
+    ///
+    /// As [`TokenCache::renew`](crate::TokenCache::renew).
+    pub fn renew(&self) -> Result<AccessToken, Error> {
+        self.get(Duration::ZERO, true)
+    }
+
     /// As [`TokenCache::token`](crate::TokenCache::token).
+    ///
+    /// # Errors
+    ///
+    /// As [`TokenCache::token`](crate::TokenCache::token), and [`Unreachable`](ErrorKind::Unreachable) where another
+    /// thread's request has taken the whole [`timeout`](Client::timeout).
     pub fn token(&self) -> Result<AccessToken, Error> {
         self.token_living(Duration::ZERO)
     }
 
-    /// A token that lives at least so long. An unknown lifetime is long enough.
+    /// As [`TokenCache::token_living`](crate::TokenCache::token_living).
     ///
     /// # Errors
     ///
-    /// As [`TokenCache::token_living`](crate::TokenCache::token_living).
+    /// Those of [`token`](SharedTokenCache::token) and of
+    /// [`TokenCache::token_living`](crate::TokenCache::token_living).
     pub fn token_living(&self, min_life: Duration) -> Result<AccessToken, Error> {
+        self.get(min_life, false)
+    }
+
+    /// Returns a token; with `anew` one that the server is asked for now.
+    fn get(&self, min_life: Duration, anew: bool) -> Result<AccessToken, Error> {
         let (mut is_looked, mut is_refusal_checked) = (false, false);
+        let patience = self.keeper.client.patience();
+        // The clock is not read for a hit.
+        let mut came = None::<Instant>;
         let mut shared = self.lock();
         loop {
-            match shared.state.step(self.keeper.now(), min_life) {
+            let step = if anew { Step::Renew(None) } else { shared.state.step(self.keeper.now(), min_life) };
+            match step {
                 Step::Use(token) => return Ok(token),
                 Step::Refrain(_) if !is_looked => {
                     // Files are read for this, so not under the lock.
                     let mut state = Locked { cache: self, epoch: shared.epoch };
                     drop(shared);
                     is_looked = true;
-                    let _ = self.keeper.look(&mut state, min_life);
+                    // What is wrong with a secret is told by who sends it.
+                    let _ = self.keeper.look(&mut state);
                     shared = self.lock();
                 }
                 Step::Refrain(error) => {
@@ -131,26 +190,47 @@ impl SharedTokenCache {
                     is_refusal_checked = true;
                     let is_other = self.keeper.has_other_credentials(refused);
                     shared = self.lock();
+                    shared.state.renewal.looked(self.keeper.now());
                     if is_other && shared.state.renewal.refused() == Some(refused) {
                         shared.state.renewal.forget_refusal(self.keeper.now());
                     }
                 }
-                Step::Renew(Some(token)) if shared.in_flight => return Ok(token),
-                Step::Renew(None) if shared.in_flight => {
+                Step::Renew(Some(token)) if shared.flights > 0 => return Ok(token),
+                Step::Renew(None) if shared.flights > 0 && !self.is_overdue(&shared) => {
+                    let taken = shared.last_began.elapsed();
+                    let rest = patience.saturating_sub(came.get_or_insert_with(Instant::now).elapsed());
+                    if rest.is_zero() {
+                        return Err(self.waited_in_vain(taken));
+                    }
+                    let limit = match self.keeper.is_repeatable() {
+                        true => rest.min((patience / 2).saturating_sub(taken)),
+                        false => rest,
+                    };
                     let outcome;
-                    (shared, outcome) = self.wait(shared);
+                    (shared, outcome) = self.wait(shared, limit);
                     if let Some(outcome) = outcome {
                         drop(shared);
                         return self.keeper.settle(outcome, None, min_life);
                     }
                 }
                 Step::Renew(_) => {
-                    let result = self.fly(shared, min_life);
-                    let valid = if result.is_err() { self.at_hand(min_life) } else { None };
+                    let result = self.fly(shared, min_life, anew, came.map(|came| came.elapsed()).unwrap_or_default());
+                    let valid = if result.is_err() && !anew { self.valid(min_life) } else { None };
                     return self.keeper.settle(result, valid, min_life);
                 }
             }
         }
+    }
+
+    /// Whether a request has taken so long that another thread may ask beside it.
+    fn is_overdue(&self, shared: &Shared) -> bool {
+        self.keeper.is_repeatable() && shared.last_began.elapsed() >= self.keeper.client.patience() / 2
+    }
+
+    fn waited_in_vain(&self, taken: Duration) -> Error {
+        let (host, seconds) = (self.keeper.client.endpoint().authority(), taken.as_secs());
+        let message = format!("another thread has been asking {host} for {seconds} s, and is not done");
+        Error::new(ErrorKind::Unreachable, message)
     }
 
     /// As [`TokenCache::next_attempt`](crate::TokenCache::next_attempt).
@@ -171,7 +251,7 @@ impl SharedTokenCache {
     ///
     /// # Errors
     ///
-    /// Those of [`Client::revoke`].
+    /// As [`TokenCache::revoke`](crate::TokenCache::revoke).
     pub fn revoke(&self) -> Result<(), Error> {
         self.keeper.revoke(|| {
             let mut shared = self.lock();
@@ -182,37 +262,50 @@ impl SharedTokenCache {
         })
     }
 
-    /// Asks the server, without the lock.
-    fn fly(&self, mut shared: MutexGuard<'_, Shared>, min_life: Duration) -> Result<AccessToken, Error> {
-        shared.in_flight = true;
+    /// Asks the server, without the lock. `waited` is the part of the time limit that has gone by.
+    fn fly(
+        &self,
+        mut shared: MutexGuard<'_, Shared>,
+        min_life: Duration,
+        anew: bool,
+        waited: Duration,
+    ) -> Result<AccessToken, Error> {
+        shared.flights += 1;
+        shared.last_began = Instant::now();
         let mut state = Locked { cache: self, epoch: shared.epoch };
         drop(shared);
 
-        // Lands even if a hook, a transport or a clock panics: those who wait must not wait for ever.
+        // Lands even if a hook, a transport or a clock panics: those who wait must not wait for nothing.
         let mut landing = Landing { cache: self, outcome: None };
-        let result = self.keeper.renew(&mut state, min_life, false);
+        let result = self.keeper.renew(&mut state, min_life, anew, waited);
         landing.outcome = Some(again(&result));
         result
     }
 
-    /// What a failed renewal leaves: not simply the token that it began with, which may be revoked or refused by now.
-    fn at_hand(&self, min_life: Duration) -> Option<AccessToken> {
+    /// Returns the valid token that a failed renewal leaves: not simply the one that it began with, which may be revoked
+    /// or refused by now.
+    fn valid(&self, min_life: Duration) -> Option<AccessToken> {
         self.lock().state.step(self.keeper.now(), min_life).token()
     }
 
-    /// Waits for the flight that is under way; returns what it came to, unless that is not known any more.
+    /// Waits for a landing, for `limit` at most; returns what it brought, unless that is not known any more.
     fn wait<'c>(
         &'c self,
         mut shared: MutexGuard<'c, Shared>,
+        limit: Duration,
     ) -> (MutexGuard<'c, Shared>, Option<Result<AccessToken, Error>>) {
-        let flight = shared.flight;
+        let (landings, began) = (shared.landings, Instant::now());
         shared.waiting += 1;
-        while shared.flight == flight {
-            shared = self.landed.wait(shared).unwrap_or_else(|poisoned| poisoned.into_inner());
+        while shared.landings == landings {
+            let left = limit.saturating_sub(began.elapsed());
+            if left.is_zero() {
+                break;
+            }
+            (shared, _) = self.landed.wait_timeout(shared, left).unwrap_or_else(|poisoned| poisoned.into_inner());
         }
         shared.waiting -= 1;
         let outcome = match &shared.outcome {
-            Some(outcome) if shared.flight == flight.wrapping_add(1) => Some(again(outcome)),
+            Some(outcome) if shared.landings == landings.wrapping_add(1) => Some(again(outcome)),
             _ => None,
         };
         if shared.waiting == 0 {
@@ -262,17 +355,24 @@ struct Landing<'c> {
 impl Drop for Landing<'_> {
     fn drop(&mut self) {
         let mut shared = self.cache.lock();
-        shared.in_flight = false;
-        shared.flight = shared.flight.wrapping_add(1);
-        shared.outcome = self.outcome.take().filter(|_| shared.waiting > 0);
-        drop(shared);
-        self.cache.landed.notify_all();
+        shared.flights -= 1;
+        // Another may still bring a token.
+        if shared.flights == 0 || matches!(self.outcome, Some(Ok(_))) {
+            shared.landings = shared.landings.wrapping_add(1);
+            shared.outcome = self.outcome.take().filter(|_| shared.waiting > 0);
+            drop(shared);
+            self.cache.landed.notify_all();
+        }
     }
 }
 
 impl TokenSource for SharedTokenCache {
     fn token(&self) -> Result<AccessToken, Error> {
         self.token()
+    }
+
+    fn invalidate(&self, token: &AccessToken) -> bool {
+        self.invalidate(token)
     }
 }
 

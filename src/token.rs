@@ -107,7 +107,7 @@ impl AccessToken {
         // Before the body is changed in place. Whether it is sound is settled below.
         let members = endpoint.session_members.iter().filter_map(|path| member(body, path)).collect();
         let said = if (200..300).contains(&status) { Said::Nothing } else { Said::read(body) };
-        let content_type = headers.content_type.as_deref();
+        let content_type = headers.get("content-type");
         let read = TokenResponse::read(status, content_type, *framed, body, &endpoint.members);
         if matches!(status, 301..=303 | 307 | 308) {
             return Err(answer::redirect(status, headers));
@@ -295,7 +295,8 @@ impl fmt::Debug for AccessToken {
 
 /// Something that gives a token: write your code against it, and test it without a server.
 ///
-/// An [`AccessToken`] gives itself, and so is any closure one: `|| client.fetch(&grant)`.
+/// Implemented for [`SharedTokenCache`](crate::SharedTokenCache), for [`AccessToken`] (which returns a clone of itself), for
+/// closures such as `|| client.fetch(&grant)`, and for an `Arc` of any of them.
 ///
 /// ```
 /// use keyfob::{AccessToken, Error, TokenSource};
@@ -308,12 +309,19 @@ impl fmt::Debug for AccessToken {
 /// # Ok::<(), Error>(())
 /// ```
 pub trait TokenSource {
-    /// A token that is valid now.
+    /// Returns a token that is valid now.
     ///
     /// # Errors
     ///
-    /// Whatever keeps it from getting one.
+    /// Whatever keeps the source from getting one.
     fn token(&self) -> Result<AccessToken, Error>;
+
+    /// Reports that a protected resource refused `token` (status 401). Returns whether another call of
+    /// [`token`](TokenSource::token) may bring a better one. Default: false.
+    fn invalidate(&self, token: &AccessToken) -> bool {
+        let _ = token;
+        false
+    }
 }
 
 impl TokenSource for AccessToken {
@@ -329,6 +337,17 @@ fn ended() -> Error {
 impl<F: Fn() -> Result<AccessToken, Error>> TokenSource for F {
     fn token(&self) -> Result<AccessToken, Error> {
         self()
+    }
+}
+
+#[cfg(target_has_atomic = "ptr")]
+impl<T: TokenSource + ?Sized> TokenSource for Shared<T> {
+    fn token(&self) -> Result<AccessToken, Error> {
+        (**self).token()
+    }
+
+    fn invalidate(&self, token: &AccessToken) -> bool {
+        (**self).invalidate(token)
     }
 }
 

@@ -1,18 +1,12 @@
 //! The only I/O: a request goes out, an answer comes back.
 
 #[cfg(feature = "ureq")]
-mod ureq;
-#[cfg(feature = "tls")]
-mod pem;
-#[cfg(feature = "tls")]
-mod certificate;
-#[cfg(feature = "tls")]
-mod trust;
+mod http;
 #[cfg(feature = "tls")]
 mod tls;
 
 #[cfg(feature = "ureq")]
-pub use self::ureq::UreqTransport;
+pub use self::http::HttpTransport;
 
 use crate::error::Error;
 use crate::request::Request;
@@ -25,7 +19,7 @@ use zeroize::Zeroizing;
 
 /// Sends a request and returns the answer, whatever its status.
 ///
-/// keyfob brings `UreqTransport` (feature `ureq`). For another HTTP stack, or none, implement this; a closure will do.
+/// keyfob brings `HttpTransport` (feature `ureq`). For another HTTP stack, or none, implement this; a closure will do.
 /// An implementation
 ///
 /// - sends the method, URL, headers and body of the request, adding no more than `Host`, `Content-Length` and what the
@@ -92,7 +86,7 @@ impl<T: Transport + ?Sized> Transport for alloc::sync::Arc<T> {
     }
 }
 
-/// An answer: status, the few headers that keyfob reads, and the body, which is wiped when it is dropped.
+/// An answer: its status, headers and body. Header values and body are wiped when it is dropped.
 pub struct Response {
     pub(crate) status: u16,
     pub(crate) headers: ResponseHeaders,
@@ -102,17 +96,40 @@ pub struct Response {
     timing: Option<Timing>,
 }
 
+/// Any header may echo a secret, so all values are wiped.
 #[derive(Default)]
 pub(crate) struct ResponseHeaders {
-    pub(crate) content_type: Option<String>,
-    pub(crate) retry_after: Option<String>,
-    pub(crate) date: Option<String>,
-    /// It may echo a secret in its query.
-    pub(crate) location: Option<Zeroizing<String>>,
+    list: Vec<(String, Secret)>,
+    /// The length of all names and values.
+    length: usize,
+}
+
+/// What the headers of an answer have at most, names and values: others are left out.
+const MAX_HEADERS: usize = 16 * 1024;
+
+impl ResponseHeaders {
+    pub(crate) fn push(&mut self, name: &str, value: Secret) {
+        let length = self.length + name.len() + value.expose().len();
+        if length <= MAX_HEADERS {
+            self.list.push((name.into(), value));
+            self.length = length;
+        }
+    }
+
+    /// Returns the last value of a header; of most there is one alone.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.all(name).last()
+    }
+
+    /// Returns every value of a header.
+    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        let is_named = move |(known, _): &&(String, Secret)| known.eq_ignore_ascii_case(name);
+        self.list.iter().filter(is_named).map(|(_, value)| value.expose())
+    }
 }
 
 impl Response {
-    /// An answer with this status and body. The body is taken over and wiped later.
+    /// Creates an answer with this status and body. It takes the body over and wipes it later.
     #[must_use]
     pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self {
@@ -125,25 +142,34 @@ impl Response {
         }
     }
 
-    /// Adds a header. Pass all of them: those that keyfob does not read are dropped.
+    /// Adds a header. Pass all of them: keyfob reads `Content-Type`, `Retry-After`, `Date`, `Location` and
+    /// `Proxy-Authenticate`. Whatever goes beyond 16 KiB of names and values is left out.
     #[must_use]
-    pub fn header(mut self, name: &str, value: &str) -> Self {
-        let headers = &mut self.headers;
-        match name {
-            _ if name.eq_ignore_ascii_case("content-type") => headers.content_type = Some(value.into()),
-            _ if name.eq_ignore_ascii_case("retry-after") => headers.retry_after = Some(value.into()),
-            _ if name.eq_ignore_ascii_case("date") => headers.date = Some(value.into()),
-            _ if name.eq_ignore_ascii_case("location") => headers.location = Some(Zeroizing::new(value.into())),
-            _ => {}
-        }
+    pub fn with_header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push(name, value.into());
         self
     }
 
-    /// Tells whether the body's end was certain, by its length or by chunks (the default), or the connection just
-    /// closed. A form-encoded answer is refused then, for it may be cut off.
+    /// Sets whether the end of the body was certain, by its length or by chunks. Default: true. Where the connection
+    /// just closed, it is false, and a form-encoded answer is refused, for it may be cut off.
     #[must_use]
-    pub fn framed(mut self, framed: bool) -> Self {
+    pub fn with_framed(mut self, framed: bool) -> Self {
         self.framed = framed;
+        self
+    }
+
+    /// Sets how long ago the request was sent, measured by a clock that goes on during a suspend. The token's lifetime is
+    /// counted from then. Default: unknown, and the lifetime is counted from before the connection was made.
+    #[must_use]
+    pub fn with_elapsed(mut self, elapsed: Duration) -> Self {
+        self.elapsed = Some(elapsed);
+        self
+    }
+
+    /// Sets where the time went. Default: unknown.
+    #[must_use]
+    pub fn with_timing(mut self, timing: Timing) -> Self {
+        self.timing = Some(timing);
         self
     }
 
@@ -153,22 +179,13 @@ impl Response {
         self.status
     }
 
-    /// Tells how long ago the request went out, measured by a clock that goes on during a suspend. The token's life is
-    /// counted from then. Without it, it is counted from before the connection was made.
+    /// Returns the value of a header, whatever the case of its name; the last one where there are several.
     #[must_use]
-    pub fn elapsed(mut self, elapsed: Duration) -> Self {
-        self.elapsed = Some(elapsed);
-        self
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)
     }
 
-    /// Tells where the time went.
-    #[must_use]
-    pub fn with_timing(mut self, timing: Timing) -> Self {
-        self.timing = Some(timing);
-        self
-    }
-
-    /// Where the time went, if the transport tells. `UreqTransport` does.
+    /// Returns where the time went, if the transport measures it. `HttpTransport` does.
     #[must_use]
     pub fn timing(&self) -> Option<&Timing> {
         self.timing.as_ref()
@@ -200,7 +217,7 @@ impl Response {
 ///     }
 /// }
 ///
-/// // A transport of your own tells what it knows.
+/// // A transport of your own reports what it measures.
 /// let mut timing = Timing::default();
 /// timing.waiting = Duration::from_millis(70);
 /// let response = Response::new(200, *b"{}").with_timing(timing);
@@ -229,5 +246,20 @@ pub struct Timing {
 impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Response").field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_found_whatever_their_case_and_bounded() {
+        let response = Response::new(200, *b"").with_header("Content-Type", "a").with_header("content-type", "b");
+        assert_eq!((response.header("CONTENT-TYPE"), response.header("date")), (Some("b"), None));
+        assert_eq!(response.headers.all("Content-type").collect::<Vec<_>>(), ["a", "b"]);
+        let name = "x".repeat(1024);
+        let response = (0..20).fold(response, |response, _| response.with_header(&name, ""));
+        assert_eq!(response.headers.all(&name).count(), 15);
     }
 }

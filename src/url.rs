@@ -87,15 +87,20 @@ impl Url {
         &self.text[self.host.start..self.path]
     }
 
-    /// Whether the host is this machine itself: `localhost` or a loopback address, written out (RFC 6761 section 6.3).
+    /// Whether the host is this machine itself.
     pub(crate) fn is_loopback(&self) -> bool {
-        let host = &self.text[self.host.clone()];
-        match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-            Some(address) => address.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback()),
-            None => {
-                host.eq_ignore_ascii_case("localhost")
-                    || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
-            }
+        is_loopback(&self.text[self.host.clone()])
+    }
+}
+
+/// Whether a host, as it stands in a URL, is this machine itself: `localhost` or a loopback address, written out (RFC 6761
+/// section 6.3).
+pub(crate) fn is_loopback(host: &str) -> bool {
+    match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback()),
+        None => {
+            host.eq_ignore_ascii_case("localhost")
+                || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
         }
     }
 }

@@ -295,7 +295,7 @@ fn no_text_of_an_answer_takes_long() {
             (200, format!(r#"{{"access_token":"t","token_type":"{long}","scope":"{long}"}}"#)),
         ] {
             let place = format!("/{long}");
-            let send = move |_: &Request| Ok(Response::new(status, body.clone()).header("location", &place));
+            let send = move |_: &Request| Ok(Response::new(status, body.clone()).with_header("location", &place));
             let client = client(send).client_id("id").client_secret(SecretSource::value(secret.clone()));
             let grant = Grant::refresh_token(SecretSource::value(secret.clone()));
             match client.fetch(&grant) {

@@ -5,7 +5,7 @@
 
 use httpmock::{HttpMockResponse, MockServer};
 use keyfob::{
-    AccessToken, Client, ClientAuthentication, Endpoint, Error, ErrorKind, Grant, Lifetime, Parameters, UreqTransport,
+    AccessToken, Client, ClientAuthentication, Endpoint, Error, ErrorKind, Grant, HttpTransport, Lifetime, Parameters,
 };
 use miniserde::json::{self, Value};
 use std::sync::{Arc, Mutex};
@@ -101,7 +101,7 @@ impl Service {
 const NOW: Duration = Duration::from_secs(1000);
 
 fn client(endpoint: Endpoint) -> Client {
-    let transport = UreqTransport::new().no_proxy();
+    let transport = HttpTransport::new().no_proxy();
     Client::with_parts(endpoint, transport, || NOW)
 }
 

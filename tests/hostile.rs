@@ -240,10 +240,30 @@ const GOOD: (i32, &str) = (0, "t0ken");
 const LATE: (i32, &str) = (4, "keyfob: no complete answer from {host} within 2 s");
 const CUT: (i32, &str) = (4, "keyfob: the connection to {host} ended before the answer did: unexpected end of file");
 const LOST_TLS: (i32, &str) = (4, "keyfob: the connection to {host} ended before the answer did: TLS failed");
-const NO_CONNECTION: (i32, &str) = (4, "keyfob: no connection to {host}: unexpected end of file");
-const NOT_HTTP: (i32, &str) = (5, "keyfob: the answer of {host} is not HTTP");
+const SILENT: (i32, &str) = (
+    4,
+    "keyfob: the connection to {host} ended before the answer did: unexpected end of file\n\
+     hint: the server said nothing: if it speaks TLS, write https:// in the URL",
+);
+const NO_TLS: (i32, &str) = (
+    7,
+    "keyfob: {host}: it closed the connection during the TLS handshake\n\
+     hint: check the port, and whether the URL should say http://",
+);
+const START: &str = "it does not begin with HTTP/1.1";
+const VERSION: &str = "it is of another version than HTTP/1.1 and HTTP/1.0";
+const STATUS: &str = "its status has not three digits";
+const CONTROL: &str = "a header holds a control character";
+const LENGTH: &str = "its Content-Length is no number";
+const NAME: &str = "a header's name is none";
+const SIZE: &str = "a chunk's size is no number";
+const LINE: &str = "the line of a chunk's size is longer than 16 KiB";
 const TOO_LARGE: (i32, &str) = (5, "keyfob: the answer is larger than 1 MiB");
 const HEAD_TOO_LARGE: (i32, &str) = (5, "keyfob: the answer's headers are larger than 16 KiB");
+
+fn not_http(why: &str) -> (i32, String) {
+    (5, format!("keyfob: the answer of {{host}} is not HTTP: {why}"))
+}
 
 /// 2xx, and no token in it.
 fn no_token(why: &str) -> (i32, String) {
@@ -496,10 +516,10 @@ fn endless_things() {
         row("a header line", || repeats("HTTP/1.1 200 OK\r\nx: ", "y"), HEAD_TOO_LARGE),
         row("a header name", || repeats("HTTP/1.1 200 OK\r\n", "y"), HEAD_TOO_LARGE),
         row("a status line", || repeats("HTTP/1.1 200 ", "O"), HEAD_TOO_LARGE),
-        row("headers", || repeats("HTTP/1.1 200 OK\r\n", "x: y\r\n"), NOT_HTTP),
+        row("headers", || repeats("HTTP/1.1 200 OK\r\n", "x: y\r\n"), HEAD_TOO_LARGE),
         row("large headers", || repeats("HTTP/1.1 200 OK\r\n", format!("x: {}\r\n", "y".repeat(1000))), HEAD_TOO_LARGE),
         row("empty lines", || repeats("", "\r\n"), HEAD_TOO_LARGE),
-        row("spaces", || repeats("", " "), NOT_HTTP),
+        row("spaces", || repeats("", " "), not_http(START)),
         row("one chunk", || repeats(chunks("ffffffffffffffff\r\n"), "x"), TOO_LARGE),
         row("tiny chunks", || repeats(chunks(""), "1\r\nx\r\n"), TOO_LARGE),
         row(
@@ -507,10 +527,10 @@ fn endless_things() {
             || repeats(chunks(&format!("{:x}\r\n{TOKEN}\r\n", TOKEN.len())), "1\r\n \r\n"),
             TOO_LARGE,
         ),
-        row("a chunk size", || repeats(chunks(""), "0"), NOT_HTTP),
-        row("a chunk extension", || repeats(chunks("2;"), "x"), NOT_HTTP),
-        row("a trailer line", || repeats(chunks(&format!("{:x}\r\n{TOKEN}\r\n0\r\nx: ", TOKEN.len())), "y"), NOT_HTTP),
-        row("trailers", || repeats(chunks(&format!("{:x}\r\n{TOKEN}\r\n0\r\n", TOKEN.len())), "x: y\r\n"), TOO_LARGE),
+        row("a chunk size", || repeats(chunks(""), "0"), not_http(LINE)),
+        row("a chunk extension", || repeats(chunks("2;"), "x"), not_http(LINE)),
+        row("a trailer line", || repeats(chunks(&format!("{:x}\r\n{TOKEN}\r\n0\r\nx: ", TOKEN.len())), "y"), GOOD),
+        row("trailers", || repeats(chunks(&format!("{:x}\r\n{TOKEN}\r\n0\r\n", TOKEN.len())), "x: y\r\n"), GOOD),
         row("1xx answers", || repeats("", "HTTP/1.1 103 Early Hints\r\n\r\n"), TOO_LARGE),
         row("1xx answers with headers", || repeats("", "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"), TOO_LARGE),
         row("100 answers", || repeats("", "HTTP/1.1 100 Continue\r\n\r\n"), TOO_LARGE),
@@ -526,9 +546,9 @@ fn padded(length: usize) -> String {
 fn closed_too_early() {
     let whole_chunk = || format!("{:x}\r\n{TOKEN}\r\n", TOKEN.len());
     check(vec![
-        row("right after accept", || Act::Accepted(Box::new(|_| {})), CUT).over_tls(NO_CONNECTION),
-        row("after the handshake", || Act::Greeted(Box::new(|_| {})), CUT),
-        row("after reading the request", || says(""), CUT),
+        row("right after accept", || Act::Accepted(Box::new(|_| {})), SILENT).over_tls(NO_TLS),
+        row("after the handshake", || Act::Greeted(Box::new(|_| {})), SILENT).over_tls(CUT),
+        row("after reading the request", || says(""), SILENT).over_tls(CUT),
         row("mid status line", || says("HTTP/1.1 20"), CUT),
         row("after the status line", || says("HTTP/1.1 200 OK\r\n"), CUT),
         row("mid header", || says("HTTP/1.1 200 OK\r\ncontent-le"), CUT),
@@ -545,9 +565,9 @@ fn closed_too_early() {
         row("after a chunk size", || says(chunks("40\r\n")), CUT),
         row("mid chunk", || says(chunks("40\r\n{\"access_token\":")), CUT),
         row("before the last chunk", move || says(chunks(&whole_chunk())), CUT),
-        // The body is whole by then. A closing TLS connection that says no goodbye is not told from a closing one.
+        // The body is whole by then.
         row("after the last chunk's size", move || says(chunks(&format!("{}0\r\n", whole_chunk()))), GOOD),
-        row("mid trailer", move || says(chunks(&format!("{}0\r\nx: y", whole_chunk()))), CUT).over_tls(GOOD),
+        row("mid trailer", move || says(chunks(&format!("{}0\r\nx: y", whole_chunk()))), GOOD),
         row("after a 1xx answer", || says("HTTP/1.1 100 Continue\r\n\r\n"), CUT),
     ]);
 }
@@ -583,12 +603,24 @@ fn lies_about_the_body() {
         row(
             "two lengths",
             move || says(head(&format!("content-length: {length}\r\ncontent-length: 7\r\n")) + TOKEN),
-            NOT_HTTP,
+            not_http("it has two lengths"),
         ),
-        row("two lengths in a line", move || says(head(&format!("content-length: {length}, 7\r\n")) + TOKEN), NOT_HTTP),
-        row("a length with a sign", move || says(head(&format!("content-length: +{length}\r\n")) + TOKEN), NOT_HTTP),
-        row("a negative length", || says(head("content-length: -1\r\n") + TOKEN), NOT_HTTP),
-        row("a length beyond 64 bits", || says(head("content-length: 99999999999999999999\r\n") + TOKEN), NOT_HTTP),
+        row(
+            "two lengths in a line",
+            move || says(head(&format!("content-length: {length}, 7\r\n")) + TOKEN),
+            not_http(LENGTH),
+        ),
+        row(
+            "a length with a sign",
+            move || says(head(&format!("content-length: +{length}\r\n")) + TOKEN),
+            not_http(LENGTH),
+        ),
+        row("a negative length", || says(head("content-length: -1\r\n") + TOKEN), not_http(LENGTH)),
+        row(
+            "a length beyond 64 bits",
+            || says(head("content-length: 99999999999999999999\r\n") + TOKEN),
+            not_http(LENGTH),
+        ),
         row(
             "a length and chunks",
             move || {
@@ -604,13 +636,17 @@ fn lies_about_the_body() {
             move || says(head(&format!("content-length: {length}\r\ntransfer-encoding: chunked\r\n")) + TOKEN),
             CUT,
         ),
-        row("a chunk larger than its size", || says(chunks(&format!("5\r\n{TOKEN}\r\n0\r\n\r\n"))), NOT_HTTP),
+        row(
+            "a chunk larger than its size",
+            || says(chunks(&format!("5\r\n{TOKEN}\r\n0\r\n\r\n"))),
+            not_http("a chunk is longer than its size"),
+        ),
         row("a chunk smaller than its size", || says(chunks(&format!("1f4\r\n{TOKEN}\r\n0\r\n\r\n"))), CUT),
-        row("a negative chunk size", || says(chunks(&format!("-1\r\n{TOKEN}\r\n0\r\n\r\n"))), NOT_HTTP),
+        row("a negative chunk size", || says(chunks(&format!("-1\r\n{TOKEN}\r\n0\r\n\r\n"))), not_http(SIZE)),
         row(
             "a chunk size beyond 64 bits",
             || says(chunks(&format!("10000000000000000\r\n{TOKEN}\r\n0\r\n\r\n"))),
-            NOT_HTTP,
+            not_http(SIZE),
         ),
         row("two answers at once", move || says(two()), GOOD),
         row(
@@ -652,17 +688,25 @@ fn no_http_at_all() {
     };
     let status = |line: &str| format!("{line}\r\ncontent-length: {}\r\n\r\n{TOKEN}", TOKEN.len());
     let mut rows = vec![
-        row("garbage", move || says(garbage()), NOT_HTTP),
-        row("HTTP/0.9", || says(TOKEN), NOT_HTTP),
-        row("HTML of HTTP/0.9", || says("<html><body>Hello</body></html>\r\n"), NOT_HTTP),
-        row("obs-fold", || says(head("x: y\r\n z\r\ncontent-length: 64\r\n") + TOKEN), NOT_HTTP),
-        row("a header without a colon", || says(head("what\r\n") + TOKEN), NOT_HTTP),
-        row("a header without a name", || says(head(": y\r\n") + TOKEN), NOT_HTTP),
-        row("a space before the colon", || says(head("content-length : 64\r\n") + TOKEN), NOT_HTTP),
-        row("NUL in a header", || says(head("x: a\0b\r\n") + TOKEN), NOT_HTTP),
-        row("NUL in a header's name", || says(head("x\0y: a\r\n") + TOKEN), NOT_HTTP),
-        row("NUL in the reason", || says("HTTP/1.1 200 O\0K\r\n\r\n"), NOT_HTTP),
-        row("CR alone in a header", || says(head("x: a\rset-cookie: b\r\n") + TOKEN), NOT_HTTP),
+        row("garbage", move || says(garbage()), not_http(START)),
+        row("HTTP/0.9", || says(TOKEN), not_http("it is JSON without a head")),
+        row(
+            "HTML of HTTP/0.9",
+            || says("<html><body>Hello</body></html>\r\n"),
+            not_http("it is HTML or XML without a head"),
+        ),
+        row("obs-fold", || says(head("x: y\r\n z\r\ncontent-length: 64\r\n") + TOKEN), GOOD),
+        row("a header without a colon", || says(head("what\r\n") + TOKEN), not_http("a header has no colon")),
+        row("a header without a name", || says(head(": y\r\n") + TOKEN), not_http(NAME)),
+        row("a space before the colon", || says(head("content-length : 64\r\n") + TOKEN), not_http(NAME)),
+        row("NUL in a header", || says(head("x: a\0b\r\n") + TOKEN), not_http(CONTROL)),
+        row("NUL in a header's name", || says(head("x\0y: a\r\n") + TOKEN), not_http(NAME)),
+        row(
+            "NUL in the reason",
+            || says("HTTP/1.1 200 O\0K\r\n\r\n"),
+            not_http("its status line holds a control character"),
+        ),
+        row("CR alone in a header", || says(head("x: a\rset-cookie: b\r\n") + TOKEN), not_http(CONTROL)),
         row("bytes that are not UTF-8 in headers", move || says(not_utf8()), GOOD),
         row("a status of 999", || says(json(999, TOKEN)), (5, "keyfob: the server answered with status 999")),
         row("status 600", || says(json(600, TOKEN)), (5, "keyfob: the server answered with status 600")),
@@ -685,22 +729,22 @@ fn no_http_at_all() {
         )
         .only_over_tls(),
     ];
-    for line in [
-        "HTTP/1.1 0 Zero",
-        "HTTP/1.1 99 Low",
-        "HTTP/1.1 000 Zero",
-        "HTTP/1.1 099 Low",
-        "HTTP/1.1 2000 High",
-        "HTTP/1.1 -200 OK",
-        "HTTP/1.1 2x0 OK",
-        "HTTP/1.1200 OK",
-        "HTTP/1.1",
-        "HTTP/2.0 200 OK",
-        "HTP/1.1 200 OK",
-        "200 OK",
-        "ICY 200 OK",
+    for (line, why) in [
+        ("HTTP/1.1 0 Zero", STATUS),
+        ("HTTP/1.1 99 Low", STATUS),
+        ("HTTP/1.1 000 Zero", STATUS),
+        ("HTTP/1.1 099 Low", STATUS),
+        ("HTTP/1.1 2000 High", STATUS),
+        ("HTTP/1.1 -200 OK", STATUS),
+        ("HTTP/1.1 2x0 OK", STATUS),
+        ("HTTP/1.1200 OK", STATUS),
+        ("HTTP/1.1", STATUS),
+        ("HTTP/2.0 200 OK", VERSION),
+        ("HTP/1.1 200 OK", START),
+        ("200 OK", START),
+        ("ICY 200 OK", "it is a radio stream"),
     ] {
-        rows.push(row(line, move || says(status(line)), NOT_HTTP));
+        rows.push(row(line, move || says(status(line)), not_http(why)));
     }
     check(rows);
 }
@@ -750,9 +794,9 @@ fn a_location_that_deceives() {
     };
     let long = || format!("https://as.example/{}", "a".repeat(15_000));
     check(vec![
-        row("with terminal escapes", move || redirects(b"https://as.example/\x1B[2J\x1B[31m"), NOT_HTTP),
-        row("with a bell", move || redirects(b"https://as.example/\x07"), NOT_HTTP),
-        row("with DEL", move || redirects(b"https://as.example/\x7F"), NOT_HTTP),
+        row("with terminal escapes", move || redirects(b"https://as.example/\x1B[2J\x1B[31m"), not_http(CONTROL)),
+        row("with a bell", move || redirects(b"https://as.example/\x07"), not_http(CONTROL)),
+        row("with DEL", move || redirects(b"https://as.example/\x7F"), not_http(CONTROL)),
         row("with C1 controls", move || redirects("https://as.example/\u{9B}2J".as_bytes()), BARE),
         row("with bidi marks", move || redirects("https://as.example/\u{202E}moc.live".as_bytes()), BARE),
         row("that is not UTF-8", move || redirects(b"https://as.example/\xFF\xFE"), BARE),

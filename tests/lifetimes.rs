@@ -138,7 +138,7 @@ fn the_member_makes_no_difference() {
         assert!(token.unbelieved_lifetime().is_some(), "{body}");
     }
     let form = Response::new(200, *b"access_token=t&expires_in=1795608000");
-    let form = form.header("content-type", "application/x-www-form-urlencoded");
+    let form = form.with_header("content-type", "application/x-www-form-urlencoded");
     assert_eq!(read(endpoint(LifetimeRules::default()), form).lifetime(), UNKNOWN);
 }
 

@@ -8,7 +8,7 @@ mod common;
 mod tls;
 
 use common::{Server, answer, json};
-use keyfob::{BootClock, Client, ClientAuthentication, Endpoint, Grant, SharedTokenCache, UreqTransport};
+use keyfob::{BootClock, Client, ClientAuthentication, Endpoint, Grant, HttpTransport, SharedTokenCache};
 use log::{LevelFilter, Log, Metadata, Record};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -73,8 +73,8 @@ fn no_log_record_shows_a_secret() {
     }
     assert!(count > 100, "{count}");
     let records = RECORDS.0.lock().unwrap();
-    // What there is to be searched: ureq's own account of each request.
-    assert!(records.iter().filter(|record| record.starts_with("DEBUG ureq")).count() > 100, "{}", records.len());
+    // Whatever a crate below says. The transport itself says nothing.
+    println!("{} records", records.len());
     for record in records.iter() {
         assert!(!FORMS.iter().any(|form| record.contains(form)), "{record}");
     }
@@ -83,7 +83,7 @@ fn no_log_record_shows_a_secret() {
 /// Each way of sending a secret.
 fn askers(server: &Server) -> Vec<(Client, Grant)> {
     let client = |endpoint: Endpoint| {
-        let transport = UreqTransport::new().no_proxy();
+        let transport = HttpTransport::new().no_proxy();
         Client::new(endpoint).transport(transport.roots_pem(tls::CA).unwrap()).timeout(Duration::from_secs(5))
     };
     let url = server.url("/t?key=SENT%2FNEL+");

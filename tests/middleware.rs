@@ -326,9 +326,10 @@ fn a_redirect_to_another_host_takes_no_token_along() {
 fn without_a_token_nothing_is_sent_and_the_user_gets_our_error() {
     let server = api(&[], |_| true);
     let user = User::with(true, |_| Err(Error::new(ErrorKind::Unreachable, "no network")));
-    for kind in [ErrorKind::Unreachable, ErrorKind::Wait] {
+    for message in ["no network", "no network; not asked again for 1 s"] {
         let ureq::Error::Other(error) = user.agent.get(server.url("/")).call().unwrap_err() else { panic!() };
-        assert_eq!(error.downcast_ref::<Error>().unwrap().kind(), kind);
+        let error = error.downcast_ref::<Error>().unwrap();
+        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Unreachable, message));
     }
     assert_eq!((server.requests().len(), user.token_requests()), (0, 1));
 
@@ -409,7 +410,7 @@ fn the_token_is_in_no_debug_output() {
     let authorize = Authorize::new(user.tokens.clone(), settings(true).build().new_agent());
     user.tokens.token().unwrap();
     let shown = format!("{authorize:?}");
-    assert!(shown.starts_with("Authorize { tokens: SharedTokenCache {") && !shown.contains("t1"), "{shown}");
+    assert!(shown == "Authorize { .. }", "{shown}");
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn dead_name_servers_end_the_wait_within_the_timeout() {
             patient,
             &["--url", "http://as.example/t"][..],
             2,
-            "keyfob: the name of as.example was not found within 2 s\n\
+            "keyfob: the name as.example was not found within 2 s\n\
              hint: the name servers do not answer: check the network\n",
         ),
         (
@@ -88,7 +88,7 @@ fn dead_name_servers_end_the_wait_within_the_timeout() {
             hasty,
             &["--url", "http://as.example:8080/t"],
             20,
-            "keyfob: the name of as.example:8080 was not found\n\
+            "keyfob: the name as.example was not found\n\
              hint: check the host's name in the URL, and the network\n",
         ),
         (
@@ -96,7 +96,7 @@ fn dead_name_servers_end_the_wait_within_the_timeout() {
             patient,
             &proxy,
             2,
-            "keyfob: the name of the proxy proxy.example:3128 was not found within 2 s\n\
+            "keyfob: the name of the proxy proxy.example was not found within 2 s\n\
              hint: the name servers do not answer: check the network\n",
         ),
     ] {
@@ -155,4 +155,20 @@ fn a_living_address_behind_a_dead_one_is_found_within_5_seconds() {
         assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(5), "{took:?}");
     }
     assert_eq!(server.requests().len(), 2);
+}
+
+#[test]
+fn every_address_of_a_name_is_tried() {
+    if !can_be_done("every_address_of_a_name_is_tried") {
+        return;
+    }
+    let server = Server::answering(json(200, r#"{"access_token":"t0ken","token_type":"Bearer","expires_in":3600}"#));
+    let port = server.address().port();
+    // Nobody listens at the others; the server's is the last.
+    let hosts: String = (2..42).map(|last| format!("127.0.1.{last} as.example\n")).collect();
+    let place = Place::new();
+    let url = format!("http://as.example:{port}/t");
+    let (outcome, _) =
+        run(&place, &format!("{hosts}127.0.0.1 as.example\n"), "nameserver 127.0.0.1\n", &["--url", &url]);
+    assert_eq!(outcome, Outcome { code: Some(0), stdout: "t0ken\n".to_owned(), stderr: String::new() });
 }

@@ -1,4 +1,4 @@
-//! What the command keeps from others while it runs: its memory, its environment, a core dump, a trace log.
+//! What the command keeps from others while it runs: its memory, its environment, a core dump.
 
 #![cfg(all(target_os = "linux", feature = "cli"))]
 #![forbid(unsafe_code)]
@@ -15,12 +15,6 @@ use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 const TOKEN: &str = r#"{"access_token":"t","expires_in":3600}"#;
-
-/// ureq's trace records show tokens and credentials. The command installs no logger; this takes the records out of the build.
-#[test]
-fn there_is_no_trace_log() {
-    assert_eq!(log::STATIC_MAX_LEVEL, log::LevelFilter::Debug);
-}
 
 /// The command, in a process of [`as_nobody`]: opened before, for its directory may be root's alone.
 const KEYFOB: &str = "/proc/self/fd/3";

@@ -8,7 +8,7 @@
 mod running;
 
 use keyfob::{AccessToken, Authorize, BootClock, Client, ClientAuthentication, Endpoint, Error, ErrorKind, Grant};
-use keyfob::{Request, Secret, SecretSource, SharedTokenCache, Transport, UreqTransport};
+use keyfob::{HttpTransport, Request, Secret, SecretSource, SharedTokenCache, Transport};
 use running::{Outcome, Place};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::{HashMap, HashSet};
@@ -176,8 +176,8 @@ fn of_client<'a>(url: &'a str, id: &'a str) -> [&'a str; 8] {
     ["--url", url, "--client-id", id, "--client-secret-file", "client-secret", "--ca-file", "ca.pem"]
 }
 
-fn transport() -> UreqTransport {
-    UreqTransport::new().no_proxy().roots_pem(CA).unwrap()
+fn transport() -> HttpTransport {
+    HttpTransport::new().no_proxy().roots_pem(CA).unwrap()
 }
 
 /// Counts what it sends, by the grant's name.

@@ -103,7 +103,7 @@ fn no_type_shows_a_secret() {
         assert_debug_clean("Request", &request);
     }
     let body = format!(r#"{{"access_token":"{SENTINEL}","refresh_token":"{SENTINEL}","session":"{SENTINEL}"}}"#);
-    let response = Response::new(200, body.clone()).header("location", SENTINEL);
+    let response = Response::new(200, body.clone()).with_header("location", SENTINEL);
     assert_debug_clean("Response", &response);
     let token = AccessToken::read(&endpoint, response, Duration::ZERO, Duration::ZERO).unwrap();
     assert_eq!(token.member("session").unwrap().expose(), SENTINEL);
@@ -124,8 +124,8 @@ fn no_type_shows_a_secret() {
     }
     #[cfg(feature = "ureq")]
     {
-        let proxied = keyfob::UreqTransport::new().user_agent("x").proxy("http://user:SENT%2FNEL@p.example:1").unwrap();
-        assert_debug_clean("UreqTransport", &proxied);
+        let proxied = keyfob::HttpTransport::new().user_agent("x").proxy("http://user:SENT%2FNEL@p.example:1").unwrap();
+        assert_debug_clean("HttpTransport", &proxied);
     }
 }
 
@@ -187,7 +187,7 @@ fn no_answer_makes_an_error_that_shows_a_secret() {
         {
             let send = move |_: &Request| {
                 let location = "https://u:SENT%2FNEL@as.example/t?secret=SENT%2FNEL#SENT/NEL";
-                Ok(Response::new(status, body).header("Location", location).header("Retry-After", "SENT/NEL"))
+                Ok(Response::new(status, body).with_header("Location", location).with_header("Retry-After", "SENT/NEL"))
             };
             let endpoint = Endpoint::new("https://as.example/t").unwrap();
             let client = Client::with_parts(endpoint, send, || Duration::ZERO);

@@ -263,9 +263,10 @@ fn those_who_wait_get_the_failure_and_ask_no_more() {
         }
     });
     assert_eq!(world.requests(), 1);
-    // Who comes later is told to wait.
+    // Who comes later gets the same failure, and when to come again.
     let error = world.cache.token().unwrap_err();
-    assert_eq!((error.kind(), world.requests()), (ErrorKind::Wait, 1));
+    assert_eq!((error.kind(), world.requests()), (ErrorKind::Unreachable, 1));
+    assert_eq!(error.to_string(), "no network; not asked again for 1 s");
     assert!(error.retry_after().unwrap() <= Duration::from_secs(1));
     world.pass(1);
     world.answer(Answer::Token(3600));

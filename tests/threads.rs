@@ -6,7 +6,7 @@
 mod common;
 
 use common::{Server, json};
-use keyfob::{BootClock, Client, Endpoint, Grant, UreqTransport};
+use keyfob::{BootClock, Client, Endpoint, Grant, HttpTransport};
 
 /// The number of a thread started now: std counts them, and shows it in the thread's id alone.
 fn next_thread() -> u64 {
@@ -22,7 +22,7 @@ fn a_thread_is_started_for_a_name_and_none_for_an_address() {
     // The server's own thread for the connection is one of them.
     for (host, started) in [("127.0.0.1", 1), ("localhost", 2), ("127.0.0.1", 1)] {
         let endpoint = Endpoint::new(format!("http://{host}:{port}/token")).unwrap();
-        let transport = UreqTransport::new().no_proxy();
+        let transport = HttpTransport::new().no_proxy();
         let client = Client::with_parts(endpoint, transport, BootClock);
         let before = next_thread();
         assert_eq!(client.fetch(&Grant::client_credentials()).unwrap().expose(), "t0ken");

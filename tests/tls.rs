@@ -8,8 +8,8 @@ mod serving;
 
 use common::{Seen, Server, Stream, answer, json, read_request};
 use keyfob::{
-    AccessToken, BootClock, Client, ClientAuthentication, Endpoint, Error, ErrorKind, Grant, SecretSource,
-    UreqTransport,
+    AccessToken, BootClock, Client, ClientAuthentication, Endpoint, Error, ErrorKind, Grant, HttpTransport,
+    SecretSource,
 };
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serving::*;
@@ -39,19 +39,19 @@ fn serve_token(pair: Pair) -> Server {
     serve(config(pair, rustls::ALL_VERSIONS), json(200, TOKEN), true)
 }
 
-fn transport() -> UreqTransport {
-    UreqTransport::new().no_proxy()
+fn transport() -> HttpTransport {
+    HttpTransport::new().no_proxy()
 }
 
-fn trusting() -> UreqTransport {
+fn trusting() -> HttpTransport {
     transport().roots_pem(CA).unwrap()
 }
 
 /// How the server is reached, and the certificate that it is shown.
-struct Setup(UreqTransport, Option<(SecretSource, SecretSource)>);
+struct Setup(HttpTransport, Option<(SecretSource, SecretSource)>);
 
-impl From<UreqTransport> for Setup {
-    fn from(transport: UreqTransport) -> Self {
+impl From<HttpTransport> for Setup {
+    fn from(transport: HttpTransport) -> Self {
         Self(transport, None)
     }
 }
@@ -280,7 +280,7 @@ fn a_plain_http_url_at_a_tls_port_is_told_as_such() {
 }
 
 #[test]
-fn a_connection_that_ends_within_the_handshake_is_unreachable() {
+fn a_connection_that_ends_within_the_handshake_is_no_tls() {
     for (what, bytes) in [
         ("at once", &b""[..]),
         // The head of a handshake record, and no more of it.
@@ -291,8 +291,9 @@ fn a_connection_that_ends_within_the_handshake_is_unreachable() {
             let _ = stream.write_all(bytes);
         });
         let error = fetch(&server.url("/token"), trusting()).expect_err(what);
-        let message = format!("no connection to {}: unexpected end of file", server.address());
-        assert_eq!((error.kind(), error.to_string()), (ErrorKind::Unreachable, message), "{what}");
+        let message = format!("{}: it closed the connection during the TLS handshake", server.address());
+        assert_eq!((error.kind(), error.to_string()), (ErrorKind::Untrusted, message), "{what}");
+        assert_eq!(error.hint(), Some("check the port, and whether the URL should say http://"));
         assert!(error.is_retryable(), "nothing was sent: {what}");
     }
 }
@@ -303,14 +304,14 @@ fn an_alert_within_the_handshake_is_named() {
     const OTHER: &str = "it may want a client certificate, or another version or cipher of TLS";
     const OWN: &str = "it may want another client certificate, or another version or cipher of TLS";
     const ASK: &str = "ask whoever runs the server which certificates it takes";
-    const RENEW: &str = "get a new one; or the server's clock, or that of who issued it, is wrong";
+    const RENEW: &str = "get a new one; or the server's clock, or that of its issuer, is wrong";
     const ISSUER: &str =
         "its issuer is not known there: the file must have the intermediate certificates as well, behind its own";
     for (alert, name, hint, refuses_certificate, own_hint) in [
         (40, "HandshakeFailure", OTHER, false, OWN),
         (42, "BadCertificate", OTHER, true, ASK),
         (43, "UnsupportedCertificate", OTHER, true, ASK),
-        (44, "CertificateRevoked", OTHER, true, "get a new one from whoever issued it"),
+        (44, "CertificateRevoked", OTHER, true, "get a new one from its issuer"),
         (45, "CertificateExpired", OTHER, true, RENEW),
         (46, "CertificateUnknown", OTHER, true, ASK),
         (48, "UnknownCA", OTHER, true, ISSUER),
@@ -455,7 +456,7 @@ fn a_client_certificate_that_is_refused_is_told_as_such() {
                 CA,
                 as_client(CLIENT_EXPIRED.0, CLIENT_EXPIRED.1),
                 "it refuses the client certificate: CertificateExpired",
-                "get a new one; or the server's clock, or that of who issued it, is wrong",
+                "get a new one; or the server's clock, or that of its issuer, is wrong",
             ),
             (
                 INTERMEDIATE,
@@ -830,4 +831,66 @@ fn roots_that_cannot_be_read_are_refused() {
         let hint = (message == NONE).then_some("it must be PEM: -----BEGIN CERTIFICATE-----");
         assert_eq!(error.hint(), hint, "{what}");
     }
+}
+
+#[test]
+fn roots_may_begin_with_a_byte_order_mark_or_be_one_certificate_in_der() {
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject;
+    let server = serve_token(VALID);
+    let der = CertificateDer::from_pem_slice(CA).unwrap();
+    let older = text(CA).replace("CERTIFICATE", "X509 CERTIFICATE").into_bytes();
+    for roots in [[b"\xEF\xBB\xBF", CA].concat(), der.to_vec(), older] {
+        let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("roots-in-other-forms");
+        std::fs::write(&path, &roots).unwrap();
+        for transport in [transport().roots_pem(&roots).unwrap(), transport().roots_file(&path)] {
+            assert_eq!(fetch(&server.url("/token"), transport).unwrap().expose(), "t0ken");
+        }
+    }
+    for (roots, message, hint) in [
+        (
+            &der[..der.len() - 1],
+            "trusted roots: this is neither PEM nor one certificate in DER",
+            "it must be PEM: -----BEGIN CERTIFICATE-----",
+        ),
+        (
+            text(CA).replace("CERTIFICATE", "TRUSTED CERTIFICATE").as_bytes(),
+            "trusted roots: this is a TRUSTED CERTIFICATE, which only OpenSSL reads",
+            "convert it: openssl x509 -in trusted.pem -out certificate.pem",
+        ),
+    ] {
+        let error = transport().roots_pem(roots).map(|_| ()).unwrap_err();
+        assert_eq!((error.to_string().as_str(), error.hint()), (message, Some(hint)));
+    }
+}
+
+/// What the client sends at once after the server's part of the handshake, and whether the request was in it.
+#[test]
+fn the_request_goes_out_together_with_the_last_message_of_the_handshake() {
+    let config = config(VALID, &[&rustls::version::TLS13]);
+    let with_request = Arc::new(std::sync::Mutex::new(None));
+    let seen = with_request.clone();
+    let server = wrapped(move |stream| {
+        let mut connection = ServerConnection::new(config.clone()).unwrap();
+        while connection.is_handshaking() {
+            let mut bytes = [0; 16 * 1024];
+            // Once: it is one segment.
+            let count = stream.read(&mut bytes).unwrap();
+            let mut bytes = &bytes[..count];
+            while !bytes.is_empty() {
+                connection.read_tls(&mut bytes).unwrap();
+                connection.process_new_packets().unwrap();
+            }
+            while connection.wants_write() {
+                connection.write_tls(stream).unwrap();
+            }
+        }
+        let mut request = String::new();
+        let _ = connection.reader().read_to_string(&mut request);
+        *seen.lock().unwrap() = Some(request);
+    });
+    fetch(&server.url("/token"), trusting()).unwrap_err();
+    let request = with_request.lock().unwrap().clone().unwrap();
+    assert!(request.starts_with("POST /token HTTP/1.1\r\nHost: "), "{request}");
+    assert!(request.ends_with("\r\n\r\ngrant_type=client_credentials"), "{request}");
 }

@@ -127,7 +127,7 @@ fn a_transport_that_knows_when_it_sent_makes_the_deadline_later_but_never_later_
             ticks.store(110, Ordering::Relaxed);
             let response = Response::new(200, expiring("60"));
             Ok(match elapsed {
-                Some(elapsed) => response.elapsed(elapsed),
+                Some(elapsed) => response.with_elapsed(elapsed),
                 None => response,
             })
         };

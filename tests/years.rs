@@ -218,7 +218,7 @@ fn send(shared: &Shared, request: &Request) -> Result<Response, Error> {
             let asked = world.random.seconds(1.0, 3.0 * DAY).as_secs();
             if world.random.chance(0.5) {
                 world.promise = now(shared) + Duration::from_secs(asked.min(DAY as u64));
-                Ok(response.header("Retry-After", &asked.to_string()))
+                Ok(response.with_header("Retry-After", &asked.to_string()))
             } else {
                 Ok(response)
             }

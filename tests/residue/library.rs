@@ -5,7 +5,7 @@
 use crate::common::{Seen, Server, Stream, json};
 use crate::https;
 use crate::tracer::{Needles, Tracer};
-use keyfob::{BootClock, Client, Endpoint, Grant, SecretSource, UreqTransport};
+use keyfob::{BootClock, Client, Endpoint, Grant, HttpTransport, SecretSource};
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
@@ -44,7 +44,7 @@ pub fn main(allocator: &str, is_sound: fn([usize; 4]) -> bool) -> ExitCode {
 fn fetch() {
     let setting = |name| std::env::var(name).unwrap();
     let description = format!(r#"{{"url":"{}","auth":"{}"}}"#, setting(URL), setting(AUTHENTICATION));
-    let transport = UreqTransport::new().no_proxy().roots_pem(https::CA).unwrap();
+    let transport = HttpTransport::new().no_proxy().roots_pem(https::CA).unwrap();
     let client = Client::with_parts(Endpoint::from_json(&description).unwrap(), transport, BootClock)
         .client_id(CLIENT_ID)
         .client_secret(SecretSource::file(setting(SECRET_FILE)));

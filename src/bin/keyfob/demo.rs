@@ -4,7 +4,7 @@
 
 use crate::output;
 use httpmock::{HttpMockRequest, HttpMockResponse, MockServer};
-use keyfob::{BootClock, Client, Endpoint, Error, ErrorKind, Grant, Lifetime, UreqTransport};
+use keyfob::{BootClock, Client, Endpoint, Error, ErrorKind, Grant, HttpTransport, Lifetime};
 use std::sync::{Arc, Mutex};
 
 /// One service: how it is asked, and what it documents.
@@ -111,7 +111,7 @@ fn play(service: &Service) -> Result<String, Error> {
     let seen = Arc::new(Mutex::new(String::new()));
     let server = serve(service, &seen);
     let endpoint = Endpoint::from_json(&service.description.replace("BASE", &server.base_url()))?;
-    let mut client = Client::with_parts(endpoint, UreqTransport::new().no_proxy(), BootClock);
+    let mut client = Client::with_parts(endpoint, HttpTransport::new().no_proxy(), BootClock);
     if service.request.0 == "POST" && !service.request.1.contains('?') {
         client = client.client_id(CLIENT_ID).client_secret(keyfob::SecretSource::value(CLIENT_SECRET));
     }

@@ -310,8 +310,9 @@ impl Keep {
             },
             // Nothing that waiting would mend, and nobody has been promised a token yet.
             Err(error) if error.kind() == ErrorKind::Config && !self.is_ready => return Err(error),
-            // What is waited after; but a secret that cannot be read any more has stopped this very attempt.
-            Err(error) if error.kind() == ErrorKind::Wait => Some(tokens.last_failure().unwrap_or(error)),
+            // The failure itself, whose words stay the same while it is remembered; but a secret that cannot be read any
+            // more has stopped this very attempt.
+            Err(error) if error.retry_after().is_some() => Some(tokens.last_failure().unwrap_or(error)),
             Err(error) => Some(error),
         };
         // When what is left is no longer what a token must live: a third of that before it leaves the file.

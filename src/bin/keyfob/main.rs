@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Every block of memory is wiped as it is freed: ureq and rustls keep copies of the secrets that keyfob cannot reach.
+/// Every block of memory is wiped as it is freed: rustls keeps copies of tokens that keyfob cannot reach.
 #[global_allocator]
 static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> = zeroizing_alloc::ZeroAlloc(std::alloc::System);
 

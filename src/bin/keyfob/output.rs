@@ -169,7 +169,8 @@ pub(crate) fn failure(error: &Error, format: Format) -> ExitCode {
     } else {
         note(&format!("keyfob: {message}"));
         if let Some(text) = error.hint() {
-            hint(text);
+            // The library names its method.
+            hint(&text.replace("`TokenCache::renew`", "--fresh"));
         }
         if let (ErrorKind::Wait, Some(wait)) = (error.kind(), error.retry_after()) {
             hint(&format!("not before {} s from now", whole_seconds(wait)));

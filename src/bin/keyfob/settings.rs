@@ -6,8 +6,8 @@ use crate::profile::{self, DESCRIPTION, EITHER, SECRETS, is_pipe, locate, overri
 use crate::terminal;
 use crate::words;
 use keyfob::{
-    AccessToken, BootClock, Client, Endpoint, Error, ErrorKind, Grant, Secret, SecretSource, Share, Store, TokenCache,
-    Transport, UreqTransport,
+    AccessToken, BootClock, Client, Endpoint, Error, ErrorKind, Grant, HttpTransport, Secret, SecretSource, Share,
+    Store, TokenCache, Transport,
 };
 use miniserde::json::{self, Object, Value};
 use std::fs::{File, Metadata};
@@ -349,8 +349,8 @@ impl Settings {
 }
 
 impl Connection {
-    pub(crate) fn transport(&self) -> Result<UreqTransport, Error> {
-        let mut transport = UreqTransport::new();
+    pub(crate) fn transport(&self) -> Result<HttpTransport, Error> {
+        let mut transport = HttpTransport::new();
         if let Some(file) = &self.ca_file {
             transport = trust(transport, file)?;
         }
@@ -484,22 +484,22 @@ fn secret_files(members: &Object) -> Vec<(&str, &str)> {
 }
 
 #[cfg(feature = "tls")]
-fn trust(transport: UreqTransport, file: &Path) -> Result<UreqTransport, Error> {
+fn trust(transport: HttpTransport, file: &Path) -> Result<HttpTransport, Error> {
     Ok(transport.roots_file(file))
 }
 
 #[cfg(feature = "tls")]
-fn trust_as_the_system(transport: UreqTransport) -> Result<UreqTransport, Error> {
+fn trust_as_the_system(transport: HttpTransport) -> Result<HttpTransport, Error> {
     Ok(transport.system_roots())
 }
 
 #[cfg(not(feature = "tls"))]
-fn trust(_: UreqTransport, _: &Path) -> Result<UreqTransport, Error> {
+fn trust(_: HttpTransport, _: &Path) -> Result<HttpTransport, Error> {
     Err(config("--ca-file: this build has no TLS"))
 }
 
 #[cfg(not(feature = "tls"))]
-fn trust_as_the_system(_: UreqTransport) -> Result<UreqTransport, Error> {
+fn trust_as_the_system(_: HttpTransport) -> Result<HttpTransport, Error> {
     Err(config("--system-roots: this build has no TLS"))
 }
 

@@ -29,8 +29,8 @@ fuzz_target!(|data: &[u8]| {
     let headers = [&retry_after, &date, &location, &content_type].map(String::clone);
     let server = move |_: &Request| {
         let names = ["retry-AFTER", "Date", "Location", "Content-Type"];
-        let response = Response::new(status, body.clone()).framed(how & 4 != 0);
-        Ok(names.iter().zip(&headers).fold(response, |response, (name, value)| response.header(name, value)))
+        let response = Response::new(status, body.clone()).with_framed(how & 4 != 0);
+        Ok(names.iter().zip(&headers).fold(response, |response, (name, value)| response.with_header(name, value)))
     };
     let endpoint = Endpoint::new("https://as.example/token").expect("this is a URL");
     let client = Client::with_parts(endpoint, server, || NOW);

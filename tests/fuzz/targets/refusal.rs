@@ -52,7 +52,7 @@ fuzz_target!(|data: &[u8]| {
             _ => description.clone(),
         };
         let place = String::from_utf8_lossy(&description);
-        Ok(Response::new(status, body).header("Location", &place).header("Content-Type", "application/json"))
+        Ok(Response::new(status, body).with_header("Location", &place).with_header("Content-Type", "application/json"))
     };
     let client = Client::with_parts(endpoint, server, || Duration::from_secs(7));
     let client = client.client_id("id").client_secret(SecretSource::value(secret.as_str()));

@@ -1,8 +1,10 @@
-//! Whom the client trusts, and as whom it shows itself, in TLS.
+//! Whom the client trusts.
 
 use super::certificate::Certificate;
+use super::identity::certified_key;
 use super::pem::{self, Broken};
 use crate::error::Error;
+use crate::request::fnv1a;
 use crate::secret::{Secret, io_reason};
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -11,23 +13,24 @@ use alloc::vec::Vec;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::SingleCertAndKey;
 use rustls::{CipherSuite, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 /// The authorities that a server's certificate may come from.
-pub(super) enum Roots {
+pub(in crate::transport) enum Roots {
     /// Those of Mozilla, compiled in.
     Mozilla,
-    Given(Arc<WebPkiServerVerifier>),
-    /// Read by the first fetch: a token that is at hand needs none, and a system's bundle costs more than all else.
+    /// With a number that differs (nearly always) where the certificates do.
+    Given(Arc<WebPkiServerVerifier>, u32),
+    /// Read by the first fetch: a cached token needs none, and a system's bundle costs more than all else.
     Later(Bundle, OnceLock<Arc<WebPkiServerVerifier>>),
 }
 
-pub(super) enum Bundle {
+pub(in crate::transport) enum Bundle {
     System,
     File(PathBuf),
 }
@@ -47,18 +50,32 @@ const BUNDLE_VARIABLE: &str = "SSL_CERT_FILE";
 const MAX_BUNDLE: u64 = 16 * 1024 * 1024;
 
 impl Roots {
-    pub(super) fn later(bundle: Bundle) -> Self {
+    pub(in crate::transport) fn later(bundle: Bundle) -> Self {
         Self::Later(bundle, OnceLock::new())
     }
 
-    pub(super) fn from_pem(text: &[u8]) -> Result<Self, Error> {
-        given("", text).map(Self::Given)
+    pub(in crate::transport) fn given(text: &[u8]) -> Result<Self, Error> {
+        Ok(Self::Given(given("", text)?, fnv1a(text.iter().copied())))
+    }
+
+    /// Names where the roots come from, for telling ways apart. Of a file its place, time, size and identity are compared,
+    /// and not its content: that costs a millisecond and more.
+    pub(in crate::transport) fn name(&self) -> String {
+        match self {
+            Self::Mozilla => "mozilla".into(),
+            Self::Given(_, hash) => format!("given {hash:08x}"),
+            Self::Later(Bundle::File(path), _) => file_name(path),
+            Self::Later(Bundle::System, _) => match std::env::var_os(BUNDLE_VARIABLE).filter(|name| !name.is_empty()) {
+                Some(name) => file_name(Path::new(&name)),
+                None => BUNDLES.iter().find(|place| Path::new(place).exists()).map_or_else(String::new, file_name),
+            },
+        }
     }
 
     fn verifier(&self) -> Result<Arc<WebPkiServerVerifier>, Error> {
         match self {
             Self::Mozilla => verifier(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }),
-            Self::Given(verifier) => Ok(verifier.clone()),
+            Self::Given(verifier, _) => Ok(verifier.clone()),
             Self::Later(bundle, read) => match read.get() {
                 Some(verifier) => Ok(verifier.clone()),
                 None => bundle.read().map(|verifier| read.get_or_init(|| verifier).clone()),
@@ -80,22 +97,48 @@ impl Bundle {
     }
 }
 
-/// Every certificate in the text must be sound.
+fn file_name(path: impl AsRef<Path>) -> String {
+    let (path, state) = (path.as_ref(), std::fs::metadata(path.as_ref()));
+    let time = state.as_ref().ok().and_then(|state| state.modified().ok());
+    let length = state.as_ref().map_or(0, |state| state.len());
+    #[cfg(unix)]
+    let inode = state.as_ref().map_or(0, std::os::unix::fs::MetadataExt::ino);
+    #[cfg(not(unix))]
+    let inode = 0;
+    format!("{path:?} {time:?} {length} {inode}")
+}
+
+/// Every certificate in the text must be sound. One in DER is taken as well.
 fn given(place: &str, text: &[u8]) -> Result<Arc<WebPkiServerVerifier>, Error> {
+    let fail = |why: &str| Error::config(format!("trusted roots: {place}{why}"));
     let mut roots = RootCertStore::empty();
+    if text.first() == Some(&DER) {
+        let added = roots.add(CertificateDer::from(text));
+        added.map_err(|_| fail("this is neither PEM nor one certificate in DER").with_hint(CERTIFICATE_HINT))?;
+        return verifier(roots);
+    }
     for section in pem::sections(text) {
-        let section = section.map_err(|Broken| Error::config(format!("trusted roots: {place}this is not PEM")))?;
-        if section.label == "CERTIFICATE" && roots.add(CertificateDer::from(&section.der[..])).is_err() {
-            let number = roots.len() + 1;
-            return Err(Error::config(format!("trusted roots: {place}certificate {number} cannot be read")));
+        let section = section.map_err(|Broken| fail("this is not PEM"))?;
+        match section.label {
+            // OpenSSL's own format: what it is trusted for follows, and would be ignored.
+            "TRUSTED CERTIFICATE" => {
+                return Err(fail("this is a TRUSTED CERTIFICATE, which only OpenSSL reads")
+                    .with_hint("convert it: openssl x509 -in trusted.pem -out certificate.pem"));
+            }
+            label if pem::is_certificate(label) && roots.add(CertificateDer::from(&section.der[..])).is_err() => {
+                return Err(fail(&format!("certificate {} cannot be read", roots.len() + 1)));
+            }
+            _ => {}
         }
     }
     if roots.is_empty() {
-        let error = Error::config(format!("trusted roots: {place}there is no certificate in it"));
-        return Err(error.with_hint(CERTIFICATE_HINT));
+        return Err(fail("there is no certificate in it").with_hint(CERTIFICATE_HINT));
     }
     verifier(roots)
 }
+
+/// The first byte of a certificate in DER: a SEQUENCE. As a text it would be a `0`, before any dash.
+const DER: u8 = 0x30;
 
 /// Those that this system trusts. In bundles of a hundred there may be some that rustls does not read: they are passed
 /// over.
@@ -110,7 +153,7 @@ fn of_the_system() -> Result<Arc<WebPkiServerVerifier>, Error> {
         None => first_bundle()?,
     };
     let mut roots = RootCertStore::empty();
-    for section in pem::sections(&text).flatten().filter(|section| section.label.ends_with("CERTIFICATE")) {
+    for section in pem::sections(&text).flatten().filter(|section| pem::is_certificate(section.label)) {
         let _ = roots.add(CertificateDer::from(&section.der[..]));
     }
     if roots.is_empty() {
@@ -166,82 +209,21 @@ fn verifier(roots: RootCertStore) -> Result<Arc<WebPkiServerVerifier>, Error> {
         .map_err(|error| Error::config("trusted roots: they cannot be used").with_source(error))
 }
 
-const CERTIFICATE_HINT: &str = "it must be PEM: -----BEGIN CERTIFICATE-----";
-
-/// Makes of a client's certificate and key, both PEM, what signs in a handshake.
-fn certified_key((chain, key): (&Secret, &Secret)) -> Result<CertifiedKey, Error> {
-    let chain = read_chain(chain.expose().as_bytes())?;
-    let key = read_key(key.expose().as_bytes())?;
-    // rustls compares them too, but reads no certificate of version 1 for it.
-    let own = chain.first().and_then(|first| Certificate::read(first));
-    match (own, key.public_key()) {
-        (Some(own), Some(public_key)) if own.public_key != public_key.as_ref() => {
-            Err(Error::config("client key: it does not belong to the client certificate")
-                .with_hint("the client's certificate stands first in its file, then those that issued it"))
-        }
-        _ => Ok(CertifiedKey::new(chain, key)),
-    }
-}
-
-fn read_chain(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let mut chain = Vec::new();
-    for section in pem::sections(text) {
-        let section = section.map_err(|Broken| Error::config("client certificate: this is not PEM"))?;
-        if section.label != "CERTIFICATE" {
-            continue;
-        }
-        if Certificate::read(&section.der).is_none() {
-            let number = chain.len() + 1;
-            return Err(Error::config(format!("client certificate: certificate {number} cannot be read")));
-        }
-        chain.push(CertificateDer::from(section.der.to_vec()));
-    }
-    if chain.is_empty() {
-        return Err(Error::config("client certificate: there is no certificate in it").with_hint(CERTIFICATE_HINT));
-    }
-    Ok(chain)
-}
-
-fn read_key(text: &[u8]) -> Result<Arc<dyn rustls::sign::SigningKey>, Error> {
-    for section in pem::sections(text) {
-        let section = section.map_err(|Broken| Error::config("client key: this is not PEM"))?;
-        // Borrowed: rustls would not wipe what it owned.
-        let der = &section.der[..];
-        let key = match section.label {
-            "ENCRYPTED PRIVATE KEY" => return Err(encrypted()),
-            label if section.is_encrypted && label.ends_with("PRIVATE KEY") => return Err(encrypted()),
-            "PRIVATE KEY" => PrivateKeyDer::Pkcs8(der.into()),
-            "RSA PRIVATE KEY" => PrivateKeyDer::Pkcs1(der.into()),
-            "EC PRIVATE KEY" => PrivateKeyDer::Sec1(der.into()),
-            _ => continue,
-        };
-        // Of its errors nothing is kept: they are about the key.
-        return ring::sign::any_supported_type(&key).map_err(|_| {
-            Error::config("client key: it cannot be read, or is of a kind that is not supported")
-                .with_hint("it must be RSA (2048 bits or more), ECDSA on P-256 or P-384, or Ed25519")
-        });
-    }
-    Err(Error::config("client key: there is no private key in it")
-        .with_hint("it must be PEM: -----BEGIN PRIVATE KEY-----"))
-}
-
-fn encrypted() -> Error {
-    Error::config("client key: it is encrypted, and nobody is there to ask for its password").with_hint(
-        "decrypt it into a file that others cannot read: (umask 077; openssl pkey -in encrypted.pem -out key.pem)",
-    )
-}
+pub(super) const CERTIFICATE_HINT: &str = "it must be PEM: -----BEGIN CERTIFICATE-----";
 
 /// What a server showed that was not trusted: rustls's error does not tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shown {
+pub(in crate::transport) enum Shown {
     SelfSigned,
+    /// An RSA key that is shorter than what ring takes.
+    ShortKey,
     /// One certificate, and not the one that issued it.
     Alone,
     Chain,
 }
 
 /// What is set for a connection: how its server is judged, and as whom the client shows itself if it is asked.
-pub(super) fn client_config(
+pub(in crate::transport) fn client_config(
     roots: &Roots,
     certificate: Option<(&Secret, &Secret)>,
     shown: Arc<OnceLock<Shown>>,
@@ -267,6 +249,15 @@ pub(super) fn client_config(
 struct Observer {
     verifier: Arc<WebPkiServerVerifier>,
     shown: Arc<OnceLock<Shown>>,
+}
+
+impl Observer {
+    /// rustls says of a signature with such a key that it is wrong.
+    fn note_short_key(&self, certificate: &CertificateDer<'_>, is_refused: bool) {
+        if is_refused && Certificate::read(certificate).is_some_and(|certificate| certificate.has_short_rsa_key()) {
+            let _ = self.shown.set(Shown::ShortKey);
+        }
+    }
 }
 
 impl ServerCertVerifier for Observer {
@@ -296,7 +287,9 @@ impl ServerCertVerifier for Observer {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verifier.verify_tls12_signature(message, certificate, signature)
+        let verdict = self.verifier.verify_tls12_signature(message, certificate, signature);
+        self.note_short_key(certificate, verdict.is_err());
+        verdict
     }
 
     fn verify_tls13_signature(
@@ -305,7 +298,9 @@ impl ServerCertVerifier for Observer {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verifier.verify_tls13_signature(message, certificate, signature)
+        let verdict = self.verifier.verify_tls13_signature(message, certificate, signature);
+        self.note_short_key(certificate, verdict.is_err());
+        verdict
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

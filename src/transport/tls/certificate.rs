@@ -39,6 +39,12 @@ impl<'c> Certificate<'c> {
     pub(super) fn is_self_issued(&self) -> bool {
         self.issuer == self.subject
     }
+
+    /// It has an RSA key of less than 2048 bits (RFC 3279 section 2.3.1): with one of 2048 this element has 294 bytes.
+    pub(super) fn has_short_rsa_key(&self) -> bool {
+        const RSA: &[u8] = b"\x06\x09\x2A\x86\x48\x86\xF7\x0D\x01\x01\x01";
+        self.public_key.len() < 290 && self.public_key.windows(RSA.len()).take(8).any(|window| window == RSA)
+    }
 }
 
 /// A DER element: tag, length, content.
@@ -85,20 +91,31 @@ mod tests {
     }
 
     #[test]
+    fn a_short_rsa_key_is_known() {
+        for (text, expected) in [
+            (include_str!("../../../tests/data/tls/rsa-1024.pem"), true),
+            (include_str!("../../../tests/data/tls/client-rsa.pem"), false),
+        ] {
+            assert_eq!(Certificate::read(&der(text)).unwrap().has_short_rsa_key(), expected);
+        }
+    }
+
+    #[test]
     fn issuer_and_subject_are_found_and_nothing_in_a_part_of_one() {
         for (text, issuer, subject, is_self_issued) in [
-            (include_str!("../../tests/data/tls/ca.pem"), "ca", "ca", true),
-            (include_str!("../../tests/data/tls/valid.pem"), "ca", "valid", false),
-            (include_str!("../../tests/data/tls/behind.pem"), "intermediate", "behind", false),
-            (include_str!("../../tests/data/tls/many-names.pem"), "ca", "many-names", false),
-            (include_str!("../../tests/data/tls/self-signed.pem"), "self-signed", "self-signed", true),
-            (include_str!("../../tests/data/tls/client-v1.pem"), "client-v1", "client-v1", true),
+            (include_str!("../../../tests/data/tls/ca.pem"), "ca", "ca", true),
+            (include_str!("../../../tests/data/tls/valid.pem"), "ca", "valid", false),
+            (include_str!("../../../tests/data/tls/behind.pem"), "intermediate", "behind", false),
+            (include_str!("../../../tests/data/tls/many-names.pem"), "ca", "many-names", false),
+            (include_str!("../../../tests/data/tls/self-signed.pem"), "self-signed", "self-signed", true),
+            (include_str!("../../../tests/data/tls/client-v1.pem"), "client-v1", "client-v1", true),
         ] {
             let der = der(text);
             let certificate = Certificate::read(&der).unwrap();
             assert!(certificate.issuer.ends_with(issuer.as_bytes()), "{issuer}");
             assert!(certificate.subject.ends_with(subject.as_bytes()), "{subject}");
             assert_eq!(certificate.is_self_issued(), is_self_issued, "{subject}");
+            assert!(!certificate.has_short_rsa_key());
             // A SEQUENCE with the OID of an elliptic curve's key in it.
             assert!(certificate.public_key.starts_with(b"\x30\x59\x30\x13\x06\x07\x2A\x86\x48\xCE\x3D\x02\x01"));
             for end in 0..der.len() {

@@ -1,12 +1,12 @@
-//! PEM (RFC 7468): the reader for certificates and keys. What it hands out may be a private key, so it is in memory that
-//! wipes itself; the reader of rustls leaves a copy.
+//! PEM (RFC 7468): a reader for certificates and keys. Its output may be a private key, so it is wiped when it is dropped; the
+//! reader of rustls leaves a copy.
 
 use alloc::vec::Vec;
 use std::io::BufRead;
 use zeroize::Zeroizing;
 
 pub(super) struct Section<'p> {
-    /// What stands behind BEGIN: `CERTIFICATE`.
+    /// The text after BEGIN: `CERTIFICATE`.
     pub(super) label: &'p str,
     pub(super) der: Zeroizing<Vec<u8>>,
     /// It has the header of RFC 1421 that says so. `der` is empty then.
@@ -16,16 +16,22 @@ pub(super) struct Section<'p> {
 /// A section that is cut, or whose content is no Base64.
 pub(super) struct Broken;
 
-/// The sections of a text, whatever stands between them. After a broken one it goes on with the next.
+/// The sections of a text, whatever is between them. A broken one does not end the iteration.
 pub(super) struct Sections<'p>(&'p [u8]);
 
+/// A byte-order mark before the text, as Windows writes it, is skipped.
 pub(super) fn sections(text: &[u8]) -> Sections<'_> {
-    Sections(text)
+    Sections(text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text))
+}
+
+/// Returns whether a label is a certificate's: RFC 7468 section 5.1, and its older name.
+pub(super) fn is_certificate(label: &str) -> bool {
+    matches!(label, "CERTIFICATE" | "X509 CERTIFICATE")
 }
 
 impl<'p> Sections<'p> {
-    /// What stands before the next line that begins with five dashes, and that line. A bundle is a quarter of a megabyte,
-    /// and the dash is what is rare in it.
+    /// Returns the text before the next line that begins with five dashes, and that line. It searches for dashes, which are
+    /// rare: a bundle is a quarter of a megabyte.
     fn boundary(&mut self) -> Option<(&'p [u8], &'p [u8])> {
         let (text, mut at) = (core::mem::take(&mut self.0), 0);
         loop {
@@ -82,11 +88,37 @@ fn find(text: &[u8], byte: u8) -> Option<usize> {
 fn section<'p>(label: &'p str, content: &[u8]) -> Option<Section<'p>> {
     // RFC 1421 section 4.6.1.1, which OpenSSL's older keys have.
     let is_encrypted = content.trim_ascii_start().starts_with(b"Proc-Type:");
-    let der = if is_encrypted { Zeroizing::default() } else { base64(content)? };
+    let der = match label.ends_with("CERTIFICATE") {
+        _ if is_encrypted => Zeroizing::default(),
+        true => base64(content, public_digit)?,
+        false => base64(content, secret_digit)?,
+    };
     Some(Section { label, der, is_encrypted })
 }
 
-/// What each byte stands for in Base64 (RFC 4648 section 4); what stands for nothing is 64 or more.
+/// Returns the value of a Base64 digit (RFC 4648 section 4), or 64 and more for any other byte.
+///
+/// For private keys. Neither the memory that it reads nor the path that it takes depends on the digit: a table leaves traces
+/// in the processor's cache, and keys have been recovered from them. What can be observed is the length of the text and where
+/// its line ends and its padding are.
+fn secret_digit(byte: u8) -> u8 {
+    let byte = i16::from(byte);
+    // All ones where the byte is from `first` to `last`.
+    let is_within = |first: u8, last: u8| ((i16::from(first) - 1 - byte) & (byte - i16::from(last) - 1)) >> 8;
+    let value = (is_within(b'A', b'Z') & (byte - 64))
+        | (is_within(b'a', b'z') & (byte - 70))
+        | (is_within(b'0', b'9') & (byte + 5))
+        | (is_within(b'+', b'+') & 63)
+        | (is_within(b'/', b'/') & 64);
+    // None of them: 0 becomes 255.
+    (value - 1) as u8
+}
+
+/// The same with a table, for certificates: a bundle of them is a quarter of a megabyte.
+fn public_digit(byte: u8) -> u8 {
+    VALUES[usize::from(byte)]
+}
+
 const VALUES: [u8; 256] = {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut values = [NONE; 256];
@@ -100,15 +132,14 @@ const VALUES: [u8; 256] = {
 const NONE: u8 = 64;
 
 /// Base64 with white space anywhere.
-fn base64(mut text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+fn base64(mut text: &[u8], value: impl Fn(u8) -> u8) -> Option<Zeroizing<Vec<u8>>> {
     // Never outgrown: that would leave a copy.
     let mut bytes = Zeroizing::new(Vec::with_capacity(text.len() / 4 * 3 + 3));
     let (mut group, mut digits, mut padding) = (0_u32, 0, 0);
-    let value = |byte: &u8| VALUES[usize::from(*byte)];
     loop {
         // Whole groups at a time, as far as they go: lines have 64 digits.
         while let ([a, b, c, d, rest @ ..], 0, 0) = (text, digits, padding) {
-            let (a, b, c, d) = (value(a), value(b), value(c), value(d));
+            let (a, b, c, d) = (value(*a), value(*b), value(*c), value(*d));
             if a | b | c | d >= NONE {
                 break;
             }
@@ -120,9 +151,9 @@ fn base64(mut text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         match byte {
             b'=' => padding += 1,
             b' ' | b'\t' | b'\r' | b'\n' => {}
-            _ if padding > 0 || value(byte) == NONE => return None,
+            _ if padding > 0 || value(*byte) >= NONE => return None,
             _ => {
-                group = group << 6 | u32::from(value(byte));
+                group = group << 6 | u32::from(value(*byte));
                 digits += 1;
             }
         }
@@ -163,7 +194,16 @@ mod tests {
             ("a-_b", None),
             ("!!!!", None),
         ] {
-            assert_eq!(base64(text.as_bytes()).as_deref().map(Vec::as_slice), expected, "{text:?}");
+            for digit in [public_digit, secret_digit] {
+                assert_eq!(base64(text.as_bytes(), digit).as_deref().map(Vec::as_slice), expected, "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_digit_is_the_same_with_and_without_a_table() {
+        for byte in 0..=u8::MAX {
+            assert_eq!(secret_digit(byte).min(NONE), public_digit(byte), "{byte}");
         }
     }
 
@@ -178,6 +218,7 @@ mod tests {
             (String::new(), ""),
             ("-----BEGIN A----\n".into(), ""),
             (good.clone(), "A B=hello "),
+            (format!("\u{FEFF}{good}"), "A B=hello "),
             (good.trim_end().into(), "A B=hello "),
             (good.replace('\n', "\r\n"), "A B=hello "),
             (good.replace('\n', " \n"), "A B=hello "),

@@ -1,89 +1,50 @@
 //! From a name to a connection, within the time that there is.
-//!
-//! ureq's own connector gives the first of two addresses two thirds of the time, and counts each read of a proxy's answer
-//! anew.
 
-use super::buffers::WipedBuffers;
-use super::{CONNECTING, Progress, RESOLVING, TUNNELLED, mark};
 use alloc::borrow::ToOwned;
+use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
-use std::sync::atomic::Ordering;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
-use ureq::http::Uri;
-use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, Either, NextTimeout, Transport as Connection,
-};
 
 /// getaddrinfo and its plugins, with much room.
 const RESOLVER_STACK: usize = 256 * 1024;
 /// An address that does not answer within this gives way to the next, and has twice as long in the next round.
 const FIRST_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Under TLS the answer is put together above; here a part of it is enough.
-const RECORDS: usize = 4 * 1024;
-
-/// Name look-up with a time limit, and without a thread where there is nothing to look up.
-#[derive(Debug)]
-pub(super) struct Names {
-    pub(super) progress: Arc<Progress>,
-}
-
-impl Resolver for Names {
-    fn resolve(
-        &self,
-        uri: &Uri,
-        _: &ureq::config::Config,
-        timeout: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let host = uri.host().ok_or(ureq::Error::HostNotFound)?;
-        let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
-        let mut addresses = self.empty();
-        mark(&self.progress.looking_up);
-        match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
-            Ok(address) => addresses.push(SocketAddr::new(address, port)),
-            Err(_) => {
-                self.progress.stage.store(RESOLVING, Ordering::Relaxed);
-                // What ureq's list has room for.
-                for address in look_up(host, port, timeout)?.into_iter().take(16) {
-                    addresses.push(address);
-                }
-            }
-        }
-        mark(&self.progress.looked_up);
-        self.progress.stage.store(CONNECTING, Ordering::Relaxed);
-        if addresses.is_empty() { Err(ureq::Error::HostNotFound) } else { Ok(addresses) }
+/// Returns the addresses of a host, which may be an address itself. getaddrinfo cannot be given a time limit, so it runs
+/// in a thread of its own, which may outlive the request. There is no thread where there is nothing to look up.
+pub(super) fn look_up(host: &str, port: u16, deadline: Instant) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(alloc::vec![SocketAddr::new(address, port)]);
     }
-}
-
-/// getaddrinfo cannot be told a time limit, so it runs in a thread of its own that may outlive the request.
-fn look_up(host: &str, port: u16, timeout: NextTimeout) -> Result<Vec<SocketAddr>, ureq::Error> {
-    // Not by a channel, which is larger.
+    // Not a channel, which is larger.
     let answer = Arc::new((Mutex::new(None), Condvar::new()));
     let (host, sender) = (host.to_owned(), answer.clone());
-    std::thread::Builder::new().name("keyfob-names".into()).stack_size(RESOLVER_STACK).spawn(move || {
-        let found = (host.as_str(), port).to_socket_addrs().map(|addresses| addresses.collect());
-        // Nobody listens any more once the time is over.
+    let thread = std::thread::Builder::new().name("keyfob-names".into()).stack_size(RESOLVER_STACK);
+    let started = thread.spawn(move || {
+        let found = (host.as_str(), port).to_socket_addrs().map(|addresses| addresses.collect::<Vec<_>>());
+        // Nobody listens any more after the deadline.
         *sender.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
         sender.1.notify_one();
-    })?;
+    });
+    started.map_err(|error| io::Error::other(format!("no thread can be started: {}", error.kind())))?;
     let found = answer.0.lock().unwrap_or_else(PoisonError::into_inner);
-    let wait = answer.1.wait_timeout_while(found, *timeout.after, |found| found.is_none());
+    let left = deadline.saturating_duration_since(Instant::now());
+    let wait = answer.1.wait_timeout_while(found, left, |found| found.is_none());
     match wait.unwrap_or_else(PoisonError::into_inner).0.take() {
-        Some(found) => Ok(found?),
-        None => Err(ureq::Error::Timeout(timeout.reason)),
+        // The resolver's own words are in the system's language.
+        Some(found) => found.map_err(|_| ErrorKind::NotFound.into()),
+        None => Err(ErrorKind::TimedOut.into()),
     }
 }
 
 /// Connects to one of the addresses in turn; where several are slow, each has twice as long in each round, so that a
 /// dead one costs a second and one that is only slow is reached as well. The last one that is left has all of the time.
-/// `None` if that is over.
-fn dial(addresses: &[SocketAddr], deadline: Instant) -> Result<(TcpStream, SocketAddr), Option<io::Error>> {
+fn dial(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
     let mut waiting = alternating(addresses);
     let mut patience = FIRST_PATIENCE;
     let mut failure = None;
@@ -93,10 +54,10 @@ fn dial(addresses: &[SocketAddr], deadline: Instant) -> Result<(TcpStream, Socke
         for address in waiting {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(None);
+                return Err(ErrorKind::TimedOut.into());
             }
             match TcpStream::connect_timeout(&address, if is_last { left } else { patience.min(left) }) {
-                Ok(stream) => return Ok((stream, address)),
+                Ok(stream) => return Ok(stream),
                 Err(error) if is_over(&error) => slow.push(address),
                 // One without a route, or that refuses: another may not.
                 Err(error) => failure = Some(error),
@@ -105,7 +66,7 @@ fn dial(addresses: &[SocketAddr], deadline: Instant) -> Result<(TcpStream, Socke
         waiting = slow;
         patience = patience.saturating_mul(2);
     }
-    Err(Some(failure.unwrap_or_else(|| ErrorKind::HostUnreachable.into())))
+    Err(failure.unwrap_or_else(|| ErrorKind::HostUnreachable.into()))
 }
 
 /// IPv6 and IPv4 by turns, in the system's order and from its first (RFC 8305 section 4): where one of them is dead, the
@@ -125,102 +86,81 @@ fn is_over(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock)
 }
 
-/// Makes the connections: to the server, or to the proxy. None outlives the deadline, whatever ureq counts.
-#[derive(Debug)]
-pub(super) struct Dialler {
-    pub(super) deadline: Instant,
-    pub(super) target: Uri,
-    pub(super) progress: Arc<Progress>,
+/// What a request goes over.
+pub(super) trait Wire: Read + Write {
+    /// Returns the bytes that went over the TCP connection: sent, received.
+    fn traffic(&self) -> (usize, usize);
 }
 
-impl<In: Connection> Connector<In> for Dialler {
-    type Out = Either<In, Tcp>;
-
-    fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<Self::Out>, ureq::Error> {
-        if let Some(through_a_proxy) = chained {
-            self.progress.stage.store(TUNNELLED, Ordering::Relaxed);
-            mark(&self.progress.connected);
-            return Ok(Some(Either::A(through_a_proxy)));
-        }
-        let (stream, address) = dial(&details.addrs, self.deadline).map_err(|error| match error {
-            Some(error) => ureq::Error::Io(error),
-            None => ureq::Error::Timeout(ureq::Timeout::Global),
-        })?;
-        if details.uri == &self.target {
-            let _ = self.progress.address.set(address);
-            mark(&self.progress.connected);
-        }
-        // Head and body go out one after the other.
-        stream.set_nodelay(true)?;
-        let input = if details.needs_tls() { RECORDS } else { details.config.input_buffer_size() };
-        let buffers = WipedBuffers::new(input, details.config.output_buffer_size());
-        Ok(Some(Either::B(Tcp { stream, buffers, deadline: self.deadline, progress: self.progress.clone() })))
-    }
-}
-
-#[derive(Debug)]
+/// A TCP connection that ends at a deadline, whatever is read or written, and however often.
 pub(super) struct Tcp {
     stream: TcpStream,
-    buffers: WipedBuffers,
     deadline: Instant,
-    progress: Arc<Progress>,
+    sent: usize,
+    received: usize,
 }
 
 impl Tcp {
-    /// Does this again if a signal interrupts it, with the time that is left.
-    fn within<T>(
+    pub(super) fn connect(addresses: &[SocketAddr], deadline: Instant) -> io::Result<Self> {
+        let stream = dial(addresses, deadline)?;
+        // The last part of a message is not to wait until the others were received.
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, deadline, sent: 0, received: 0 })
+    }
+
+    /// Acts within the time that is left, and again if a signal interrupts it.
+    fn within(
         &mut self,
-        timeout: NextTimeout,
-        act: impl Fn(&mut Self, Duration) -> io::Result<T>,
-    ) -> Result<T, ureq::Error> {
-        let deadline = Instant::now().checked_add(*timeout.after).map_or(self.deadline, |end| end.min(self.deadline));
+        mut act: impl FnMut(&mut TcpStream, Option<Duration>) -> io::Result<usize>,
+    ) -> io::Result<usize> {
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = self.deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(ureq::Error::Timeout(timeout.reason));
+                return Err(ErrorKind::TimedOut.into());
             }
-            match act(self, left) {
+            match act(&mut self.stream, Some(left)) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if is_over(&error) => return Err(ureq::Error::Timeout(timeout.reason)),
-                result => return Ok(result?),
+                Err(error) if is_over(&error) => return Err(ErrorKind::TimedOut.into()),
+                result => return result,
             }
         }
     }
 }
 
-impl Connection for Tcp {
-    fn buffers(&mut self) -> &mut dyn Buffers {
-        &mut self.buffers
+impl Wire for Tcp {
+    fn traffic(&self) -> (usize, usize) {
+        (self.sent, self.received)
     }
+}
 
-    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
-        let mut sent = 0;
-        while sent < amount {
-            sent += self.within(timeout, |this, left| {
-                this.stream.set_write_timeout(Some(left))?;
-                match this.stream.write(&this.buffers.output()[sent..amount])? {
-                    0 => Err(ErrorKind::WriteZero.into()),
-                    count => Ok(count),
-                }
-            })?;
-        }
-        self.progress.bytes_out.fetch_add(sent, Ordering::Relaxed);
-        Ok(())
-    }
-
-    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
-        let count = self.within(timeout, |this, left| {
-            this.stream.set_read_timeout(Some(left))?;
-            this.stream.read(this.buffers.input_append_buf())
+impl Read for Tcp {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.within(|stream, left| {
+            stream.set_read_timeout(left)?;
+            stream.read(into)
         })?;
-        self.buffers.input_appended(count);
-        self.progress.bytes_in.fetch_add(count, Ordering::Relaxed);
-        Ok(count > 0)
+        self.received += count;
+        Ok(count)
+    }
+}
+
+impl Write for Tcp {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
     }
 
-    /// It serves one request, and is never used again.
-    fn is_open(&mut self) -> bool {
-        false
+    /// In one segment, where the TLS below has several records for it.
+    fn write_vectored(&mut self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
+        let count = self.within(|stream, left| {
+            stream.set_write_timeout(left)?;
+            stream.write_vectored(bytes)
+        })?;
+        self.sent += count;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -265,20 +205,20 @@ mod tests {
             (&[dead, dead], 3 * SECOND, None, 3 * SECOND),
         ] {
             let started = Instant::now();
-            let result = dial(addresses, started + time);
+            let result = dial(addresses, started + time).map(|stream| stream.peer_addr().unwrap());
             let took = started.elapsed();
             match (result, expected) {
-                (Ok((_, address)), Some(expected)) => assert_eq!(address, expected),
-                (Err(None), None) => {}
+                (Ok(address), Some(expected)) => assert_eq!(address, expected),
+                (Err(error), None) if is_over(&error) => {}
                 (result, _) => panic!("{addresses:?}: {result:?}"),
             }
             assert!(took >= soonest && took < soonest + 900 * SECOND / 1000, "{addresses:?}: {took:?}");
         }
         match dial(&[refusing_address, refusing_address], Instant::now() + SECOND) {
-            Err(Some(error)) => assert_eq!(error.kind(), ErrorKind::ConnectionRefused),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionRefused),
             result => panic!("{result:?}"),
         }
-        assert!(matches!(dial(&[living], Instant::now()), Err(None)));
+        assert!(dial(&[living], Instant::now()).is_err_and(|error| is_over(&error)));
     }
 
     #[cfg(target_os = "linux")]
@@ -291,8 +231,8 @@ mod tests {
             let accepted = listener.accept().unwrap();
             (listener, accepted)
         });
-        let (_, address) = dial(&[slow, dead], Instant::now() + Duration::from_secs(15)).unwrap();
-        assert_eq!(address, slow);
+        let stream = dial(&[slow, dead], Instant::now() + Duration::from_secs(15)).unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), slow);
         drop((opener.join().unwrap(), first));
     }
 

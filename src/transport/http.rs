@@ -1,0 +1,391 @@
+//! The transport: HTTP/1.1 on a new connection for each request.
+//!
+//! Of an HTTP client this is what one request needs: it keeps no connection, follows no redirect, and bounds the time and the
+//! memory of everything. Each buffer that may hold a secret is allocated once in its size, or replaced, and then wiped.
+
+mod answer;
+mod connect;
+mod explain;
+mod no_proxy;
+mod proxy;
+#[cfg(feature = "tls")]
+mod tls_stream;
+
+use self::connect::{Tcp, Wire};
+use self::explain::Call;
+use self::proxy::Proxy;
+#[cfg(feature = "tls")]
+use super::tls;
+use super::{Response, Timing, Transport};
+use crate::clock::{BootClock, Clock};
+use crate::encode;
+use crate::error::Error;
+use crate::request::{Request, USER_AGENT};
+use crate::secret::Secret;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::fmt;
+use core::time::Duration;
+#[cfg(feature = "tls")]
+use rustls::ClientConfig;
+use std::io::Write;
+#[cfg(feature = "tls")]
+use std::sync::OnceLock;
+use std::time::Instant;
+
+/// Sends requests with HTTP/1.1, over a new connection each time. Nothing is kept in between.
+///
+/// It follows no redirect, and reads bodies of up to 1 MiB, headers of up to 16 KiB, and 2 MiB in all. For https it trusts the
+/// roots of Mozilla, compiled in.
+///
+/// # Proxies
+///
+/// The environment names a proxy: `https_proxy` (or `HTTPS_PROXY`) for https, `http_proxy` for http, `all_proxy` (or
+/// `ALL_PROXY`) for both. Requests to this machine itself and to link-local addresses, such as a cloud's metadata service
+/// (169.254.169.254, fd00:ec2::254), never go through a proxy. `no_proxy` (or `NO_PROXY`) lists the hosts that are asked
+/// directly, separated by commas or spaces:
+///
+/// | entry | means | curl 7.88 | Go |
+/// |---|---|---|---|
+/// | `*` | every host | alone in the list only | yes |
+/// | `example.com` | the host and its subdomains | yes | yes |
+/// | `.example.com` | the host and its subdomains | yes | subdomains only |
+/// | `*.example.com` | the host and its subdomains | no | subdomains only |
+/// | `example.com:8443` | at this port only | no | yes |
+/// | `10.1.2.3`, `fd00::1` | the address, however it is written | IPv4, and IPv6 as it is written | yes |
+/// | `[fd00::1]` | the address | no | yes |
+/// | `10.1.2.3:8443`, `[fd00::1]:8443` | at this port only | no | yes |
+/// | `10.0.0.0/8`, `fd00::/8` | every address of the network | IPv4 | yes |
+/// | `a.example b.example` | a space separates as well | yes | no |
+/// | `10.9.*`, `10.0.0.0/33` | an error: nothing is sent | ignored | ignored |
+///
+/// ```no_run
+/// use core::time::Duration;
+/// use keyfob::{Client, Endpoint, HttpTransport};
+///
+/// let transport = HttpTransport::new()
+///     .user_agent("meter/1.4")
+///     .proxy("http://proxy.example:3128")?;
+/// let client = Client::new(Endpoint::new("https://as.example/token")?)
+///     .transport(transport)
+///     .timeout(Duration::from_secs(5));
+/// # Ok::<(), keyfob::Error>(())
+/// ```
+pub struct HttpTransport {
+    user_agent: Option<String>,
+    proxy: ProxyChoice,
+    #[cfg(feature = "tls")]
+    roots: tls::Roots,
+}
+
+enum ProxyChoice {
+    Environment,
+    Direct,
+    Proxy(Arc<Proxy>),
+}
+
+/// Centuries: any more would overflow the clock.
+const LONGEST: Duration = Duration::from_secs(1 << 34);
+/// Longer URLs are refused: no server takes one.
+const MAX_URL: usize = 64 * 1024;
+
+impl Default for HttpTransport {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl HttpTransport {
+    /// Creates a transport that takes proxies from the environment and trusts Mozilla's roots.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            user_agent: None,
+            proxy: ProxyChoice::Environment,
+            #[cfg(feature = "tls")]
+            roots: tls::Roots::Mozilla,
+        }
+    }
+
+    /// Sets the `User-Agent`. Default: `keyfob/VERSION`. An endpoint's own `User-Agent` header wins.
+    #[must_use]
+    pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
+        self.user_agent = Some(user_agent.into());
+        self
+    }
+
+    /// Sends every request through this proxy, with CONNECT: `http://user:password@proxy.example:3128`. Default: the one that
+    /// the environment names.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](crate::ErrorKind::Config) for SOCKS, which is not supported, and for anything that is no proxy's URL: a port
+    /// must be one, and a path, a query or a fragment cannot follow. In the user name and the password, `#` is written as
+    /// `%23`, `/` as `%2F`, `?` as `%3F`.
+    pub fn proxy(mut self, url: &str) -> Result<Self, Error> {
+        self.proxy = ProxyChoice::Proxy(Arc::new(Proxy::parse(url, "proxy")?));
+        Ok(self)
+    }
+
+    /// Sends every request directly, whatever the environment says.
+    #[must_use]
+    pub fn no_proxy(mut self) -> Self {
+        self.proxy = ProxyChoice::Direct;
+        self
+    }
+
+    /// Trusts these certificates, in PEM or one in DER, and no others. Default: Mozilla's roots.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](crate::ErrorKind::Config) where there is no certificate, or one that cannot be read.
+    #[cfg(feature = "tls")]
+    pub fn roots_pem(mut self, pem: &[u8]) -> Result<Self, Error> {
+        self.roots = tls::Roots::given(pem)?;
+        Ok(self)
+    }
+
+    /// Trusts the certificates in this file, in PEM or one in DER, and no others. Default: Mozilla's roots. The first fetch
+    /// over https reads it, and fails with [`Config`](crate::ErrorKind::Config) before anything is sent where the file cannot
+    /// be read, or holds no certificate, or one that cannot be read.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn roots_file(mut self, path: impl Into<std::path::PathBuf>) -> Self {
+        self.roots = tls::Roots::later(tls::Bundle::File(path.into()));
+        self
+    }
+
+    /// Trusts what this system trusts. Default: Mozilla's roots. The first fetch over https reads the system's store, which
+    /// costs a millisecond or more: the PEM file that `SSL_CERT_FILE` names, else the first that exists of
+    ///
+    /// - `/etc/ssl/certs/ca-certificates.crt`
+    /// - `/etc/pki/tls/certs/ca-bundle.crt`
+    /// - `/etc/ssl/ca-bundle.pem`
+    /// - `/etc/pki/tls/cacert.pem`
+    /// - `/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem`
+    /// - `/etc/ssl/cert.pem`
+    ///
+    /// Certificates in it that cannot be read are skipped. Windows has no such file: name one with `SSL_CERT_FILE`.
+    ///
+    /// Where there is no such file, or none that can be read, or no certificate in it that can be, the fetch fails with
+    /// [`Config`](crate::ErrorKind::Config) before anything is sent.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn system_roots(mut self) -> Self {
+        self.roots = tls::Roots::later(tls::Bundle::System);
+        self
+    }
+
+    /// The proxy for a target, if it is to go through one.
+    fn proxy_for(&self, target: &Target<'_>, is_loopback: bool) -> Result<Option<Arc<Proxy>>, Error> {
+        // What must not leave this machine or its link: plain http is allowed to this machine for that reason.
+        let is_near = is_loopback && !target.is_https || no_proxy::is_metadata(target.host);
+        match &self.proxy {
+            ProxyChoice::Direct => Ok(None),
+            ProxyChoice::Environment if is_loopback || is_near => Ok(None),
+            ProxyChoice::Environment => Proxy::from_environment(target),
+            ProxyChoice::Proxy(_) if is_near => {
+                let message = match is_loopback {
+                    true => "plain http to this machine by way of a proxy would show it the credentials",
+                    false => "a link-local address cannot be asked through a proxy: it would be the proxy's own",
+                };
+                Err(Error::config(message).with_hint("leave the proxy out (--no-proxy), or use https"))
+            }
+            ProxyChoice::Proxy(proxy) => Ok(Some(proxy.clone())),
+        }
+    }
+
+    /// The whole request as it is sent, in one buffer of its size.
+    fn message(&self, request: &Request, target: &Target<'_>) -> Result<Secret, Error> {
+        let mut headers = alloc::vec::Vec::new();
+        for (name, value) in request.headers() {
+            let value = match &self.user_agent {
+                Some(own) if name == "User-Agent" && value == USER_AGENT => own,
+                _ => value,
+            };
+            if !value.bytes().all(|byte| matches!(byte, 0x20..=0x7E)) {
+                return Err(Error::config(alloc::format!("header {name}: it cannot be sent")));
+            }
+            headers.push((name, value));
+        }
+        let method = request.method().as_str();
+        // A request's body is text.
+        let body = request.body().map(|body| core::str::from_utf8(body).unwrap_or_default());
+        Ok(encode::exact(|out| {
+            let slash = if target.path.starts_with('/') { "" } else { "/" };
+            write!(out, "{method} {slash}{} HTTP/1.1\r\nHost: {}\r\n", target.path, target.authority)?;
+            for (name, value) in &headers {
+                write!(out, "{name}: {value}\r\n")?;
+            }
+            if let Some(body) = body {
+                write!(out, "Content-Length: {}\r\n", body.len())?;
+            }
+            write!(out, "\r\n{}", body.unwrap_or_default())
+        }))
+    }
+
+    /// What is set for the connections to the server and to the proxy: the client shows itself to the server alone.
+    #[cfg(feature = "tls")]
+    fn sessions(&self, request: &Request, is_https: bool, is_proxy_https: bool) -> Result<Sessions, Error> {
+        let shown = Arc::new(OnceLock::new());
+        let config = |certificate| tls::client_config(&self.roots, certificate, shown.clone());
+        Ok(Sessions {
+            server: is_https.then(|| config(request.client_certificate())).transpose()?,
+            proxy: is_proxy_https.then(|| config(None)).transpose()?,
+            shown,
+        })
+    }
+}
+
+#[cfg(feature = "tls")]
+struct Sessions {
+    server: Option<Arc<ClientConfig>>,
+    proxy: Option<Arc<ClientConfig>>,
+    /// What was shown by a server, or a proxy, that is not trusted.
+    shown: Arc<OnceLock<tls::Shown>>,
+}
+
+impl fmt::Debug for HttpTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpTransport").finish_non_exhaustive()
+    }
+}
+
+/// Where a request goes: the parts of its URL, which was checked when the endpoint was described.
+struct Target<'u> {
+    is_https: bool,
+    /// As it stands in the URL.
+    authority: &'u str,
+    /// With the brackets of an IPv6 address.
+    bracketed_host: &'u str,
+    host: &'u str,
+    port: u16,
+    /// Path and query.
+    path: &'u str,
+}
+
+impl<'u> Target<'u> {
+    fn of(url: &'u str) -> Option<Self> {
+        let (scheme, rest) = url.split_once("://")?;
+        let is_https = scheme.eq_ignore_ascii_case("https");
+        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let end = authority.rfind(']').map_or(0, |bracket| bracket + 1);
+        let (bracketed_host, port) = match authority[end..].find(':') {
+            Some(colon) => (&authority[..end + colon], authority[end + colon + 1..].parse().ok()?),
+            None => (authority, if is_https { 443 } else { 80 }),
+        };
+        let host = bracketed_host.trim_start_matches('[').trim_end_matches(']');
+        Some(Self { is_https, authority, bracketed_host, host, port, path })
+    }
+}
+
+impl Transport for HttpTransport {
+    fn send(&self, request: &Request) -> Result<Response, Error> {
+        let deadline = Instant::now() + request.timeout().min(LONGEST);
+        let target = Target::of(request.url()).ok_or_else(|| Error::config("url: this is no URL"))?;
+        if request.url().len() > MAX_URL {
+            return Err(Error::config("url: with its parameters it is longer than 64 KiB"));
+        }
+        if target.is_https && !cfg!(feature = "tls") {
+            return Err(Error::config("url: https needs the feature `tls`, which this build does not have"));
+        }
+        if !target.is_https && request.client_certificate().is_some() {
+            return Err(Error::config("url: a client certificate is shown over https alone"));
+        }
+        let proxy = self.proxy_for(&target, request.is_to_loopback())?;
+        let message = self.message(request, &target)?;
+        #[cfg(feature = "tls")]
+        let sessions = self.sessions(request, target.is_https, proxy.as_ref().is_some_and(|proxy| proxy.is_https))?;
+        let call = Call {
+            request,
+            target: &target,
+            proxy: proxy.as_deref(),
+            #[cfg(feature = "tls")]
+            shown: &sessions.shown,
+        };
+
+        let mut steps = Steps::new();
+        let (host, port) = match &proxy {
+            Some(proxy) => (proxy.host.as_str(), proxy.port),
+            None => (target.host, target.port),
+        };
+        let addresses = connect::look_up(host, port, deadline).map_err(|error| call.not_found(error))?;
+        steps.looked_up = steps.next();
+        let tcp = Tcp::connect(&addresses, deadline).map_err(|error| call.unreachable(error))?;
+        let mut wire: Box<dyn Wire> = Box::new(tcp);
+        if let Some(proxy) = &proxy {
+            #[cfg(feature = "tls")]
+            if let Some(config) = sessions.proxy {
+                wire = call.handshake(wire, config, &proxy.host, true)?;
+            }
+            let asked = wire.write_all(proxy.connect_request(&target).expose().as_bytes()).and_then(|()| wire.flush());
+            asked.map_err(|error| call.not_connected(error.into()))?;
+            let head = answer::read_connect(&mut *wire).map_err(|fault| call.not_connected(fault))?;
+            match head.status {
+                200..=299 => {}
+                407 => return Err(proxy.unauthorized(&head.headers)),
+                status => return Err(call.refused_to_connect(&alloc::format!("proxy server responded {status}"))),
+            }
+        }
+        steps.connected = steps.next();
+        #[cfg(feature = "tls")]
+        if let Some(config) = sessions.server {
+            wire = call.handshake(wire, config, target.host, false)?;
+            steps.secured = steps.next();
+        }
+
+        let sent_at = BootClock.now();
+        steps.last = sent_at;
+        wire.write_all(message.expose().as_bytes()).and_then(|()| wire.flush()).map_err(|error| call.lost(error))?;
+        let response = answer::read(&mut *wire, &mut || steps.answered = steps.next());
+        let response = response.map_err(|fault| call.not_answered(fault))?;
+        let (bytes_sent, bytes_received) = wire.traffic();
+        let timing = Timing {
+            look_up: steps.looked_up,
+            connect: steps.connected,
+            tls: steps.secured,
+            waiting: steps.answered,
+            body: steps.next(),
+            bytes_sent,
+            bytes_received,
+        };
+        Ok(response.with_timing(timing).with_elapsed(BootClock.now().saturating_sub(sent_at)))
+    }
+
+    /// Names the proxy with its credentials, and for https where the roots come from. Of a file of roots, its identity, size
+    /// and time are compared, and not its content.
+    fn route(&self, url: &str) -> Option<Secret> {
+        let target = Target::of(url)?;
+        let is_loopback = crate::url::is_loopback(target.bracketed_host);
+        // Where the configuration is wrong, no failure of a connection can follow.
+        let proxy = proxy::name(self.proxy_for(&target, is_loopback).ok()?.as_deref());
+        #[cfg(feature = "tls")]
+        let roots = if target.is_https { self.roots.name() } else { String::new() };
+        #[cfg(not(feature = "tls"))]
+        let roots = "";
+        Some(encode::exact(|out| write!(out, "{}\n{roots}", proxy.expose())))
+    }
+}
+
+/// How long each step took. One that is not needed takes no time.
+struct Steps {
+    last: Duration,
+    looked_up: Duration,
+    connected: Duration,
+    secured: Duration,
+    answered: Duration,
+}
+
+impl Steps {
+    fn new() -> Self {
+        let (looked_up, connected, secured, answered) = Default::default();
+        Self { last: BootClock.now(), looked_up, connected, secured, answered }
+    }
+
+    /// The time since the last step.
+    fn next(&mut self) -> Duration {
+        let now = BootClock.now();
+        now.saturating_sub(core::mem::replace(&mut self.last, now))
+    }
+}

@@ -1,0 +1,508 @@
+//! An answer of HTTP/1.1 (RFC 9112), read into wiped memory of bounded size.
+
+use crate::secret::Secret;
+use crate::transport::{Response, ResponseHeaders};
+use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::Range;
+use std::io::{self, Read};
+use zeroize::Zeroizing;
+
+/// A token response has a few hundred bytes; one over a megabyte is no token response.
+const MAX_BODY: usize = 1024 * 1024;
+/// Everything that a server may send, with what is thrown away: heads, chunk sizes, interim answers. Without this limit
+/// they could go on until the time limit.
+const MAX_ANSWER: usize = 2 * MAX_BODY;
+/// The largest head, and the largest line of a chunk's size.
+const MAX_HEAD: usize = 16 * 1024;
+/// The first buffer of a head: a usual answer fits.
+const FIRST_BUFFER: usize = 2 * 1024;
+/// The largest first buffer of a body, whatever length the server claims.
+const MAX_FIRST_BODY: usize = 16 * 1024;
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum Fault {
+    Io(io::Error),
+    /// Not a byte came before this.
+    Nothing(io::Error),
+    /// It is not HTTP, and why.
+    NotHttp(&'static str),
+    /// It is a TLS alert.
+    Tls,
+    HeadTooLarge,
+    BodyTooLarge,
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Reads a whole answer: interim ones are skipped. `began` is given the time of its first byte.
+pub(super) fn read(wire: &mut dyn Read, began: &mut dyn FnMut()) -> Result<Response, Fault> {
+    let mut input = Input::new(wire, began);
+    let mut head = match input.head() {
+        Err(Fault::Io(error)) if input.received == 0 => return Err(Fault::Nothing(error)),
+        head => head?,
+    };
+    // RFC 9110 section 15.2. After a 101 the connection speaks another protocol, so that one is final.
+    while matches!(head.status, 100 | 102..=199) {
+        head = input.head()?;
+    }
+    let framing = head.framing().map_err(Fault::NotHttp)?;
+    let mut response = Response::new(head.status, Vec::new()).with_framed(!matches!(framing, Framing::Close));
+    response.body = input.body(framing)?;
+    response.headers = head.headers;
+    Ok(response)
+}
+
+/// Reads the head of a proxy's answer to CONNECT. What follows belongs to the server; where it came along, it is lost,
+/// and so it is an error.
+pub(super) fn read_connect(wire: &mut dyn Read) -> Result<Head, Fault> {
+    let mut nothing = || {};
+    let mut input = Input::new(wire, &mut nothing);
+    let mut head = input.head()?;
+    while matches!(head.status, 100..=199) {
+        head = input.head()?;
+    }
+    match (200..=299).contains(&head.status) && input.taken < input.filled {
+        true => Err(Fault::NotHttp("it goes on before it is sent anything")),
+        false => Ok(head),
+    }
+}
+
+/// Where a body ends (RFC 9112 section 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    Length(u64),
+    Chunked,
+    /// With the connection.
+    Close,
+}
+
+pub(super) struct Head {
+    pub(super) status: u16,
+    pub(super) headers: ResponseHeaders,
+    is_http_1_0: bool,
+}
+
+impl Head {
+    fn read(text: &[u8]) -> Result<Self, &'static str> {
+        let mut lines = text.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+        let (is_http_1_0, status) = status_line(lines.next().unwrap_or_default())?;
+        let mut headers = ResponseHeaders::default();
+        let mut lines = lines.filter(|line| !line.is_empty()).peekable();
+        while let Some(line) = lines.next() {
+            let colon = line.iter().position(|byte| *byte == b':').ok_or("a header has no colon")?;
+            let (name, value) = (&line[..colon], &line[colon + 1..]);
+            if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
+                return Err("a header's name is none");
+            }
+            // obs-fold (RFC 9112 section 5.2): a line that begins with a space continues the one before it.
+            let mut joined: Option<Zeroizing<Vec<u8>>> = None;
+            while let Some(more) = lines.next_if(|line| matches!(line.first(), Some(b' ' | b'\t'))) {
+                let before = joined.as_ref().map_or(trim(value), |joined| joined.as_slice());
+                joined = Some(Zeroizing::new([before, b" ", trim(more)].concat()));
+            }
+            let value = trim(joined.as_ref().map_or(value, |joined| joined.as_slice()));
+            if !is_text(value) {
+                return Err("a header holds a control character");
+            }
+            headers.push(&String::from_utf8_lossy(name), lossy(value));
+        }
+        Ok(Self { status, headers, is_http_1_0 })
+    }
+
+    fn framing(&self) -> Result<Framing, &'static str> {
+        let mut lengths = self.headers.all("content-length");
+        let length =
+            lengths.next().map(|length| digits(length, 10).ok_or("its Content-Length is no number")).transpose()?;
+        if lengths.any(|other| digits(other, 10) != length) {
+            return Err("it has two lengths");
+        }
+        let last_coding = self
+            .headers
+            .all("transfer-encoding")
+            .last()
+            .map(|codings| codings.rsplit(',').next().unwrap_or_default().trim());
+        Ok(match (self.status, last_coding, length) {
+            (101 | 204 | 304, _, _) => Framing::Length(0),
+            // Any transfer coding voids the length. HTTP/1.0 knows none.
+            (_, Some(coding), _) if coding.eq_ignore_ascii_case("chunked") && !self.is_http_1_0 => Framing::Chunked,
+            (_, Some(_), _) | (_, None, None) => Framing::Close,
+            (_, None, Some(length)) => Framing::Length(length),
+        })
+    }
+}
+
+/// `HTTP/1.1 200 OK`; the reason, and the space before it, may be missing.
+fn status_line(line: &[u8]) -> Result<(bool, u16), &'static str> {
+    let (is_http_1_0, rest) = match (line.strip_prefix(b"HTTP/1.1"), line.strip_prefix(b"HTTP/1.0")) {
+        (Some(rest), _) => (false, rest),
+        (_, Some(rest)) => (true, rest),
+        _ => return Err("it is of another version than HTTP/1.1 and HTTP/1.0"),
+    };
+    let rest = rest.strip_prefix(b" ").unwrap_or_default();
+    let (status, reason) = rest.split_at_checked(3).ok_or("its status has not three digits")?;
+    let is_number = matches!(status, [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9']) && matches!(reason, [] | [b' ', ..]);
+    match status.iter().fold(0, |number, digit| number * 10 + u16::from(digit.wrapping_sub(b'0'))) {
+        _ if !is_number => Err("its status has not three digits"),
+        _ if !is_text(reason) => Err("its status line holds a control character"),
+        status => Ok((is_http_1_0, status)),
+    }
+}
+
+/// Without the spaces around it.
+fn trim(text: &[u8]) -> &[u8] {
+    let is_inner = |byte: &u8| !matches!(byte, b' ' | b'\t');
+    let start = text.iter().position(is_inner).unwrap_or(text.len());
+    let end = text.iter().rposition(is_inner).map_or(start, |last| last + 1);
+    &text[start..end]
+}
+
+/// RFC 9110 section 5.5: no control characters.
+fn is_text(text: &[u8]) -> bool {
+    text.iter().all(|byte| matches!(byte, b'\t' | 0x20..=0x7E | 0x80..))
+}
+
+/// Whatever is not UTF-8 is replaced, so that nothing is taken for something else.
+fn lossy(value: &[u8]) -> Secret {
+    match String::from_utf8_lossy(value) {
+        Cow::Borrowed(text) => Secret::from(text),
+        Cow::Owned(text) => Secret::from(text),
+    }
+}
+
+/// RFC 9110 section 5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// A number of digits alone: `u64::from_str_radix` takes a sign too.
+fn digits(text: &str, radix: u32) -> Option<u64> {
+    let is_number = text.bytes().all(|byte| char::from(byte).is_digit(radix));
+    u64::from_str_radix(text, radix).ok().filter(|_| is_number)
+}
+
+/// What an answer is that does not begin with `HTTP/1.`. Nothing of it is shown: it may repeat what was sent.
+fn stranger(start: &[u8]) -> &'static str {
+    for (beginning, what) in [
+        (&b"SSH-"[..], "it is SSH"),
+        (b"220", "it is a mail or FTP server's greeting"),
+        (b"* OK", "it is IMAP"),
+        (b"+OK", "it is POP3"),
+        (b"HTTP/", "it is of another version than HTTP/1.1 and HTTP/1.0"),
+        (b"ICY ", "it is a radio stream"),
+        (b"{\"", "it is JSON without a head"),
+        (b"<!", "it is HTML or XML without a head"),
+        (b"<?", "it is HTML or XML without a head"),
+        (b"<h", "it is HTML or XML without a head"),
+        (b"POST ", "it repeats the request"),
+        (b"GET ", "it repeats the request"),
+        (b"CONNECT ", "it repeats the request"),
+    ] {
+        if start.starts_with(beginning) {
+            return what;
+        }
+    }
+    // RFC 9113 section 4.1: length, type SETTINGS, flags.
+    if matches!(start, [0, _, _, 4, 0 | 1, ..]) { "it is HTTP/2" } else { "it does not begin with HTTP/1.1" }
+}
+
+/// What was read and not yet used. The buffer grows by being replaced, so that the old one is wiped.
+struct Input<'w> {
+    wire: &'w mut dyn Read,
+    began: &'w mut dyn FnMut(),
+    buffer: Zeroizing<Vec<u8>>,
+    taken: usize,
+    filled: usize,
+    received: usize,
+}
+
+impl<'w> Input<'w> {
+    fn new(wire: &'w mut dyn Read, began: &'w mut dyn FnMut()) -> Self {
+        Self { wire, began, buffer: Zeroizing::default(), taken: 0, filled: 0, received: 0 }
+    }
+
+    fn unread(&self) -> &[u8] {
+        &self.buffer[self.taken..self.filled]
+    }
+
+    /// Reads once from the wire; an error at its end.
+    fn read_some(
+        wire: &mut dyn Read,
+        began: &mut dyn FnMut(),
+        received: &mut usize,
+        into: &mut [u8],
+    ) -> Result<usize, Fault> {
+        let count = loop {
+            match wire.read(into) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result?,
+            }
+        };
+        if *received == 0 && count > 0 {
+            began();
+        }
+        *received += count;
+        if *received > MAX_ANSWER { Err(Fault::BodyTooLarge) } else { Ok(count) }
+    }
+
+    /// Reads more into the buffer. Full is what `full` says.
+    fn fill(&mut self, full: Fault) -> Result<(), Fault> {
+        if self.filled == self.buffer.len() {
+            if self.taken > 0 {
+                self.buffer.copy_within(self.taken..self.filled, 0);
+                (self.taken, self.filled) = (0, self.filled - self.taken);
+            } else if self.filled < MAX_HEAD {
+                let mut larger = Zeroizing::new(vec![0; (4 * self.filled).clamp(FIRST_BUFFER, MAX_HEAD)]);
+                larger[..self.filled].copy_from_slice(&self.buffer);
+                self.buffer = larger;
+            } else {
+                return Err(full);
+            }
+        }
+        let room = &mut self.buffer[self.filled..];
+        match Self::read_some(self.wire, self.began, &mut self.received, room)? {
+            0 => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            count => {
+                self.filled += count;
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads what is there into `into`: what was read already comes first. 0 at the end.
+    fn read(&mut self, into: &mut [u8]) -> Result<usize, Fault> {
+        let count = self.unread().len().min(into.len());
+        if count == 0 {
+            return Self::read_some(self.wire, self.began, &mut self.received, into);
+        }
+        into[..count].copy_from_slice(&self.unread()[..count]);
+        self.taken += count;
+        Ok(count)
+    }
+
+    /// Reads to the empty line behind a head.
+    fn head(&mut self) -> Result<Head, Fault> {
+        const START: &[u8] = b"HTTP/1.";
+        let mut searched = 0;
+        loop {
+            let unread = self.unread();
+            // RFC 9112 section 2.2 has a server skip empty lines, and some servers send one.
+            let blank = unread.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+            let text = &unread[blank..];
+            if text.starts_with(&[21, 3]) {
+                // RFC 8446 section 5.1: a record of type alert, of any version 3.x.
+                return Err(Fault::Tls);
+            }
+            let known = text.len().min(START.len());
+            if text[..known] != START[..known] {
+                return Err(Fault::NotHttp(stranger(text)));
+            }
+            // An end of two or three bytes may have begun in what was searched.
+            let start = usize::saturating_sub(searched, blank + 2);
+            if let Some(end) = end_of_head(text, start) {
+                let head = Head::read(&text[..end]).map_err(Fault::NotHttp);
+                self.taken += blank + end;
+                return head;
+            }
+            searched = unread.len();
+            self.fill(Fault::HeadTooLarge)?;
+        }
+    }
+
+    /// Reads a line, and returns where it is in the buffer, without its line feed.
+    fn line(&mut self) -> Result<Range<usize>, Fault> {
+        let mut searched = 0;
+        loop {
+            if let Some(at) = self.unread()[searched..].iter().position(|byte| *byte == b'\n') {
+                let (start, end) = (self.taken, self.taken + searched + at);
+                self.taken = end + 1;
+                return Ok(start..end);
+            }
+            searched = self.unread().len();
+            self.fill(Fault::NotHttp("the line of a chunk's size is longer than 16 KiB"))?;
+        }
+    }
+
+    fn body(&mut self, framing: Framing) -> Result<Zeroizing<Vec<u8>>, Fault> {
+        let mut body = Body::new(match framing {
+            Framing::Length(length) if length > MAX_BODY as u64 => return Err(Fault::BodyTooLarge),
+            Framing::Length(length) => length as usize,
+            Framing::Chunked | Framing::Close => FIRST_BUFFER,
+        });
+        match framing {
+            Framing::Length(length) => self.copy(&mut body, length)?,
+            Framing::Close => while self.copy_some(&mut body, usize::MAX)? > 0 {},
+            // RFC 9112 section 7.1. With the last chunk's size the body is whole: trailers are not read.
+            Framing::Chunked => loop {
+                let line = self.line()?;
+                let line = core::str::from_utf8(&self.buffer[line]).unwrap_or_default();
+                // A chunk ends as its size does: with a size that is one too large, the carriage return would be data.
+                let end = if line.ends_with('\r') { &b"\r"[..] } else { b"" };
+                let size = line.split(';').next().unwrap_or_default().trim_ascii_end();
+                match digits(size, 16).ok_or(Fault::NotHttp("a chunk's size is no number"))? {
+                    0 => break,
+                    size => self.copy(&mut body, size)?,
+                }
+                let rest = self.line()?;
+                if self.buffer[rest] != *end {
+                    return Err(Fault::NotHttp("a chunk is longer than its size"));
+                }
+            },
+        }
+        body.bytes.truncate(body.filled);
+        Ok(body.bytes)
+    }
+
+    fn copy(&mut self, body: &mut Body, length: u64) -> Result<(), Fault> {
+        let mut left = length;
+        while left > 0 {
+            match self.copy_some(body, usize::try_from(left).unwrap_or(usize::MAX))? {
+                0 => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+                count => left -= count as u64,
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads at most so many bytes of the body; 0 at the end of the connection.
+    fn copy_some(&mut self, body: &mut Body, most: usize) -> Result<usize, Fault> {
+        let room = body.room();
+        let most = room.len().min(most);
+        let count = self.read(&mut room[..most])?;
+        body.filled += count;
+        if body.filled > MAX_BODY { Err(Fault::BodyTooLarge) } else { Ok(count) }
+    }
+}
+
+/// Finds the byte behind the first empty line, from `start` on.
+fn end_of_head(text: &[u8], start: usize) -> Option<usize> {
+    (start..text.len()).find_map(|at| match &text[at..] {
+        [b'\n', b'\n', ..] => Some(at + 2),
+        [b'\n', b'\r', b'\n', ..] => Some(at + 3),
+        _ => None,
+    })
+}
+
+/// A body that grows by being replaced, up to one byte more than the largest, which is the one too many.
+struct Body {
+    bytes: Zeroizing<Vec<u8>>,
+    filled: usize,
+}
+
+impl Body {
+    fn new(expected: usize) -> Self {
+        Self { bytes: Zeroizing::new(vec![0; expected.min(MAX_FIRST_BODY)]), filled: 0 }
+    }
+
+    fn room(&mut self) -> &mut [u8] {
+        if self.filled == self.bytes.len() {
+            let mut larger = Zeroizing::new(vec![0; (self.filled * 4).clamp(FIRST_BUFFER, MAX_BODY + 1)]);
+            larger[..self.filled].copy_from_slice(&self.bytes);
+            self.bytes = larger;
+        }
+        &mut self.bytes[self.filled..]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BODY: &[u8] = br#"{"access_token":"t0ken"}"#;
+
+    /// Gives at most so many bytes at a time.
+    struct Pieces<'b>(&'b [u8], usize);
+
+    impl Read for Pieces<'_> {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            let count = self.1.min(self.0.len());
+            let mut piece = &self.0[..count];
+            let count = piece.read(into)?;
+            self.0 = &self.0[count..];
+            Ok(count)
+        }
+    }
+
+    fn read_pieces(bytes: &[u8], size: usize) -> Result<Response, Fault> {
+        read(&mut Pieces(bytes, size), &mut || {})
+    }
+
+    /// Answers that show their end: each with the length from which on they are whole.
+    fn framed() -> [(Vec<u8>, usize); 4] {
+        let with_length = [b"HTTP/1.1 200 OK\r\nContent-Length: 24\r\nx: y\r\n\r\n", BODY].concat();
+        let after_others = [b"\r\nHTTP/1.1 103 Early\nlink: <a>\n b\n\n", &with_length[..]].concat();
+        let chunks = [
+            &b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nA;x\r\n"[..],
+            &BODY[..10],
+            b"\r\n0e \r\n",
+            &BODY[10..],
+            b"\r\n0\r\n",
+        ]
+        .concat();
+        let with_trailers = [&chunks[..], b"x: y\r\n\r\n"].concat();
+        let whole = [with_length.len(), after_others.len(), chunks.len(), chunks.len()];
+        let answers = [with_length, after_others, chunks, with_trailers];
+        core::array::from_fn(|at| (answers[at].clone(), whole[at]))
+    }
+
+    #[test]
+    fn an_answer_is_the_same_in_pieces_of_any_size() {
+        for (bytes, _) in framed() {
+            for size in (1..=bytes.len()).chain([usize::MAX]) {
+                let response = read_pieces(&bytes, size).unwrap();
+                assert_eq!((response.status(), &response.body[..], response.framed), (200, BODY, true), "{size}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_cut_anywhere_is_none() {
+        for (bytes, whole) in framed() {
+            for end in 0..bytes.len() {
+                match read_pieces(&bytes[..end], usize::MAX) {
+                    Err(Fault::Io(error) | Fault::Nothing(error)) if end < whole => {
+                        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{end}");
+                    }
+                    result => assert!(end >= whole && result.is_ok(), "{end}: {result:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_changed_anywhere_has_no_longer_body_and_no_panic() {
+        for (bytes, _) in framed() {
+            for at in 0..bytes.len() {
+                for byte in 0..=u8::MAX {
+                    let mut changed = bytes.clone();
+                    changed[at] = byte;
+                    if let Ok(response) = read_pieces(&changed, usize::MAX) {
+                        assert!(response.body.len() <= changed.len(), "{at} {byte}");
+                        // A body of another length is known as such, or it is the one that was sent.
+                        assert!(!response.framed || response.body.len() <= BODY.len(), "{at} {byte}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_head_may_have_16_kib() {
+        let head = |length: usize| {
+            let start = "HTTP/1.1 200 OK\r\nx: ";
+            let end = "\r\ncontent-length: 0\r\n\r\n";
+            [start, &"y".repeat(length - start.len() - end.len()), end].concat().into_bytes()
+        };
+        for size in [1000, usize::MAX] {
+            assert!(read_pieces(&head(MAX_HEAD), size).is_ok());
+            assert!(matches!(read_pieces(&head(MAX_HEAD + 1), size), Err(Fault::HeadTooLarge)));
+        }
+    }
+}

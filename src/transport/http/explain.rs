@@ -1,0 +1,205 @@
+//! What a failure means for the user, sorted by who must act.
+
+use super::Target;
+use super::answer::Fault;
+#[cfg(feature = "tls")]
+use super::connect::Wire;
+use super::proxy::Proxy;
+#[cfg(feature = "tls")]
+use super::tls_stream::{Tls, error_in};
+use crate::error::{Error, ErrorKind};
+use crate::request::Request;
+#[cfg(feature = "tls")]
+use crate::transport::tls;
+#[cfg(feature = "tls")]
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+#[cfg(feature = "tls")]
+use alloc::sync::Arc;
+use core::time::Duration;
+use std::io;
+#[cfg(feature = "tls")]
+use std::sync::OnceLock;
+
+/// One request on its way: what its errors name.
+pub(super) struct Call<'c> {
+    pub(super) request: &'c Request,
+    pub(super) target: &'c Target<'c>,
+    pub(super) proxy: Option<&'c Proxy>,
+    #[cfg(feature = "tls")]
+    pub(super) shown: &'c OnceLock<tls::Shown>,
+}
+
+impl Call<'_> {
+    /// The look-up of a name failed: with a proxy, that of the proxy.
+    pub(super) fn not_found(&self, error: io::Error) -> Error {
+        let name = match self.proxy {
+            Some(proxy) => format!("of the proxy {}", proxy.host),
+            None => self.target.host.to_string(),
+        };
+        let (message, hint) = match error.kind() {
+            io::ErrorKind::TimedOut => (
+                format!("the name {name} was not found within {}", self.seconds()),
+                "the name servers do not answer: check the network",
+            ),
+            io::ErrorKind::NotFound if self.proxy.is_some() => {
+                (format!("the name {name} was not found"), "check the proxy's name, and the network")
+            }
+            io::ErrorKind::NotFound => {
+                (format!("the name {name} was not found"), "check the host's name in the URL, and the network")
+            }
+            _ => (format!("the name {name} cannot be looked up: {error}"), "check the limits of this process"),
+        };
+        Error::new(ErrorKind::Unreachable, message).with_hint(hint).with_source(error)
+    }
+
+    /// There is no connection to the server, and nothing was sent to it.
+    pub(super) fn unreachable(&self, error: io::Error) -> Error {
+        let host = self.target.authority;
+        let message = match error.kind() {
+            io::ErrorKind::TimedOut => format!("no connection to {host} within {}", self.seconds()),
+            kind => format!("no connection to {host}: {kind}"),
+        };
+        self.through(Error::new(ErrorKind::Unreachable, message).with_source(error))
+    }
+
+    /// CONNECT could not be sent, or there is no answer to it.
+    pub(super) fn not_connected(&self, fault: Fault) -> Error {
+        match fault {
+            // With TLS 1.3 a proxy refuses a client that shows no certificate after the handshake.
+            #[cfg(feature = "tls")]
+            Fault::Io(error) | Fault::Nothing(error) if error_in(&error).is_some() => {
+                let cause = error_in(&error).cloned().unwrap_or(rustls::Error::HandshakeNotComplete);
+                self.untrusted(cause, true)
+            }
+            Fault::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                self.refused_to_connect("proxy server did not respond")
+            }
+            Fault::Io(error) | Fault::Nothing(error) => self.unreachable(error),
+            Fault::NotHttp(_) | Fault::Tls => self.refused_to_connect("its answer is not HTTP"),
+            Fault::HeadTooLarge | Fault::BodyTooLarge => self.refused_to_connect("its answer is larger than 16 KiB"),
+        }
+    }
+
+    pub(super) fn refused_to_connect(&self, why: &str) -> Error {
+        let message = format!("the proxy does not connect to {}: {why}", self.target.authority);
+        self.through(Error::new(ErrorKind::Unreachable, message))
+    }
+
+    /// Some of the request was sent, and the connection failed.
+    pub(super) fn lost(&self, error: io::Error) -> Error {
+        let host = self.target.authority;
+        #[cfg(feature = "tls")]
+        if let Some(cause) = error_in(&error) {
+            // A server that refuses the connection says so with an alert. Anything else has broken the answer: a token may
+            // have been issued, and what was sent for it used up.
+            return match cause {
+                rustls::Error::AlertReceived(_) => self.untrusted(cause.clone(), false),
+                _ => Self::cut_off(host, "TLS failed").with_source(cause.clone()),
+            };
+        }
+        match error.kind() {
+            io::ErrorKind::TimedOut => {
+                let message = format!("no complete answer from {host} within {}", self.seconds());
+                Error::new(ErrorKind::OutcomeUnknown, message)
+            }
+            kind => Self::cut_off(host, &kind.to_string()).with_source(error),
+        }
+    }
+
+    fn cut_off(host: &str, why: &str) -> Error {
+        Error::new(ErrorKind::OutcomeUnknown, format!("the connection to {host} ended before the answer did: {why}"))
+    }
+
+    /// The request was sent, and there is no answer to it that can be read.
+    pub(super) fn not_answered(&self, fault: Fault) -> Error {
+        let host = self.target.authority;
+        let unusable = |message: String| Error::new(ErrorKind::Unusable, message);
+        match fault {
+            Fault::Io(error) => self.lost(error),
+            Fault::Nothing(error) => match self.target.is_https || error.kind() == io::ErrorKind::TimedOut {
+                true => self.lost(error),
+                false => {
+                    self.lost(error).with_hint("the server said nothing: if it speaks TLS, write https:// in the URL")
+                }
+            },
+            Fault::Tls if !self.target.is_https => {
+                Error::new(ErrorKind::Untrusted, format!("{host} speaks TLS, and the URL says plain http"))
+                    .with_hint("write https:// in the URL")
+            }
+            Fault::Tls => unusable(format!("the answer of {host} is not HTTP: it is a TLS alert")),
+            Fault::NotHttp(why) => unusable(format!("the answer of {host} is not HTTP: {why}")),
+            Fault::HeadTooLarge => unusable("the answer's headers are larger than 16 KiB".into()),
+            Fault::BodyTooLarge => unusable("the answer is larger than 1 MiB".into()),
+        }
+    }
+
+    /// Secures a connection to the server, or to the proxy.
+    #[cfg(feature = "tls")]
+    pub(super) fn handshake(
+        &self,
+        wire: Box<dyn Wire>,
+        config: Arc<rustls::ClientConfig>,
+        host: &str,
+        is_proxys: bool,
+    ) -> Result<Box<dyn Wire>, Error> {
+        let Ok(name) = rustls::pki_types::ServerName::try_from(host) else {
+            let message = format!("{}: no certificate can be issued for such a name", self.peer(is_proxys));
+            return Err(Error::new(ErrorKind::Untrusted, message));
+        };
+        match Tls::connect(wire, config, name.to_owned()) {
+            Ok(tls) => Ok(Box::new(tls)),
+            Err(error) => Err(match error_in(&error) {
+                Some(cause) => self.untrusted(cause.clone(), is_proxys),
+                None if is_end(&error) => {
+                    let message =
+                        format!("{}: it closed the connection during the TLS handshake", self.peer(is_proxys));
+                    Error::new(ErrorKind::Untrusted, message)
+                        .with_hint("check the port, and whether the URL should say http://")
+                        // It may as well be a server that is about to be restarted, and nothing was sent.
+                        .retryable(true)
+                        .with_source(error)
+                }
+                None => self.unreachable(error),
+            }),
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    fn untrusted(&self, error: rustls::Error, is_proxys: bool) -> Error {
+        let shows_itself = self.request.client_certificate().is_some() && !is_proxys;
+        tls::explain(error, &self.peer(is_proxys), self.shown.get().copied(), shows_itself)
+    }
+
+    /// Whoever is spoken to.
+    #[cfg(feature = "tls")]
+    fn peer(&self, is_proxys: bool) -> String {
+        match self.proxy.filter(|_| is_proxys) {
+            Some(proxy) => format!("the proxy {proxy}"),
+            None => self.target.authority.to_string(),
+        }
+    }
+
+    fn through(&self, error: Error) -> Error {
+        match self.proxy {
+            Some(proxy) => error.with_hint(format!("connecting through the proxy {proxy}")),
+            None => error,
+        }
+    }
+
+    /// The time limit: `30 s`, `0.25 s`.
+    fn seconds(&self) -> String {
+        let time: Duration = self.request.whole_timeout();
+        // Not as a float, whose printing is large.
+        let text = format!("{}.{:03}", time.as_secs(), time.subsec_millis());
+        format!("{} s", text.trim_end_matches('0').trim_end_matches('.'))
+    }
+}
+
+/// The other side closed the connection.
+#[cfg(feature = "tls")]
+fn is_end(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe)
+}

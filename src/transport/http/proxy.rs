@@ -1,0 +1,301 @@
+//! Which proxy a request goes through, if any.
+
+use super::Target;
+use super::no_proxy::needs_no_proxy;
+use crate::encode;
+use crate::error::{Error, ErrorKind};
+use crate::secret::Secret;
+use crate::transport::ResponseHeaders;
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::Ipv6Addr;
+use zeroize::Zeroizing;
+
+/// A proxy that connects to servers on request (CONNECT, RFC 9110 section 9.3.6).
+pub(super) struct Proxy {
+    pub(super) is_https: bool,
+    pub(super) host: String,
+    pub(super) port: u16,
+    /// The value of `Proxy-Authorization`.
+    pub(super) authorization: Option<Secret>,
+}
+
+/// Host and port, for messages.
+impl fmt::Display for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+impl Proxy {
+    /// Reads a proxy's URL; `origin` names it in errors. Nothing of the URL is shown: any part of it may be a part of the
+    /// password.
+    pub(super) fn parse(url: &str, origin: &str) -> Result<Self, Error> {
+        let bad = || {
+            Error::config(format!("{origin}: this is no proxy's URL")).with_hint(
+                "it looks like http://proxy.example:3128; in a password, encode # as %23, / as %2F, ? as %3F, @ as %40",
+            )
+        };
+        let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+        let is_https = scheme.eq_ignore_ascii_case("https");
+        if ["socks", "socks4", "socks4a", "socks5", "socks5h"].iter().any(|socks| socks.eq_ignore_ascii_case(scheme)) {
+            let message = format!("{origin}: SOCKS proxies are not supported, and going around it would be wrong");
+            return Err(Error::config(message).with_hint("name an http proxy, or list the host in no_proxy"));
+        }
+        if !is_https && !scheme.eq_ignore_ascii_case("http") {
+            return Err(bad());
+        }
+        if is_https && !cfg!(feature = "tls") {
+            return Err(Error::config(format!("{origin}: an https proxy needs the feature `tls`")));
+        }
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        if !rest.bytes().all(|byte| matches!(byte, 0x21..=0x7E)) || rest.contains(['/', '?', '#', '\\']) {
+            return Err(bad());
+        }
+        let (user_info, authority) = rest.rsplit_once('@').map_or((None, rest), |(info, rest)| (Some(info), rest));
+        let (host, port) = host_and_port(authority).ok_or_else(bad)?;
+        let is_address = host.parse::<Ipv6Addr>().is_ok();
+        let is_name = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        if host.is_empty() || !(is_address || is_name) {
+            return Err(bad());
+        }
+        Ok(Self {
+            is_https,
+            host: host.into(),
+            port: port.unwrap_or(if is_https { 443 } else { 80 }),
+            authorization: user_info.filter(|info| !info.is_empty()).map(basic),
+        })
+    }
+
+    /// The proxy that the environment names for a target: the variables of curl.
+    pub(super) fn from_environment(target: &Target<'_>) -> Result<Option<Arc<Self>>, Error> {
+        // Not HTTP_PROXY: in a CGI program that is the request's `Proxy` header.
+        let own: [&str; 2] = if target.is_https { ["https_proxy", "HTTPS_PROXY"] } else { ["http_proxy"; 2] };
+        let Some((name, value)) = variable(&[own[0], own[1], "all_proxy", "ALL_PROXY"])? else { return Ok(None) };
+        if let Some((name, exceptions)) = variable(&["no_proxy", "NO_PROXY"])? {
+            if needs_no_proxy(&exceptions, name, target.host, target.port)? {
+                return Ok(None);
+            }
+        }
+        Self::parse(&value, name).map(|proxy| Some(Arc::new(proxy)))
+    }
+
+    /// The request for a connection to `target`.
+    pub(super) fn connect_request(&self, target: &Target<'_>) -> Secret {
+        let (host, port) = (target.bracketed_host, target.port);
+        encode::exact(|out| {
+            // Old proxies close the connection without `Proxy-Connection`.
+            write!(out, "CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\nProxy-Connection: Keep-Alive\r\n")?;
+            if let Some(authorization) = &self.authorization {
+                write!(out, "Proxy-Authorization: {}\r\n", authorization.expose())?;
+            }
+            out.write_str("\r\n")
+        })
+    }
+
+    /// The error for a proxy that wants other credentials (RFC 9110 section 15.5.8).
+    pub(super) fn unauthorized(&self, headers: &ResponseHeaders) -> Error {
+        const KNOWN: [&str; 5] = ["Basic", "Digest", "Negotiate", "NTLM", "Bearer"];
+        let challenges: Vec<&str> = headers.all("proxy-authenticate").flat_map(|value| value.split(',')).collect();
+        let is_offered = |scheme: &&str| {
+            let mut words = challenges.iter().filter_map(|challenge| challenge.split_whitespace().next());
+            words.any(|word| word.eq_ignore_ascii_case(scheme))
+        };
+        let offered: Vec<&str> = KNOWN.into_iter().filter(is_offered).collect();
+        let hint = match offered[..] {
+            [] | ["Basic", ..] if self.authorization.is_some() => {
+                format!("check the user name and the password in the URL of the proxy {self}")
+            }
+            [] | ["Basic", ..] => {
+                format!("give the proxy {self} a user name and a password in its URL: http://USER:PASSWORD@HOST:PORT")
+            }
+            _ => format!(
+                "the proxy {self} offers {}, and keyfob can log in by Basic alone: ask for that, or put a local proxy that \
+                 can do it in between",
+                offered.join(", ")
+            ),
+        };
+        Error::new(ErrorKind::Refused, "the proxy wants other credentials").with_status(407).with_hint(hint)
+    }
+}
+
+/// The first of these variables that is set, with its name.
+fn variable(names: &[&'static str]) -> Result<Option<(&'static str, Zeroizing<String>)>, Error> {
+    for name in names {
+        match std::env::var_os(name).filter(|value| !value.is_empty()).map(std::ffi::OsString::into_string) {
+            Some(Ok(value)) => return Ok(Some((name, Zeroizing::new(value)))),
+            Some(Err(value)) => {
+                drop(Zeroizing::new(value.into_encoded_bytes()));
+                return Err(Error::config(format!("{name}: it is not UTF-8 text"))
+                    .with_hint("in a password, percent-encode what is not ASCII"));
+            }
+            None => {}
+        }
+    }
+    Ok(None)
+}
+
+/// Basic credentials of the user information of a URL. A percent sign without two digits stands for itself.
+fn basic(user_info: &str) -> Secret {
+    let decode = |text: &str| {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(text.len()));
+        let mut rest = text.as_bytes();
+        while let Some((first, after)) = rest.split_first() {
+            let digits = after.first_chunk::<2>().and_then(|digits| core::str::from_utf8(digits).ok());
+            let digits = digits.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+            match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()).filter(|_| *first == b'%') {
+                Some(byte) => {
+                    bytes.push(byte);
+                    rest = &after[2..];
+                }
+                None => {
+                    bytes.push(*first);
+                    rest = after;
+                }
+            }
+        }
+        bytes
+    };
+    let (user, password) = user_info.split_once(':').unwrap_or((user_info, ""));
+    let (user, password) = (decode(user), decode(password));
+    let pair = Zeroizing::new([&user[..], b":", &password].concat());
+    encode::exact(|out| {
+        out.write_str("Basic ")?;
+        encode::base64(out, &pair)
+    })
+}
+
+/// `host`, `host:port`, `[address]` or `[address]:port`; the host without its brackets.
+pub(super) fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
+    let (host, rest) = match authority.strip_prefix('[') {
+        Some(literal) => {
+            let (host, rest) = literal.split_once(']')?;
+            host.parse::<Ipv6Addr>().ok()?;
+            (host, rest)
+        }
+        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+    };
+    match rest.strip_prefix(':') {
+        None if rest.is_empty() => Some((host, None)),
+        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            port.parse().ok().filter(|port| *port > 0).map(|port| (host, Some(port)))
+        }
+        _ => None,
+    }
+}
+
+/// Names the proxy with its credentials, for telling ways apart.
+pub(super) fn name(proxy: Option<&Proxy>) -> Secret {
+    encode::exact(|out| match proxy {
+        None => out.write_str("direct"),
+        Some(proxy) => {
+            let authorization = proxy.authorization.as_ref().map_or("", |authorization| authorization.expose());
+            write!(out, "{} {proxy} {authorization}", if proxy.is_https { "https" } else { "http" })
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn a_proxy_that_cannot_be_used_is_an_error_that_shows_nothing_of_it() {
+        const SOCKS: &str = "all_proxy: SOCKS proxies are not supported, and going around it would be wrong";
+        const NONE: &str = "all_proxy: this is no proxy's URL";
+        for (url, message) in [
+            ("socks5://p.example:1080", SOCKS),
+            ("SOCKS5h://me:hunter2@p.example:1080", SOCKS),
+            ("ftp://p.example", NONE),
+            ("", NONE),
+            ("http://", NONE),
+            ("http://user:hunter2@", NONE),
+            ("http://svc:4711#Rest@127.0.0.1:9", NONE),
+            ("http://svc:47/11@127.0.0.1:9", NONE),
+            ("http://svc:47?11@127.0.0.1:9", NONE),
+            ("http://svc:47\\11@127.0.0.1:9", NONE),
+            ("http://127.0.0.1:9/path", NONE),
+            ("http://127.0.0.1:9?query", NONE),
+            ("http://127.0.0.1:9#", NONE),
+            ("http://svc:geheim@127.0.0.1:99999", NONE),
+            ("http://svc:geheim@127.0.0.1:31z8", NONE),
+            ("http://svc:geheim@127.0.0.1:0", NONE),
+            ("http://svc:geheim@127.0.0.1:+80", NONE),
+            ("http://svc:geheim@127.0.0.1:", NONE),
+            ("http://svc:geheim@[::1", NONE),
+            ("http://svc:geheim@[::g]:80", NONE),
+            ("http://svc:geheim@::1", NONE),
+            ("http://svc:geheim@p example", NONE),
+            ("http://svc:geheim@p.exämple", NONE),
+            ("http://svc:geheim@p%41", NONE),
+        ] {
+            let error = Proxy::parse(url, "all_proxy").map(|_| ()).unwrap_err();
+            assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Config, message), "{url}");
+            let hint = error.hint().unwrap();
+            assert!(!hint.contains("svc") && !hint.contains("geheim") && !hint.contains("4711"), "{hint}");
+        }
+    }
+
+    #[test]
+    fn a_proxys_url_is_read() {
+        for (url, place, credentials) in [
+            ("http://p.example:3128", "p.example:3128", None),
+            ("http://p.example:3128/", "p.example:3128", None),
+            ("p.example:3128", "p.example:3128", None),
+            ("HTTP://p.example", "p.example:80", None),
+            ("http://@p.example", "p.example:80", None),
+            ("http://[fd00::1]:3128", "[fd00::1]:3128", None),
+            ("http://me:p%40s%23s@p.example:1", "p.example:1", Some("Basic bWU6cEBzI3M=")),
+            ("me:p@ss@p.example:1", "p.example:1", Some("Basic bWU6cEBzcw==")),
+            // A percent sign alone.
+            ("http://u:pw%@p.example:1", "p.example:1", Some("Basic dTpwdyU=")),
+            ("http://u@p.example:1", "p.example:1", Some("Basic dTo=")),
+        ] {
+            let proxy = Proxy::parse(url, "proxy").unwrap();
+            assert_eq!(proxy.to_string(), place, "{url}");
+            assert_eq!(proxy.authorization.as_ref().map(Secret::expose), credentials, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_that_wants_other_credentials_says_which() {
+        for (url, challenges, hint) in [
+            (
+                "http://p:1",
+                &[][..],
+                "give the proxy p:1 a user name and a password in its URL: http://USER:PASSWORD@HOST:PORT",
+            ),
+            (
+                "http://me:x@p:1",
+                &["Basic realm=\"a, b\""],
+                "check the user name and the password in the URL of the proxy p:1",
+            ),
+            (
+                "http://me:x@p:1",
+                &["NTLM", "basic realm=x"],
+                "check the user name and the password in the URL of the proxy p:1",
+            ),
+            (
+                "http://me:x@p:1",
+                &["Negotiate, NTLM", "Digest realm=\"me:x\", qop=auth"],
+                "the proxy p:1 offers Digest, Negotiate, NTLM, and keyfob can log in by Basic alone: ask for that, or put a \
+                 local proxy that can do it in between",
+            ),
+        ] {
+            let mut headers = ResponseHeaders::default();
+            for challenge in challenges {
+                headers.push("Proxy-Authenticate", Secret::from(*challenge));
+            }
+            let error = Proxy::parse(url, "proxy").unwrap().unauthorized(&headers);
+            assert_eq!((error.kind(), error.status(), error.is_retryable()), (ErrorKind::Refused, Some(407), false));
+            assert_eq!((error.to_string().as_str(), error.hint()), ("the proxy wants other credentials", Some(hint)));
+        }
+    }
+}
