@@ -7,7 +7,6 @@ pub(crate) use self::echo::Echoes;
 use crate::text::{REDACTED, one_line, shorten};
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
-use alloc::format;
 use alloc::string::String;
 use core::fmt;
 use core::time::Duration;
@@ -168,7 +167,7 @@ impl Error {
             field("hint", hint)?;
         }
         if let Some(status) = inner.status {
-            field("status", &format!("{status}"))?;
+            field("status", &alloc::format!("{status}"))?;
         }
         if let Some(Said { code, text }) = &inner.said {
             code.as_ref().map_or(Ok(()), |code| field("code", code))?;
