@@ -6,7 +6,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use keyfob::{Client, Endpoint, Error, ErrorKind, Grant, Lifetime, Request, Response, Share, TokenCache};
+use keyfob::{Client, Endpoint, Error, ErrorKind, Grant, Lifetime, Request, Response, Spread, TokenCache};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fmt::Write;
@@ -131,7 +131,7 @@ impl Device {
             let client = Client::with_parts(endpoint, answer, move || clock.now())
                 .client_id("id")
                 .client_secret(keyfob::SecretSource::value("s"));
-            TokenCache::new(client, Grant::client_credentials()).share(Share::from_seed(&number.to_le_bytes()))
+            TokenCache::new(client, Grant::client_credentials()).spread(Spread::from_seed(&number.to_le_bytes()))
         };
         match policy {
             Policy::Keyfob => Self::Keyfob(Box::new(keyfob())),

@@ -7,7 +7,10 @@
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::grant::Grant;
-use crate::renewal::{Refused, Renewal, Share, Step, too_late, too_short};
+use crate::observe::Event;
+#[cfg(all(feature = "std", unix))]
+use crate::renewal::Pause;
+use crate::renewal::{Refused, Renewal, Spread, Step, too_late, too_short};
 use crate::request::Request;
 use crate::secret::{Secret, SecretSource};
 #[cfg(all(feature = "std", unix))]
@@ -52,16 +55,16 @@ impl TokenCache {
         Self { keeper, state }
     }
 
-    /// Sets this instance's place among its likes, by which renewals are spread. Without it, it follows from the moment,
-    /// to the nanosecond: set it where a device has something of its own that stays, a serial number or a machine id.
+    /// Sets the value by which a fleet's renewals are spread. Default: the moment, to the nanosecond. Set it where a device has
+    /// something of its own that stays: a serial number, a machine id.
     #[must_use]
-    pub fn share(mut self, share: Share) -> Self {
-        self.state.renewal = Renewal::new(share);
+    pub fn spread(mut self, spread: Spread) -> Self {
+        self.state.renewal = Renewal::new(spread);
         self
     }
 
-    /// Puts the first fetch off by this instance's share of `spread`: until then [`token`](TokenCache::token) is an
-    /// error of kind [`Wait`](ErrorKind::Wait). Call it after [`share`](TokenCache::share).
+    /// Delays the first fetch by this instance's part of `spread`: until then [`token`](TokenCache::token) is an
+    /// error of kind [`Wait`](ErrorKind::Wait). Call it after [`share`](TokenCache::spread).
     #[must_use]
     pub fn spread_first_fetch(mut self, spread: Duration) -> Self {
         self.state.renewal.spread_first(self.keeper.now(), spread);
@@ -87,13 +90,13 @@ impl TokenCache {
         self
     }
 
-    /// The client that asks.
+    /// Returns the client that asks.
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.keeper.client
     }
 
-    /// A valid token that is at hand, here or in the store, and lives at least so long. The server is not asked.
+    /// Returns a token that is in the cache or its store and valid for at least `min_life`. The server is not asked.
     ///
     /// # Errors
     ///
@@ -103,7 +106,7 @@ impl TokenCache {
         if let Step::Use(token) = self.state.step(now, min_life) {
             return Ok(Some(token));
         }
-        self.keeper.look(&mut self.state)?;
+        self.keeper.look(&mut self.state, min_life)?;
         Ok(self.state.step(now, min_life).token())
     }
 
@@ -118,7 +121,8 @@ impl TokenCache {
     #[cfg(all(feature = "std", unix))]
     pub fn follow_store(&mut self) -> bool {
         let Some(held) = self.state.renewal.held.as_ref().map(|held| held.token.clone()) else { return false };
-        let Ok(Some(entry)) = turn::look(&self.keeper, &mut self.state) else { return false };
+        let Ok(place) = turn::look(&self.keeper, &mut self.state, Duration::ZERO) else { return false };
+        let Some(entry) = place.entry else { return false };
         let is_held = |token: &AccessToken| token.expose() == held.expose();
         if self.state.renewal.held.as_ref().is_some_and(|newest| !is_held(&newest.token)) {
             return true;
@@ -133,15 +137,15 @@ impl TokenCache {
         is_removed
     }
 
-    /// Why the last attempt to renew failed, if it did: while the token at hand is valid, that is no error of
+    /// Returns why the last attempt to renew failed, if it did. While the token in the cache is valid, that is no error of
     /// [`token`](TokenCache::token).
     #[must_use]
     pub fn last_failure(&self) -> Option<Error> {
         self.state.renewal.last_failure()
     }
 
-    /// A new token from the server, whatever is at hand, stored or remembered. If that fails, nothing that was there
-    /// before is lost.
+    /// Returns a new token from the server, whatever is in the cache, stored or remembered. If that fails, a token that was
+    /// there before is kept.
     ///
     /// # Errors
     ///
@@ -151,7 +155,7 @@ impl TokenCache {
         self.keeper.settle(result, None, Duration::ZERO)
     }
 
-    /// A token that is valid now: the one at hand, or a new one.
+    /// Returns a token that is valid now: the one in the cache, or a new one.
     ///
     /// # Errors
     ///
@@ -159,19 +163,20 @@ impl TokenCache {
     /// server is not asked again, and the error is the same, with what is left of the time in [`Error::retry_after`]. A
     /// failed renewal is no error as long as the token in the cache is valid.
     pub fn token(&mut self) -> Result<AccessToken, Error> {
-        self.token_living(Duration::ZERO)
+        self.token_valid_for(Duration::ZERO)
     }
 
-    /// A token that lives at least so long. An unknown lifetime is long enough.
+    /// Returns a token that is valid for at least `min_life`: the one in the cache, or a new one. An unknown lifetime is long
+    /// enough.
     ///
     /// # Errors
     ///
     /// As [`token`](TokenCache::token), and [`Unusable`](ErrorKind::Unusable) where even a fresh token is too short.
-    pub fn token_living(&mut self, min_life: Duration) -> Result<AccessToken, Error> {
+    pub fn token_valid_for(&mut self, min_life: Duration) -> Result<AccessToken, Error> {
         let mut step = self.state.step(self.keeper.now(), min_life);
         if let Step::Refrain(_) = step {
             // What is wrong with a secret is told by who sends it.
-            let _ = self.keeper.look(&mut self.state);
+            let _ = self.keeper.look(&mut self.state, min_life);
             step = self.state.step(self.keeper.now(), min_life);
         }
         if let (Step::Refrain(_), Some(refused)) = (&step, self.state.renewal.refused()) {
@@ -371,7 +376,7 @@ impl Keeper {
         // Devices of one kind boot alike, but not to the nanosecond.
         let moment = self.now().as_nanos().to_le_bytes();
         State {
-            renewal: Renewal::new(Share::from_seed(&moment)),
+            renewal: Renewal::new(Spread::from_seed(&moment)),
             refresh: None,
             unsaved: None,
             used: None,
@@ -398,8 +403,8 @@ impl Keeper {
     }
 
     /// Takes over what other processes have left.
-    pub(crate) fn look(&self, state: &mut impl Access) -> Result<(), Error> {
-        turn::look(self, state).map(drop)
+    pub(crate) fn look(&self, state: &mut impl Access, min_life: Duration) -> Result<(), Error> {
+        turn::look(self, state, min_life).map(drop)
     }
 
     /// Renews, unless another process has done so; with `anew` in any case. `waited` is the part of the time limit that has
@@ -415,11 +420,24 @@ impl Keeper {
         state.with(|state| state.renewal.begins(now));
         let is_unsaved = state.with(|state| state.unsaved.is_some());
         let mut turn = match turn::join(self, state, min_life, anew || is_unsaved)? {
-            Joined::Token(token) => return Ok(token),
+            Joined::Token(token) => {
+                if token.is_stored() {
+                    self.client.tell(|| Event::StoreHit);
+                }
+                return Ok(token);
+            }
             Joined::Turn(turn) => turn,
         };
+        let elapsed = turn.waited();
+        if !elapsed.is_zero() {
+            self.client.tell(|| Event::Waited { elapsed });
+        }
         let result = self.renew_in(&mut turn, state, waited);
-        turn.end(self, state);
+        turn.end(self, state, &result);
+        if let Err(error) = &result {
+            let next_attempt = state.with(|state| state.renewal.next_attempt());
+            self.client.tell(|| Event::RenewalFailed { error, next_attempt });
+        }
         result
     }
 
@@ -436,7 +454,10 @@ impl Keeper {
         }
         let at = self.now();
         let waited = waited.saturating_add(turn.waited());
-        let (refresh, used) = state.with(|state| (state.lend_refresh(&self.grant), state.used));
+        // Without the turn it may be on its way already.
+        let may_lend = !turn.is_alone();
+        let (refresh, used) =
+            state.with(|state| (may_lend.then(|| state.lend_refresh(&self.grant)).flatten(), state.used));
         let start = Start { refresh, used, at, waited };
         let attempt = self.attempt(&start);
         let fetched_at = self.now();
@@ -496,7 +517,7 @@ impl Keeper {
 
     fn send(&self, mut request: Request, grant: &Grant, start: &Start) -> Sent {
         request.set_waited(start.waited.saturating_add(self.now().saturating_sub(start.at)));
-        let exchanged = self.client.exchange(&request);
+        let exchanged = self.client.exchange(grant, &request);
         let spent = match &exchanged {
             _ if grant.is_repeatable() => Spent::No,
             Ok((token, in_time)) => match (token.refresh_token(), grant.is_refresh()) {
@@ -587,6 +608,17 @@ impl State {
         let refresh = self.refresh.take_if(|_| !grant.is_kept_in_file())?;
         self.lent = Some(refresh.clone());
         Some(refresh)
+    }
+
+    /// Takes over a failure of another process that reaches the server in the same way, where that lasts longer than what is
+    /// known here.
+    #[cfg(all(feature = "std", unix))]
+    fn adopt_pause(&mut self, record: Record) {
+        let until = |pause: &Option<Pause>| pause.as_ref().map(|pause| pause.until.max(pause.calm_until));
+        if until(&record.pause) > until(&self.renewal.pause) {
+            (self.renewal.pause, self.renewal.failures, self.renewal.refusals) =
+                (record.pause, record.failures, record.refusals);
+        }
     }
 
     /// Takes over what the requests came to. A token is not handed out yet: its refresh token may have to be stored.

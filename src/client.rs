@@ -5,6 +5,7 @@ use crate::clock::Clock;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind};
 use crate::grant::Grant;
+use crate::observe::{Event, Observer};
 #[cfg(all(feature = "std", unix))]
 use crate::refresh_file::RefreshTurn;
 use crate::request::Request;
@@ -38,6 +39,7 @@ pub struct Client {
     transport: Box<dyn Transport>,
     clock: Box<dyn Clock>,
     timeout: Duration,
+    observer: Option<Box<dyn Observer>>,
 }
 
 impl Client {
@@ -77,6 +79,7 @@ impl Client {
             transport: Box::new(transport),
             clock: Box::new(clock),
             timeout: TIMEOUT,
+            observer: None,
         }
     }
 
@@ -102,6 +105,13 @@ impl Client {
     pub fn timeout(mut self, timeout: Duration) -> Self {
         // Transports add it to the present moment, which must not overflow.
         self.timeout = timeout.min(LONGEST_TIMEOUT);
+        self
+    }
+
+    /// Sets what receives the events of this client and of a cache around it. Default: nothing.
+    #[must_use]
+    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.observer = Some(Box::new(observer));
         self
     }
 
@@ -160,11 +170,11 @@ impl Client {
         if let Some((mut turn, waited)) = RefreshTurn::wait(grant, self.timeout, self.endpoint.authority())? {
             let mut request = self.request(grant)?;
             request.set_waited(waited);
-            let (token, in_time) = self.exchange(&request)?;
+            let (token, in_time) = self.exchange(grant, &request)?;
             token.refresh_token().map_or(Ok(()), |refresh_token| turn.save(refresh_token))?;
             return in_time.map(|()| token);
         }
-        let (token, in_time) = self.exchange(&self.request(grant)?)?;
+        let (token, in_time) = self.exchange(grant, &self.request(grant)?)?;
         in_time.map(|()| token)
     }
 
@@ -175,14 +185,37 @@ impl Client {
 
     /// Sends a request for a token and reads the answer; tells too whether it came in time. If it did not, a refresh
     /// token in it is good all the same.
-    pub(crate) fn exchange(&self, request: &Request) -> Result<(AccessToken, Result<(), Error>), Error> {
-        let (response, sent_at) = self.send(request)?;
-        let status = response.status;
-        let token = AccessToken::read_late(&self.endpoint, response, sent_at);
-        let mut token = token.map_err(|error| judged(request, error))?;
-        token.redact(&request.echoes());
-        let in_time = token.in_time(status, sent_at, self.clock.now());
-        Ok((token, in_time))
+    pub(crate) fn exchange(&self, grant: &Grant, request: &Request) -> Result<(AccessToken, Result<(), Error>), Error> {
+        let grant_type = grant.grant_type.as_deref();
+        self.tell(|| Event::FetchStarted { grant_type });
+        let started = self.clock.now();
+        let mut status = None;
+        let exchanged = self.send(request).and_then(|(response, sent_at)| {
+            let answered = response.status;
+            status = Some(answered);
+            let token = AccessToken::read_late(&self.endpoint, response, sent_at);
+            let mut token = token.map_err(|error| judged(request, error))?;
+            token.redact(&request.echoes());
+            let in_time = token.in_time(answered, sent_at, self.clock.now());
+            Ok((token, in_time))
+        });
+        self.tell(|| Event::FetchFinished {
+            grant_type,
+            status,
+            elapsed: self.clock.now().saturating_sub(started),
+            result: match &exchanged {
+                Ok((token, Ok(()))) => Ok(token.lifetime()),
+                Ok((_, Err(error))) | Err(error) => Err(error),
+            },
+        });
+        exchanged
+    }
+
+    /// Makes an event and hands it to the observer, if there is one.
+    pub(crate) fn tell<'e>(&self, event: impl FnOnce() -> Event<'e>) {
+        if let Some(observer) = &self.observer {
+            observer.event(&event());
+        }
     }
 
     /// Ends `token` at the server, as the endpoint's description says; one that was ended already is left alone. It is

@@ -101,7 +101,7 @@ pub enum Revocation {
 /// let renamed = Members::new("accessToken")?.expires_in("expireIn")?;
 /// # Ok::<(), keyfob::Error>(())
 /// ```
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug)]
 pub struct Members {
     access_token: Cow<'static, str>,
     /// Token type, lifetime, refresh token and scope, and whether that is the only place to look at.
@@ -209,6 +209,13 @@ impl Members {
         self.is_nested
     }
 
+    /// Each path, and whether it is the only place to look at.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (&str, bool)> {
+        let others = self.others.iter().map(|(path, is_only)| (&**path, *is_only));
+        core::iter::once((&*self.access_token, true)).chain(others)
+    }
+
     /// What a form is searched for: forms do not nest, so a path is a plain name there.
     pub(crate) fn names(&self) -> [&str; 7] {
         let [a, b, c, d] = &self.others;
@@ -231,7 +238,7 @@ fn path(path: String) -> Result<String, Error> {
 ///
 /// let rules = LifetimeRules::default().unit(LifetimeUnit::Milliseconds).absent(Duration::from_secs(3600));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LifetimeRules {
     pub(crate) absent: Option<Duration>,
     pub(crate) not_positive: NotPositive,

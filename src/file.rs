@@ -4,10 +4,14 @@
 //! replaced by renaming a new one over it; the new one is locked before it takes the old one's place, so whoever comes
 //! meanwhile waits as well.
 
+pub(crate) mod schedule;
+
+use crate::clock::{BootClock, Clock};
 use crate::error::{Error, ErrorKind};
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -57,15 +61,37 @@ impl Slot {
                 Err(Errno::WOULDBLOCK) => return Ok(None),
                 other => other?,
             }
-            // Another may stand there by now, and then this lock keeps nobody out.
-            let here = fs::fstat(&file)?;
-            match fs::statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(there) if (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino) => return Ok(Some(Lock(file))),
-                Ok(_) | Err(Errno::NOENT) => {}
-                Err(error) => return Err(error.into()),
+            schedule::point();
+            // Another file may have taken its place by now, and then this lock keeps nobody out.
+            let lock = Lock(file);
+            if self.is_locked_by(&lock)? {
+                return Ok(Some(lock));
             }
         }
         Ok(None)
+    }
+
+    /// Returns whether the file in this place is the one that is locked: another process may have replaced or removed it.
+    pub(crate) fn is_locked_by(&self, lock: &Lock) -> io::Result<bool> {
+        let here = fs::fstat(&lock.0)?;
+        match fs::statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(there) => Ok((there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(crate) fn is_there(&self) -> bool {
+        fs::statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// Returns whether the file was last written at least `age` ago, by the wall clock and by `uptime` both: either alone
+    /// may be wrong, and no file in memory is older than the boot.
+    pub(crate) fn is_older_than(&self, age: Duration, uptime: Duration) -> bool {
+        let Ok(stat) = fs::statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW) else { return false };
+        let written = Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or(0));
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        now.saturating_sub(written).min(uptime) >= age
     }
 
     pub(crate) fn draft_name(&self) -> String {
@@ -176,6 +202,18 @@ impl Slot {
         Ok(draft)
     }
 
+    /// Makes a new file for this user alone that is to take this one's place. Its name is its own, so processes that write at the
+    /// same time do not meet, and what a killed one left is found by [`place_of_draft`].
+    pub(crate) fn own_draft(&self) -> io::Result<Draft> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let (process, moment) = (std::process::id(), BootClock.now().as_nanos());
+        let name = format!(".{}.{process}-{}-{moment}.new", self.name, COUNT.fetch_add(1, Ordering::Relaxed));
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = File::from(fs::openat(&self.directory, &name, flags, Mode::RUSR | Mode::WUSR)?);
+        fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Draft { slot: self.clone(), name, file: Some(file) })
+    }
+
     pub(crate) fn remove(&self) {
         let _ = fs::unlinkat(&self.directory, &self.name, AtFlags::empty());
     }
@@ -230,29 +268,51 @@ pub(crate) fn is_private(stat: &Stat) -> bool {
     stat.st_uid == rustix::process::geteuid().as_raw() && stat.st_mode & 0o077 == 0
 }
 
-/// How long others have been waited for, in short naps.
+/// Returns the name of the place that a draft of this name was made for by [`Slot::own_draft`].
+pub(crate) fn place_of_draft(name: &str) -> Option<&str> {
+    name.strip_prefix('.')?.strip_suffix(".new")?.rsplit_once('.').map(|(place, _)| place)
+}
+
+/// How long another process has been waited for, in short naps. The clock is asked, for a nap takes as long as the machine,
+/// or whoever stops the process, makes it.
 #[derive(Default)]
-pub(crate) struct Waits(Duration);
+pub(crate) struct Waits {
+    since: Option<Duration>,
+}
 
 impl Waits {
-    pub(crate) fn waited(&self) -> Duration {
-        self.0
+    pub(crate) fn has_waited(&self) -> bool {
+        self.since.is_some()
     }
 
-    /// Waits a little for who asks `host`; an error if that has taken `patience` already.
+    pub(crate) fn waited(&self) -> Duration {
+        self.since.map_or(Duration::ZERO, |since| schedule::now().saturating_sub(since))
+    }
+
+    /// Waits a little for the process that asks `host`.
+    ///
+    /// # Errors
+    ///
+    /// [`is_over`](Waits::is_over) where that has taken `patience` already.
     pub(crate) fn wait(&mut self, patience: Duration, host: &str) -> Result<(), Error> {
-        if self.0 >= patience {
-            let seconds = self.0.as_secs();
-            return Err(Error::new(
-                ErrorKind::Unreachable,
-                format!("another process has been asking {host} for {seconds} s, and is not done"),
-            ));
+        self.since.get_or_insert_with(schedule::now);
+        let waited = self.waited();
+        if waited >= patience {
+            return Err(self.is_over(host));
         }
         // As long as was waited already, so that a short wait stays short and a long one costs little.
-        let nap = self.0.clamp(Duration::from_millis(1), Duration::from_millis(50));
-        std::thread::sleep(nap);
-        self.0 += nap;
+        let length = waited.clamp(Duration::from_millis(1), Duration::from_millis(50));
+        schedule::sleep(length.min(patience.saturating_sub(waited)));
         Ok(())
+    }
+
+    /// Returns the error of a wait that has taken too long.
+    pub(crate) fn is_over(&self, host: &str) -> Error {
+        let seconds = self.waited().as_secs();
+        Error::new(
+            ErrorKind::Unreachable,
+            format!("another process has been asking {host} for {seconds} s, and is not done"),
+        )
     }
 }
 
@@ -275,6 +335,7 @@ impl Draft {
     /// there after a power cut too.
     pub(crate) fn commit(mut self, contents: &[&[u8]], durable: bool) -> Result<Lock, Unfinished> {
         let file = self.write(contents, durable)?;
+        schedule::point();
         match fs::renameat(&self.slot.directory, &self.name, &self.slot.directory, &self.slot.name) {
             Ok(()) => {
                 // Not every file system can; the file itself is safe by now.

@@ -39,6 +39,7 @@ mod response;
 mod answer;
 mod clock;
 mod token;
+mod observe;
 #[cfg(all(feature = "std", unix))]
 mod refresh_file;
 mod client;
@@ -67,7 +68,8 @@ pub use {
     endpoint::{Endpoint, LifetimeRules, LifetimeUnit, Members, Method, NotPositive, Parameters, Revocation},
     error::{Error, ErrorKind},
     grant::Grant,
-    renewal::Share,
+    observe::{Event, Observer},
+    renewal::Spread,
     request::Request,
     response::{ExpiresIn, Malformed, OAuthRefusal, Rejection, TokenResponse},
     secret::{Exposed, Secret, SecretSource},

@@ -60,33 +60,33 @@ const FRESH: Duration = Duration::from_secs(10);
 /// The codes of RFC 8628 section 3.5 that judge no credentials: the person has not answered yet.
 const NOT_YET: [&str; 2] = ["authorization_pending", "slow_down"];
 
-/// This instance's place among its likes: a number that is its own and stays the same, by which a fleet spreads out.
+/// A stable value of one device, by which a fleet's renewals are spread.
 ///
 /// ```
-/// use keyfob::Share;
+/// use keyfob::Spread;
 ///
-/// let share = Share::from_seed(b"machine id 9f86d081");
+/// let spread = Spread::from_seed(b"machine id 9f86d081");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Share(u32);
+pub struct Spread(u32);
 
-impl Share {
-    /// The share that follows from what is this device's own: a serial number, a machine id.
+impl Spread {
+    /// Makes the value from something of this device's own: a serial number, a machine id.
     #[must_use]
     pub fn from_seed(seed: &[u8]) -> Self {
         // The finalizer, for FNV leaves the upper bits of short seeds alike.
         Self(mix(fnv1a(seed.iter().copied())))
     }
 
-    /// This instance's part of `whole`: from none of it to (nearly) all. With it a program spreads what all devices would
+    /// Returns this device's part of `whole`: from none of it to nearly all. With it a program spreads what all devices would
     /// do at one moment.
     ///
     /// ```
     /// use core::time::Duration;
-    /// use keyfob::Share;
+    /// use keyfob::Spread;
     ///
     /// let hour = Duration::from_secs(3600);
-    /// let delay = Share::from_seed(b"machine id 9f86d081").of(hour);
+    /// let delay = Spread::from_seed(b"machine id 9f86d081").of(hour);
     /// assert!(delay < hour);
     /// ```
     #[must_use]
@@ -135,7 +135,7 @@ impl Step {
 
 /// The token at hand, and what the server has been like.
 pub(crate) struct Renewal {
-    share: Share,
+    share: Spread,
     pub(crate) held: Option<Held>,
     pub(crate) pause: Option<Pause>,
     /// Failures in a row, by which the backoff grows; refusals likewise.
@@ -177,7 +177,7 @@ pub(crate) enum Refused {
 }
 
 impl Renewal {
-    pub(crate) fn new(share: Share) -> Self {
+    pub(crate) fn new(share: Spread) -> Self {
         Self {
             share,
             held: None,
@@ -413,6 +413,16 @@ impl Renewal {
 }
 
 impl Pause {
+    /// Whether another way to the server, or more time, might have fared better: no answer of the server's came, and nothing
+    /// was used up.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn is_of_route(&self) -> bool {
+        let is_before_answer =
+            matches!(self.error.kind(), ErrorKind::Unreachable | ErrorKind::Untrusted | ErrorKind::OutcomeUnknown);
+        // 407 is a proxy's.
+        (is_before_answer || self.error.status() == Some(407)) && !matches!(self.refused, Some(Refused::Once(_)))
+    }
+
     /// The error for somebody who asks within the pause: the failure that caused it, with what is left of the wait.
     fn error_at(&self, now: Duration) -> Error {
         match self.until {

@@ -83,6 +83,9 @@ pub struct SecretSource(Source);
 enum Source {
     Value(Secret),
     Provider(Box<Provider>),
+    /// One whose value is told apart from others by this text.
+    #[cfg(all(feature = "std", unix))]
+    Identified(Box<SecretSource>, Secret),
     #[cfg(feature = "std")]
     File(PathBuf),
     /// A refresh token's file: each new one is written back.
@@ -138,6 +141,34 @@ impl SecretSource {
         Self(Source::Environment(name.into()))
     }
 
+    /// Sets a text that stands for this secret where a token's identity is made. Default: the secret itself.
+    ///
+    /// A [`Store`](crate::Store) hands a token on to those alone who would send the same request, secrets included. A provider
+    /// that signs a new assertion for each request never sends the same one: name the key that it signs with, and whatever
+    /// else the assertion says about who asks. Two sources with the same identity share each other's tokens.
+    ///
+    /// ```
+    /// use keyfob::{Grant, Secret, SecretSource};
+    ///
+    /// # fn sign() -> Secret { Secret::from("header.claims.signature") }
+    /// let assertion = SecretSource::provider(|| Ok(sign())).identity("key 2026-11, issuer my-service");
+    /// let grant = Grant::extension("urn:ietf:params:oauth:grant-type:jwt-bearer").secret_parameter("assertion", assertion);
+    /// ```
+    #[cfg(all(feature = "std", unix))]
+    #[must_use]
+    pub fn identity(self, text: impl Into<Secret>) -> Self {
+        Self(Source::Identified(Box::new(self), text.into()))
+    }
+
+    /// The text that stands for the secret, where it has one.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn own_identity(&self) -> Option<&Secret> {
+        match &self.0 {
+            Source::Identified(_, identity) => Some(identity),
+            _ => None,
+        }
+    }
+
     /// A file with a refresh token, which is rewritten when the server hands out a new one.
     #[cfg(all(feature = "std", unix))]
     pub(crate) fn rotated(file: RefreshFile) -> Self {
@@ -149,6 +180,7 @@ impl SecretSource {
     pub(crate) fn rotated_file(&self) -> Option<&RefreshFile> {
         match &self.0 {
             Source::Rotated(file) => Some(file),
+            Source::Identified(source, _) => source.rotated_file(),
             _ => None,
         }
     }
@@ -163,6 +195,8 @@ impl SecretSource {
         match &self.0 {
             Source::Value(secret) => Ok(Exposed::borrowed(secret.expose())),
             Source::Provider(provider) => provider().map(Exposed::read),
+            #[cfg(all(feature = "std", unix))]
+            Source::Identified(source, _) => source.expose(),
             #[cfg(feature = "std")]
             Source::File(path) => read_file(path).map(Exposed::read),
             #[cfg(all(feature = "std", unix))]
@@ -200,6 +234,8 @@ impl SecretSource {
             Source::Rotated(RefreshFile { path, .. }) => Some(file_origin(path)),
             #[cfg(feature = "std")]
             Source::Environment(name) => Some(format!("environment variable {name}")),
+            #[cfg(all(feature = "std", unix))]
+            Source::Identified(source, _) => source.origin(),
         }
     }
 }
@@ -230,6 +266,8 @@ impl fmt::Debug for SecretSource {
         match &self.0 {
             Source::Value(secret) => secret.fmt(f),
             Source::Provider(_) => f.write_str("Provider"),
+            #[cfg(all(feature = "std", unix))]
+            Source::Identified(source, _) => source.fmt(f),
             #[cfg(feature = "std")]
             Source::File(path) => f.debug_tuple("File").field(path).finish(),
             #[cfg(all(feature = "std", unix))]

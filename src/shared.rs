@@ -4,7 +4,8 @@ use crate::cache::{Access, Keeper, State};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::grant::Grant;
-use crate::renewal::{Renewal, Share, Step};
+use crate::observe::Event;
+use crate::renewal::{Renewal, Spread, Step};
 use crate::secret::Secret;
 use crate::token::{AccessToken, TokenSource};
 use alloc::boxed::Box;
@@ -72,10 +73,10 @@ impl SharedTokenCache {
         Self { keeper, shared: Mutex::new(shared), landed: Condvar::new() }
     }
 
-    /// As [`TokenCache::share`](crate::TokenCache::share).
+    /// As [`TokenCache::spread`](crate::TokenCache::spread).
     #[must_use]
-    pub fn share(self, share: Share) -> Self {
-        self.lock().state.renewal = Renewal::new(share);
+    pub fn spread(self, spread: Spread) -> Self {
+        self.lock().state.renewal = Renewal::new(spread);
         self
     }
 
@@ -122,7 +123,7 @@ impl SharedTokenCache {
         if let Step::Use(token) = step {
             return Ok(Some(token));
         }
-        self.keeper.look(&mut Locked { cache: self, epoch })?;
+        self.keeper.look(&mut Locked { cache: self, epoch }, min_life)?;
         Ok(self.valid(min_life))
     }
 
@@ -148,16 +149,16 @@ impl SharedTokenCache {
     /// As [`TokenCache::token`](crate::TokenCache::token), and [`Unreachable`](ErrorKind::Unreachable) where another
     /// thread's request has taken the whole [`timeout`](Client::timeout).
     pub fn token(&self) -> Result<AccessToken, Error> {
-        self.token_living(Duration::ZERO)
+        self.token_valid_for(Duration::ZERO)
     }
 
-    /// As [`TokenCache::token_living`](crate::TokenCache::token_living).
+    /// As [`TokenCache::token_valid_for`](crate::TokenCache::token_valid_for).
     ///
     /// # Errors
     ///
     /// Those of [`token`](SharedTokenCache::token) and of
-    /// [`TokenCache::token_living`](crate::TokenCache::token_living).
-    pub fn token_living(&self, min_life: Duration) -> Result<AccessToken, Error> {
+    /// [`TokenCache::token_valid_for`](crate::TokenCache::token_valid_for).
+    pub fn token_valid_for(&self, min_life: Duration) -> Result<AccessToken, Error> {
         self.get(min_life, false)
     }
 
@@ -178,7 +179,7 @@ impl SharedTokenCache {
                     drop(shared);
                     is_looked = true;
                     // What is wrong with a secret is told by who sends it.
-                    let _ = self.keeper.look(&mut state);
+                    let _ = self.keeper.look(&mut state, min_life);
                     shared = self.lock();
                 }
                 Step::Refrain(error) => {
@@ -206,10 +207,12 @@ impl SharedTokenCache {
                         true => rest.min((patience / 2).saturating_sub(taken)),
                         false => rest,
                     };
+                    let began = Instant::now();
                     let outcome;
                     (shared, outcome) = self.wait(shared, limit);
                     if let Some(outcome) = outcome {
                         drop(shared);
+                        self.keeper.client.tell(|| Event::Waited { elapsed: began.elapsed() });
                         return self.keeper.settle(outcome, None, min_life);
                     }
                 }

@@ -5,7 +5,7 @@
 use core::time::Duration;
 use keyfob::{
     AccessToken, Client, Endpoint, Error, ErrorKind, Grant, Lifetime, LifetimeRules, LifetimeUnit, NotPositive,
-    Request, Response, Revocation, Secret, SecretSource, Share, TokenCache,
+    Request, Response, Revocation, Secret, SecretSource, Spread, TokenCache,
 };
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -234,9 +234,9 @@ fn a_hit_makes_no_request() {
 }
 
 /// When the second request is sent, asking every `step`.
-fn renewal_moment(share: Share, life: &str, step: Duration) -> Duration {
+fn renewal_moment(share: Spread, life: &str, step: Duration) -> Duration {
     let world = World::answers([lives(life), lives(life)]);
-    let mut tokens = world.cache().share(share);
+    let mut tokens = world.cache().spread(share);
     let first = text(tokens.token());
     loop {
         world.pass(step);
@@ -265,7 +265,7 @@ fn a_token_is_renewed_within_the_spread_before_the_margin() {
         ("1", s(1), s(1), ms(10)),
     ] {
         for seed in 0..20_u8 {
-            let moment = renewal_moment(Share::from_seed(&[seed]), life, step);
+            let moment = renewal_moment(Spread::from_seed(&[seed]), life, step);
             assert!((earliest..=latest + step).contains(&moment), "{life} s: {moment:?}, seed {seed}");
         }
     }
@@ -299,9 +299,9 @@ fn no_call_ever_gets_an_expired_token_whatever_the_life_and_the_way_takes() {
 #[test]
 fn the_share_is_stable_per_instance_and_another_for_each_seed() {
     let moments: Vec<Duration> =
-        (0..200_u8).map(|seed| renewal_moment(Share::from_seed(&[b'd', seed]), "3600", s(4))).collect();
+        (0..200_u8).map(|seed| renewal_moment(Spread::from_seed(&[b'd', seed]), "3600", s(4))).collect();
     for (seed, moment) in (0..200_u8).zip(&moments).step_by(40) {
-        assert_eq!(renewal_moment(Share::from_seed(&[b'd', seed]), "3600", s(4)), *moment);
+        assert_eq!(renewal_moment(Spread::from_seed(&[b'd', seed]), "3600", s(4)), *moment);
     }
     // 35 % of an hour, in four quarters: each has its share of the devices.
     for quarter in 0..4 {
@@ -311,7 +311,7 @@ fn the_share_is_stable_per_instance_and_another_for_each_seed() {
     }
     // The same instance takes the same place in each life after the first, which is spread wider.
     let world = World::always(lives(3600));
-    let mut tokens = world.cache().share(Share::from_seed(b"one device"));
+    let mut tokens = world.cache().spread(Spread::from_seed(b"one device"));
     let mut moments = Vec::new();
     for _ in 0..40_000 {
         let before = world.requests();
@@ -332,7 +332,7 @@ fn a_first_fetch_is_put_off_by_a_share_that_is_the_devices_own() {
     for seed in 0..50_u8 {
         let world = World::answers([lives(3600)]);
         world.set(s(7));
-        let mut tokens = world.cache().share(Share::from_seed(&[seed])).spread_first_fetch(s(600));
+        let mut tokens = world.cache().spread(Spread::from_seed(&[seed])).spread_first_fetch(s(600));
         let left = paused(&world, &mut tokens, "the first fetch is put off by this device's share");
         assert!(left < s(600), "{left:?}");
         assert!(tokens.token().unwrap_err().is_retryable());
@@ -358,7 +358,7 @@ fn a_lifetime_of_zero_or_less_is_handed_out_once_and_never_kept() {
         let world = World::always(lives(life));
         let mut tokens = world.cache();
         for number in 1..=5 {
-            let token = tokens.token_living(s(3600)).unwrap();
+            let token = tokens.token_valid_for(s(3600)).unwrap();
             assert_eq!((token.expose(), token.lifetime()), (format!("a{number}").as_str(), Lifetime::Once), "{life}");
             assert_eq!(world.requests(), number);
         }
@@ -373,7 +373,7 @@ fn an_unknown_lifetime_is_kept_until_it_is_invalidated() {
         let token = tokens.token().unwrap();
         assert_eq!(token.lifetime(), Lifetime::Unknown);
         world.pass(s(100 * YEAR));
-        assert_eq!(text(tokens.token_living(s(YEAR))), "a1");
+        assert_eq!(text(tokens.token_valid_for(s(YEAR))), "a1");
         assert!(tokens.invalidate(&token));
         assert_eq!(text(tokens.token()), "a2");
         assert_eq!(world.requests(), 2);
@@ -423,7 +423,7 @@ fn a_backoff_grows_with_each_failure_up_to_its_cap() {
     ] {
         for seed in seeds {
             let world = World::always(answer.clone());
-            let mut tokens = world.cache().share(Share::from_seed(seed));
+            let mut tokens = world.cache().spread(Spread::from_seed(seed));
             for whole in [1, 2, 4, 8, 16, 20, 20, 20, 20, 20] {
                 let error = tokens.token().unwrap_err();
                 assert_eq!(error.to_string(), message, "the first is the failure itself");
@@ -452,7 +452,7 @@ fn those_who_failed_together_return_one_by_one() {
         let mut waits = Vec::new();
         for seed in 0..100_u8 {
             let world = World::always(Fail(ErrorKind::Unreachable));
-            let mut tokens = world.cache().share(Share::from_seed(&[seed]));
+            let mut tokens = world.cache().spread(Spread::from_seed(&[seed]));
             let mut left = s(0);
             for _ in 0..failures {
                 world.pass(left);
@@ -700,8 +700,8 @@ fn a_calm_backoff_ends_with_the_token_that_made_it_calm() {
     let mut tokens = world.cache();
     tokens.token().unwrap();
     world.set(s(600));
-    assert_eq!(told(tokens.token_living(s(3300))).0, ErrorKind::Unreachable);
-    let (kind, _, left) = told(tokens.token_living(s(3300)));
+    assert_eq!(told(tokens.token_valid_for(s(3300))).0, ErrorKind::Unreachable);
+    let (kind, _, left) = told(tokens.token_valid_for(s(3300)));
     assert_eq!(kind, ErrorKind::Unreachable);
     assert!(left.unwrap() <= s(1), "{left:?}");
 }
@@ -775,10 +775,10 @@ fn a_token_that_had_expired_on_arrival_is_an_error_with_a_backoff() {
 fn a_longer_life_can_be_asked_for() {
     let world = World::answers([lives(3600), lives(3600)]);
     let mut tokens = world.cache();
-    assert_eq!(text(tokens.token_living(s(3600))), "a1");
+    assert_eq!(text(tokens.token_valid_for(s(3600))), "a1");
     world.set(s(600));
-    assert_eq!(text(tokens.token_living(s(3000))), "a1");
-    assert_eq!(text(tokens.token_living(s(3001))), "a2");
+    assert_eq!(text(tokens.token_valid_for(s(3000))), "a1");
+    assert_eq!(text(tokens.token_valid_for(s(3001))), "a2");
     assert_eq!(text(tokens.token()), "a2");
     assert_eq!(world.requests(), 2);
 }
@@ -790,13 +790,13 @@ fn a_life_longer_than_a_fresh_tokens_is_an_error_without_repeated_requests() {
     let expected =
         (ErrorKind::Unusable, "a fresh token lives 60 s, and at least 120 s were asked for".to_owned(), None);
     for _ in 0..400 {
-        assert_eq!(told(tokens.token_living(s(120))), expected);
+        assert_eq!(told(tokens.token_valid_for(s(120))), expected);
         world.pass(ms(100));
     }
     assert_eq!(world.requests(), 1);
     // Who asks for less gets it.
-    assert_eq!(text(tokens.token_living(s(20))), "a1");
-    let error = tokens.token_living(Duration::MAX).unwrap_err();
+    assert_eq!(text(tokens.token_valid_for(s(20))), "a1");
+    let error = tokens.token_valid_for(Duration::MAX).unwrap_err();
     assert!(!error.is_retryable());
     assert_eq!(error.hint(), Some("ask for less, or whoever runs the server for longer lives"));
     assert_eq!(world.asked_until(&mut tokens, s(60), ms(100)), 1);
@@ -808,7 +808,7 @@ fn a_life_just_below_a_fresh_tokens_does_not_cause_a_request_on_each_call() {
     let mut tokens = world.cache();
     let mut served = 0;
     for _ in 0..1000 {
-        served += usize::from(tokens.token_living(ms(3_599_999)).is_ok());
+        served += usize::from(tokens.token_valid_for(ms(3_599_999)).is_ok());
         world.pass(ms(10));
     }
     assert!((9..=11).contains(&world.requests()), "{} requests in 10 s", world.requests());

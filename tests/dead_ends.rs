@@ -566,3 +566,25 @@ fn no_history_ends_in_a_cache_that_has_no_token_though_the_server_would_give_one
     }
     assert!(is_checked.iter().all(|count| *count > 2000), "{is_checked:?}");
 }
+
+#[test]
+fn a_source_is_read_once_for_each_attempt() {
+    let world = World::new("refresh_token", Rotate(60), Rotate(60));
+    let reads = Arc::new(Mutex::new(0));
+    let counter = reads.clone();
+    let source = SecretSource::provider(move || {
+        *counter.lock().unwrap() += 1;
+        Ok(Secret::from("first"))
+    });
+    let mut tokens = TokenCache::new(client(&world), Grant::refresh_token(source));
+    for attempt in 1..=4 {
+        // The last one is refused, and looks whether the source has another.
+        if attempt == 4 {
+            world.lock().unwrap().refresh = Status(400, r#"{"error":"invalid_grant"}"#);
+        }
+        assert_eq!(tokens.token().is_ok(), attempt < 4);
+        assert_eq!(*reads.lock().unwrap(), attempt);
+        world.lock().unwrap().now += s(60);
+    }
+    assert_eq!(letters(&world), "ORRR");
+}

@@ -639,7 +639,7 @@ fn systemd_gives_more_time_while_there_is_no_token_yet() {
     let day = Duration::from_secs(86400);
     let id = ["/etc/machine-id", "/var/lib/dbus/machine-id", "/proc/sys/kernel/random/boot_id"];
     let id = id.iter().filter_map(|file| fs::read(file).ok()).find(|id| !id.trim_ascii().is_empty()).unwrap();
-    let until = keyfob::Share::from_seed(id.trim_ascii()).of(day);
+    let until = keyfob::Spread::from_seed(id.trim_ascii()).of(day);
     if until <= keyfob::Clock::now(&keyfob::BootClock) + Duration::from_secs(5) {
         println!("skipped: this machine's share of a day has passed");
         return;

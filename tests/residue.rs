@@ -390,7 +390,7 @@ const STORIES: &[(&[&str], &[Step])] = &[
         &CLIENT,
         &[
             Step { name: "a refusal", words: &["token"], answer: refusal, code: 3, requests: 1, sent: "Basic " },
-            Step { name: "a remembered one", words: &["token"], answer: token, code: 6, requests: 1, sent: "" },
+            Step { name: "a remembered one", words: &["token"], answer: token, code: 3, requests: 1, sent: "" },
             Step { name: "a token", words: &["token", "--fresh"], answer: token, code: 0, requests: 2, sent: "Basic " },
             Step {
                 name: "a hit",

@@ -6,7 +6,7 @@ use core::error::Error as _;
 use core::time::Duration;
 use keyfob::{
     AccessToken, Client, ClientCredentials, Endpoint, Error, ErrorKind, Grant, Members, Rejection, Request, Response,
-    Secret, SecretSource, Share, TokenCache, TokenResponse,
+    Secret, SecretSource, Spread, TokenCache, TokenResponse,
 };
 use std::fmt::Debug;
 
@@ -144,7 +144,7 @@ fn no_cache_shows_a_secret() {
     let mut tokens = TokenCache::new(client(200), Grant::password("user", secret()));
     assert_eq!(tokens.token().unwrap().expose(), SENTINEL);
     assert_debug_clean("TokenCache", &tokens);
-    assert_debug_clean("Share", &Share::from_seed(SENTINEL.as_bytes()));
+    assert_debug_clean("Spread", &Spread::from_seed(SENTINEL.as_bytes()));
     let mut refused = TokenCache::new(client(400), Grant::refresh_token(secret()));
     for _ in 0..2 {
         assert_error_clean("a refusal, and the memory of it", &refused.token().unwrap_err());

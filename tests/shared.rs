@@ -481,7 +481,7 @@ fn each_who_waits_has_a_least_life_of_its_own() {
     thread::scope(|scope| {
         let asking = [0, 30, 60, 61, 100].map(|least| {
             let world = &world;
-            (least, scope.spawn(move || world.cache.token_living(Duration::from_secs(least))))
+            (least, scope.spawn(move || world.cache.token_valid_for(Duration::from_secs(least))))
         });
         world.until_readers(5);
         world.answer(Answer::Token(60));
@@ -494,12 +494,12 @@ fn each_who_waits_has_a_least_life_of_its_own() {
     });
     assert_eq!(world.requests(), 2);
     // A fresh one would be no longer, so nobody is asked.
-    assert_eq!(world.cache.token_living(Duration::from_secs(61)).unwrap_err().kind(), ErrorKind::Unusable);
+    assert_eq!(world.cache.token_valid_for(Duration::from_secs(61)).unwrap_err().kind(), ErrorKind::Unusable);
     assert_eq!(world.requests(), 2);
     // A fresh one would be long enough: while it is fetched, who needs less gets the one at hand.
     world.pass(20);
     thread::scope(|scope| {
-        let asking = scope.spawn(|| world.cache.token_living(Duration::from_secs(50)).unwrap());
+        let asking = scope.spawn(|| world.cache.token_valid_for(Duration::from_secs(50)).unwrap());
         world.until_asked(3);
         assert_eq!(world.name(), "t2");
         world.answer(Answer::Token(60));

@@ -58,6 +58,19 @@ impl Drop for Directory {
     }
 }
 
+/// A transport that names its route, so that failures on the way are shared.
+struct By<T>(Option<&'static str>, T);
+
+impl<T: Transport> Transport for By<T> {
+    fn send(&self, request: &Request) -> Result<Response, Error> {
+        self.1.send(request)
+    }
+
+    fn route(&self, _: &str) -> Option<Secret> {
+        self.0.map(Secret::from)
+    }
+}
+
 /// The clock, and a server that answers each request with the next of its answers, the last one for ever. `#` in one
 /// stands for the request's number.
 #[derive(Default)]
@@ -93,6 +106,10 @@ impl World {
     }
 
     fn client_at(self: &Arc<Self>, endpoint: Endpoint) -> Client {
+        self.client_by(Some("direct"), endpoint)
+    }
+
+    fn client_by(self: &Arc<Self>, route: Option<&'static str>, endpoint: Endpoint) -> Client {
         let (server, clock) = (self.clone(), self.clone());
         let send = move |request: &Request| -> Result<Response, Error> {
             let body = String::from_utf8(request.body().unwrap_or_default().to_vec()).unwrap();
@@ -107,7 +124,7 @@ impl World {
             let (status, body) = answer.split_once(' ').unwrap();
             Ok(Response::new(status.parse().unwrap(), body.replace('#', &number.to_string())))
         };
-        Client::with_parts(endpoint, send, move || s(clock.seconds.load(Ordering::SeqCst)))
+        Client::with_parts(endpoint, By(route, send), move || s(clock.seconds.load(Ordering::SeqCst)))
     }
 
     fn client(self: &Arc<Self>) -> Client {
@@ -195,7 +212,7 @@ fn a_token_that_nobody_could_tell_the_end_of_is_not_stored() {
         let world = World::answering(&[answer]);
         for _ in 0..2 {
             assert!(!world.machine(&directory).token().unwrap().is_stored());
-            assert_eq!(directory.content(), "");
+            assert!(!directory.content().contains("token="), "{}", directory.content());
         }
         assert_eq!(world.sent().len(), 2);
     }
@@ -523,13 +540,41 @@ fn what_is_over_is_swept_away() {
     for number in 0..5 {
         world.process(&directory, Grant::client_credentials().scope(format!("{number}"))).token().unwrap();
     }
-    std::fs::write(directory.0.join("store/keyfob-nonsense.token"), "nonsense").unwrap();
-    std::fs::write(directory.0.join("store/somebody-elses"), "file").unwrap();
-    assert_eq!(count(), 8);
+    let names = || {
+        let entries = read_dir(directory.0.join("store")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap())
+    };
+    let name = names().find(|name| name.ends_with(".token")).unwrap();
+    let own = name.rsplit_once('-').unwrap().0;
+    // Of this format; of others; and none of keyfob's.
+    let left =
+        ["keyfob-0123.token", ".keyfob-0123.token.new", "keyfob1-9-0123.token", "keyfob2-0-0123.pause", "other.token"];
+    for name in
+        left.map(str::to_owned).into_iter().chain([format!("{own}-0123.token"), format!(".{own}-0.pause.7.new")])
+    {
+        std::fs::write(directory.0.join("store").join(name), "nonsense").unwrap();
+    }
+    assert_eq!(count(), 13);
     world.pass(3600);
     world.process(&directory, Grant::client_credentials().scope("new")).token().unwrap();
-    // The key, the new one, and what is not keyfob's.
-    assert_eq!(count(), 3);
+    // The key, the new one, and what is not of this format.
+    assert_eq!(count(), 7);
+    assert!(left.iter().all(|name| names().any(|there| there == *name)));
+    // That goes by age: by the file's time and the clock, both.
+    let of_age = |name: &str, days: u64| {
+        let file = std::fs::File::options().append(true).open(directory.0.join("store").join(name)).unwrap();
+        file.set_modified(std::time::SystemTime::now() - s(days * 24 * 3600)).unwrap();
+    };
+    left[..4].iter().for_each(|name| of_age(name, 41));
+    of_age(left[4], 41);
+    of_age(left[2], 39);
+    world.process(&directory, Grant::client_credentials().scope("newer")).token().unwrap();
+    assert_eq!(count(), 8, "this boot is younger than that");
+    world.pass(40 * 24 * 3600);
+    world.process(&directory, Grant::client_credentials().scope("newest")).token().unwrap();
+    let mut names: Vec<String> = names().filter(|name| !name.starts_with(own)).collect();
+    names.sort();
+    assert_eq!(names, ["keyfob-key", "keyfob1-9-0123.token", "other.token"]);
 }
 
 // A refresh token in a file.
@@ -684,4 +729,221 @@ fn a_key_of_another_boot_empties_the_store() {
         assert!(world.machine(&directory).token().unwrap().is_stored(), "{count}");
         assert_eq!(world.sent().len(), if count == 0 { 2 } else { 1 }, "{count}");
     }
+}
+
+// What a failure belongs to.
+
+/// What the server said is known to all who would send the same; what happened on the way, to those alone who go the same way and
+/// have as much time.
+#[test]
+fn a_failure_is_remembered_for_what_caused_it() {
+    type Change = (&'static str, Option<&'static str>, u64, &'static str);
+    let same: Change = ("the same", Some("direct"), 30, "s3cret");
+    let changes: [Change; 5] = [
+        same,
+        ("another proxy", Some("by proxy"), 30, "s3cret"),
+        ("a transport that does not say", None, 30, "s3cret"),
+        ("more time", Some("direct"), 60, "s3cret"),
+        ("another secret", Some("direct"), 30, "other"),
+    ];
+    let fails = |kind| Box::new(move |world: &World| world.then_fails(kind));
+    let answers = |answer: &'static str| Box::new(move |world: &World| world.then(&[answer]));
+    type Failure = (&'static str, Box<dyn Fn(&World)>, [bool; 5]);
+    // Whether each of them asks.
+    let (way, server) = ([false, true, true, true, true], [false, false, false, false, true]);
+    let failures: [Failure; 9] = [
+        ("no connection", fails(ErrorKind::Unreachable), way),
+        ("no trust", fails(ErrorKind::Untrusted), way),
+        ("no answer", fails(ErrorKind::OutcomeUnknown), way),
+        ("the proxy refuses", answers("407 "), way),
+        ("too many requests", answers("429 "), server),
+        ("out of order", answers("503 "), server),
+        ("broken", answers("500 "), server),
+        ("refused", answers(r#"401 {"error":"invalid_client"}"#), server),
+        ("no token", answers("200 hello"), server),
+    ];
+    for (what, fail, expected) in failures {
+        for ((change, route, timeout, secret), asks) in changes.into_iter().zip(expected) {
+            let directory = Directory::new();
+            let world = World::answering(&[HOURLY]);
+            let process = |(_, route, timeout, secret): Change| {
+                let client = world.client_by(route, Endpoint::new(URL).unwrap()).timeout(s(timeout));
+                let client = client.client_id("id").client_secret(keyfob::SecretSource::value(secret));
+                TokenCache::new(client, Grant::client_credentials()).store(directory.store())
+            };
+            fail(&world);
+            process(same).token().unwrap_err();
+            world.then(&[HOURLY]);
+            let result = process((change, route, timeout, secret)).token();
+            assert_eq!((result.is_ok(), world.sent().len()), (asks, 1 + usize::from(asks)), "{what}, {change}");
+        }
+    }
+}
+
+/// A failure on the way takes nothing from what the server has said, nor a token from those who go another way.
+#[test]
+fn what_fails_on_one_way_leaves_what_others_have() {
+    let directory = Directory::new();
+    let world = World::answering(&[r#"401 {"error":"invalid_client"}"#]);
+    let by = |route| {
+        let client = world
+            .client_by(Some(route), Endpoint::new(URL).unwrap())
+            .client_id("id")
+            .client_secret(keyfob::SecretSource::value("s3cret"));
+        TokenCache::new(client, Grant::client_credentials()).store(directory.store())
+    };
+    by("direct").token().unwrap_err();
+    world.then_fails(ErrorKind::Unreachable);
+    by("dead").renew().unwrap_err();
+    // The refusal is still known: the account is not asked for again.
+    let error = by("direct").token().unwrap_err();
+    assert_eq!((error.oauth_error(), world.sent().len()), (Some("invalid_client"), 2));
+    world.pass(10);
+    world.then(&[HOURLY]);
+    assert_eq!(text(&mut by("direct")), "a1");
+    world.then_fails(ErrorKind::Unreachable);
+    by("dead").renew().unwrap_err();
+    world.then(&[HOURLY]);
+    for route in ["dead", "direct"] {
+        let token = by(route).token().unwrap();
+        assert_eq!((token.expose(), token.is_stored()), ("a1", true), "{route}");
+    }
+    // Once the way is good again, nothing is left of it.
+    by("dead").renew().unwrap();
+    let names =
+        read_dir(directory.0.join("store")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(names.filter(|name| name.ends_with(".pause")).count(), 0);
+}
+
+/// Whoever signs a new assertion for each request says what stays the same, and then shares.
+#[test]
+fn a_secret_with_an_identity_of_its_own_is_told_apart_by_that() {
+    let directory = Directory::new();
+    let world = World::answering(&[HOURLY]);
+    let number = Arc::new(AtomicU32::new(0));
+    let process = |identity: &'static str| {
+        let number = number.clone();
+        let signed = move || {
+            let number = number.fetch_add(1, Ordering::SeqCst);
+            Ok(Secret::from(format!("assertion-{number}").as_str()))
+        };
+        let assertion = SecretSource::provider(signed).identity(identity);
+        let grant = Grant::extension("urn:x").secret_parameter("assertion", assertion);
+        TokenCache::new(world.client(), grant).store(directory.store())
+    };
+    assert_eq!((text(&mut process("key 1")), text(&mut process("key 1"))), ("a1".into(), "a1".into()));
+    assert_eq!(world.sent(), ["grant_type=urn%3Ax&assertion=assertion-0"], "it is signed for the request alone");
+    assert!(!process("key 2").token().unwrap().is_stored());
+    // A value is no identity, even if both read alike.
+    let value = Grant::extension("urn:x").secret_parameter("assertion", keyfob::SecretSource::value("key 1"));
+    assert!(!world.process(&directory, value).token().unwrap().is_stored());
+    assert!(process("key 1").token().unwrap().is_stored());
+}
+
+// Processes that are stuck.
+
+/// A process that asks, and is not answered before `go`: its cache is its own, the store is everybody's.
+fn stuck<'s>(
+    scope: &'s std::thread::Scope<'s, '_>,
+    world: &Arc<World>,
+    directory: &Directory,
+    answer: &'static str,
+) -> (std::sync::mpsc::Sender<()>, std::thread::ScopedJoinHandle<'s, Result<String, Error>>) {
+    let (go, gate) = std::sync::mpsc::channel();
+    let (asks, asked) = std::sync::mpsc::channel();
+    let gate = Mutex::new(gate);
+    let (store, clock) = (directory.store(), world.clone());
+    let thread = scope.spawn(move || {
+        let send = move |_: &Request| {
+            asks.send(()).unwrap();
+            gate.lock().unwrap().recv().unwrap();
+            Ok(Response::new(200, answer.as_bytes().to_vec()))
+        };
+        let client = Client::with_parts(
+            Endpoint::dialect("bearer-session", URL).unwrap(),
+            By(Some("direct"), send),
+            move || s(clock.seconds.load(Ordering::SeqCst)),
+        );
+        let mut tokens = TokenCache::new(client, Grant::bearer_session(keyfob::SecretSource::value("p"))).store(store);
+        tokens.token().map(|token| token.expose().to_owned())
+    });
+    asked.recv().unwrap();
+    (go, thread)
+}
+
+#[test]
+fn what_is_revoked_does_not_come_back_with_a_process_that_was_stuck() {
+    const ANSWER: &str = r#"{"access_token":"late","expires_in":3600}"#;
+    for is_fetched_again in [false, true] {
+        let directory = Directory::new();
+        let world = World::answering(&[HOURLY]);
+        let process = || {
+            let client = world.client_at(Endpoint::dialect("bearer-session", URL).unwrap());
+            TokenCache::new(
+                client.timeout(Duration::from_millis(200)),
+                Grant::bearer_session(keyfob::SecretSource::value("p")),
+            )
+            .store(directory.store())
+        };
+        std::thread::scope(|scope| {
+            let (go, thread) = stuck(scope, &world, &directory, ANSWER);
+            // It is waited for, but not longer than half of the time.
+            process().revoke().unwrap();
+            if is_fetched_again {
+                assert_eq!(text(&mut process()), "a1");
+            }
+            go.send(()).unwrap();
+            assert_eq!(thread.join().unwrap().unwrap(), "late");
+        });
+        assert!(!directory.content().contains("late"), "{}", directory.content());
+        let token = process().at_hand(Duration::ZERO).unwrap();
+        assert_eq!(token.map(|token| token.expose().to_owned()), is_fetched_again.then(|| "a1".to_owned()));
+    }
+}
+
+#[test]
+fn a_process_that_was_stuck_takes_no_newer_token_away() {
+    for answer in [r#"{"access_token":"late","expires_in":3600}"#, r#"{"error":"invalid_request"}"#, "hello"] {
+        let directory = Directory::new();
+        let world = World::answering(&[HOURLY]);
+        let process = || {
+            let client = world.client_at(Endpoint::dialect("bearer-session", URL).unwrap());
+            TokenCache::new(
+                client.timeout(Duration::from_millis(400)),
+                Grant::bearer_session(keyfob::SecretSource::value("p")),
+            )
+            .store(directory.store())
+        };
+        std::thread::scope(|scope| {
+            let (go, thread) = stuck(scope, &world, &directory, answer);
+            assert_eq!(text(&mut process()), "a1");
+            go.send(()).unwrap();
+            let _ = thread.join().unwrap();
+        });
+        let token = process().token().unwrap();
+        assert_eq!((token.expose(), token.is_stored(), world.sent().len()), ("a1", true, 1), "{answer}");
+    }
+}
+
+#[test]
+fn a_secret_is_not_read_again_and_again_while_another_process_is_waited_for() {
+    let directory = Directory::new();
+    let world = World::answering(&[HOURLY]);
+    let reads = Arc::new(AtomicU32::new(0));
+    let counted = reads.clone();
+    let secret = SecretSource::provider(move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Ok(Secret::from("p"))
+    });
+    std::thread::scope(|scope| {
+        let (go, thread) = stuck(scope, &world, &directory, r#"{"access_token":"late","expires_in":3600}"#);
+        let client =
+            world.client_at(Endpoint::dialect("bearer-session", URL).unwrap()).timeout(Duration::from_millis(400));
+        let mut tokens = TokenCache::new(client, Grant::bearer_session(secret)).store(directory.store());
+        assert_eq!(text(&mut tokens), "a1");
+        go.send(()).unwrap();
+        let _ = thread.join().unwrap();
+    });
+    // Before it waits, for the request, and once more to see whether it is still the same.
+    assert_eq!(reads.load(Ordering::SeqCst), 3);
 }

@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
+type Answer = Result<Response, Error>;
+
 const TIMEOUT: Duration = Duration::from_millis(1200);
 
 fn token(name: &str, seconds: u64) -> Response {
@@ -22,12 +24,12 @@ fn token(name: &str, seconds: u64) -> Response {
 struct World {
     seconds: AtomicU64,
     sent: Mutex<Vec<String>>,
-    answers: Mutex<Vec<Option<Receiver<Result<Response, Error>>>>>,
+    answers: Mutex<Vec<Option<Receiver<Answer>>>>,
 }
 
 impl World {
     /// As many requests as may come, and the way to answer each.
-    fn new<const N: usize>() -> (Arc<Self>, [Sender<Result<Response, Error>>; N]) {
+    fn new<const N: usize>() -> (Arc<Self>, [Sender<Answer>; N]) {
         let (mut senders, mut answers) = (Vec::new(), Vec::new());
         for _ in 0..N {
             let (sender, receiver) = channel();

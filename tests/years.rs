@@ -8,7 +8,7 @@
 use core::time::Duration;
 use keyfob::{
     AccessToken, Client, ClientAuthentication, Endpoint, Error, ErrorKind, Grant, Lifetime, Request, Response, Secret,
-    SecretSource, Share, TokenCache,
+    SecretSource, Spread, TokenCache,
 };
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -312,8 +312,9 @@ fn live(seed: u64, mode: Mode) -> (u64, f64) {
             Ok(Secret::from(source.0.lock().unwrap().source.as_str()))
         })),
     };
-    let mut tokens = TokenCache::new(client, grant).share(Share::from_seed(&seed.to_le_bytes())).on_new_refresh_token(
-        move |token| {
+    let mut tokens = TokenCache::new(client, grant)
+        .spread(Spread::from_seed(&seed.to_le_bytes()))
+        .on_new_refresh_token(move |token| {
             let mut world = hook.0.lock().unwrap();
             if world.hook_fails {
                 return Err(Error::new(ErrorKind::Internal, "the disk is full"));
@@ -322,8 +323,7 @@ fn live(seed: u64, mode: Mode) -> (u64, f64) {
                 world.source = token.expose().to_owned();
             }
             Ok(())
-        },
-    );
+        });
     for _ in 0..CALLS {
         between(&shared, &mut tokens);
         call(&shared, &mut tokens);
@@ -391,7 +391,7 @@ fn call(shared: &Shared, tokens: &mut TokenCache) {
         };
         (before, world.min_life, world.hand.as_ref().is_some_and(|(token, _)| good(token)))
     };
-    let result = tokens.token_living(min_life);
+    let result = tokens.token_valid_for(min_life);
     let after = now(shared);
     let mut world = shared.0.lock().unwrap();
     if world.in_call > 0 {
@@ -435,7 +435,7 @@ fn call(shared: &Shared, tokens: &mut TokenCache) {
                 let (hand, _) = world.hand.as_ref().unwrap();
                 assert!(hand.is_expired(after), "{error:?} at {before:?} with a valid token in hand");
             }
-            if let Some(left) = error.retry_after().filter(|_| error.kind() == ErrorKind::Wait) {
+            if let Some(left) = error.retry_after() {
                 world.promise = world.promise.max(after + left.min(Duration::from_secs(DAY as u64)));
             }
             // Whatever came is not known from here: a fresh one that is too short, or one whose hook failed.

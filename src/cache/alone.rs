@@ -22,14 +22,18 @@ impl Turn {
         Ok(())
     }
 
-    pub(crate) fn end(self, _: &Keeper, _: &mut impl Access) {}
+    pub(crate) fn is_alone(&self) -> bool {
+        false
+    }
+
+    pub(crate) fn end(self, _: &Keeper, _: &mut impl Access, _: &Result<AccessToken, Error>) {}
 }
 
 pub(crate) fn join(_: &Keeper, _: &mut impl Access, _: Duration, _: bool) -> Result<Joined, Error> {
     Ok(Joined::Turn(Turn))
 }
 
-pub(crate) fn look(_: &Keeper, _: &mut impl Access) -> Result<(), Error> {
+pub(crate) fn look(_: &Keeper, _: &mut impl Access, _: Duration) -> Result<(), Error> {
     Ok(())
 }
 

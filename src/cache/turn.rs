@@ -1,15 +1,21 @@
 //! Whose turn it is to ask the server, among the processes that share a store or a refresh token's file.
+//!
+//! One process asks and the others wait; but sharing is never worse than not sharing. A process that has waited for half of its
+//! time, or knows that what comes cannot be shared, asks by itself ("alone") where that does no harm.
 
 use super::{Access, Keeper, State};
 use crate::error::Error;
-use crate::file::{Lock, Waits};
+use crate::file::{Draft, Lock, Waits};
 use crate::grant::Grant;
 use crate::refresh_file::RefreshTurn;
 use crate::renewal::{Refused, Step};
-use crate::store::Entry;
-use crate::token::AccessToken;
+use crate::secret::io_reason;
+use crate::store::{Contents, Entry, Record, Store, UNSHARED_KEPT};
+use crate::token::{AccessToken, Lifetime};
 use alloc::boxed::Box;
+use alloc::format;
 use core::time::Duration;
+use std::io;
 
 /// What a process finds that wants to renew.
 pub(crate) enum Joined {
@@ -18,26 +24,45 @@ pub(crate) enum Joined {
     Turn(Box<Turn>),
 }
 
-/// This process asks the server; the others wait until this is dropped.
+/// This process asks the server; the others wait until this is dropped, unless it is alone.
+#[derive(Default)]
 pub(crate) struct Turn {
     waits: Waits,
     refresh: Option<RefreshTurn>,
-    entry: Option<(Entry, Option<Lock>)>,
+    place: Place,
+    lock: Option<Lock>,
+    /// Where a new refresh token will be stored.
+    draft: Option<Draft>,
+    /// Another process has the turn, and this one asks all the same.
+    is_alone: bool,
+    began_at: Duration,
+}
+
+/// What there is in the store about what would be sent now.
+#[derive(Default)]
+pub(crate) struct Place {
+    pub(super) entry: Option<Entry>,
+    /// Why there is no place in the store, where there is a store.
+    trouble: Option<io::Error>,
+    unshared_at: Option<Duration>,
 }
 
 impl Turn {
     /// Tries to get the turn: by the refresh token's file, else by the store's.
-    fn take(&mut self, grant: &Grant, entry: Option<Entry>) -> Result<bool, Error> {
+    fn take(&mut self, grant: &Grant) -> Result<bool, Error> {
         if let Some(path) = grant.refresh_file() {
             self.refresh = RefreshTurn::take(path)?;
-            self.entry = entry.map(|entry| (entry, None));
             return Ok(self.refresh.is_some());
         }
-        self.entry = match entry.map(|entry| (entry.slot.try_lock(true), entry)) {
-            Some((Ok(Some(lock)), entry)) => Some((entry, Some(lock))),
-            Some((Ok(None), _)) => return Ok(false),
+        self.lock = match self.place.entry.as_ref().map(|entry| entry.slot.try_lock(true)) {
+            Some(Ok(Some(lock))) => Some(lock),
+            Some(Ok(None)) => return Ok(false),
             // A store that cannot be written is done without.
-            Some((Err(_), _)) | None => None,
+            Some(Err(error)) => {
+                (self.place.entry, self.place.trouble) = (None, Some(error));
+                None
+            }
+            None => None,
         };
         Ok(true)
     }
@@ -45,6 +70,44 @@ impl Turn {
     /// How long the others were waited for.
     pub(crate) fn waited(&self) -> Duration {
         self.waits.waited()
+    }
+
+    /// Whether another process has the turn: then what can be sent once must not be sent by this one.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.is_alone
+    }
+
+    /// Whether this process should ask beside the one that has the turn.
+    fn should_ask_alone(&self, keeper: &Keeper) -> bool {
+        let is_unshared = self.place.unshared_at.is_some_and(|at| keeper.now() < at.saturating_add(UNSHARED_KEPT));
+        keeper.grant.is_repeatable() && (is_unshared || self.waited() >= half(keeper.client.patience()))
+    }
+
+    /// Makes sure that a new refresh token can be stored, where the store is the only place for it and the old one may be used
+    /// up by asking.
+    fn rehearse(&mut self, keeper: &Keeper, state: &mut impl Access) -> Result<(), Error> {
+        let Some(store) = &keeper.store else { return Ok(()) };
+        let is_stored_here = !keeper.grant.is_kept_in_file() && keeper.on_new_refresh_token.is_none();
+        let is_refresh = keeper.grant.is_refresh() || state.with(|state| state.refresh.is_some());
+        // Where the grant can be asked again, a refresh token that is lost costs no more than that.
+        if keeper.grant.is_repeatable() || !is_refresh || !is_stored_here {
+            return Ok(());
+        }
+        let draft = match (&self.place.entry, self.place.trouble.take()) {
+            (Some(entry), _) => entry.rehearse(),
+            (None, trouble) => Err(trouble.unwrap_or_else(|| io::ErrorKind::NotFound.into())),
+        };
+        self.draft = Some(draft.map_err(|error| {
+            let (path, why) = (store.path().display(), io_reason(&error));
+            Error::config(format!("the cache in {path} cannot take the new refresh token: {why}"))
+                .with_hint(
+                    "the server may hand out a new refresh token with each use, and nothing is sent where it would be lost: \
+                     make room there, name another directory (--cache-dir), or keep the token in a file \
+                     (--refresh-token-file)",
+                )
+                .with_source(error)
+        })?);
+        Ok(())
     }
 
     /// Puts the new refresh token that came with `token` into its file.
@@ -56,10 +119,46 @@ impl Turn {
     }
 
     /// Tells the others what the attempt came to, and lets them go on.
-    pub(crate) fn end(self, keeper: &Keeper, state: &mut impl Access) {
-        let (Some((before, _lock)), Some(store)) = (&self.entry, &keeper.store) else { return };
+    pub(crate) fn end(mut self, keeper: &Keeper, state: &mut impl Access, result: &Result<AccessToken, Error>) {
+        let (Some(before), Some(store)) = (self.place.entry.take(), &keeper.store) else { return };
         let now = keeper.now();
-        let after = store.entry(&keeper.client, &keeper.grant).ok().flatten();
+        // A process that took longer than its time limit was stopped, or the machine slept: its failure is its own.
+        let was_stopped = now.saturating_sub(self.began_at) > keeper.client.patience() + Duration::from_secs(1);
+        let (is_of_route, is_of_all) = state.with(|state| match &state.renewal.pause {
+            Some(pause) if pause.is_of_route() => (!was_stopped, false),
+            Some(pause) => (false, !was_stopped || matches!(pause.refused, Some(Refused::Once(_)))),
+            None => (false, result.is_ok()),
+        });
+        if let Some(by_route) = store.entry_by_route(&before, &keeper.client).filter(|_| is_of_route || is_of_all) {
+            let content = state.with(|State { renewal, .. }| {
+                let pause = renewal.pause.as_ref().filter(|_| is_of_route);
+                let (failures, refusals) = (renewal.failures, renewal.refusals);
+                Entry::compose(&Contents { pause, failures, refusals, ..Contents::default() }, now)
+            });
+            by_route.write(content, None);
+        }
+        let is_shareable = |token: &AccessToken| matches!(token.lifetime(), Lifetime::Until(_));
+        let unshared_at = match result {
+            Ok(token) if is_shareable(token) => None,
+            Ok(_) => Some(now),
+            Err(_) => self.place.unshared_at,
+        };
+        let is_ours = match &self.lock {
+            Some(lock) => before.slot.is_locked_by(lock).unwrap_or(false),
+            None => !self.is_alone,
+        };
+        let is_apart = !is_ours && keeper.grant.is_repeatable();
+        let in_place = if !is_of_all || is_apart { before.load(now) } else { None };
+        if is_apart {
+            let has_token = result.as_ref().is_ok_and(is_shareable);
+            if !self.may_replace(&before, in_place.as_ref(), has_token) {
+                return;
+            }
+            // Another may send the older one.
+            let is_new = |refresh: &AccessToken| result.as_ref().is_ok_and(|token| token.is_same(refresh));
+            state.with(|state| state.refresh = state.refresh.take().filter(is_new));
+        }
+        let after = store.entry(&keeper.client, &keeper.grant).ok().and_then(Result::ok);
         let is_same = after.as_ref().is_some_and(|after| after.slot.name() == before.slot.name());
         let newest = state.with(|state| state.refresh.clone());
         let newest = newest.as_ref().and_then(AccessToken::refresh_token);
@@ -71,31 +170,78 @@ impl Turn {
         if let Some(after) = after.filter(|_| is_same || is_in_source) {
             let content = state.with(|state| {
                 state.heard_at = now;
-                after.compose(&state.renewal, refresh, state.used.is_some() && !is_in_source, now)
+                let own = (state.renewal.pause.as_ref(), state.renewal.failures, state.renewal.refusals);
+                // What befell this process or its route alone is none of the others' business; what the server said before is.
+                let (pause, failures, refusals) = match (is_of_all, &in_place) {
+                    (true, _) => own,
+                    (false, Some(record)) => (record.pause.as_ref(), record.failures, record.refusals),
+                    (false, None) => (None, 0, 0),
+                };
+                let is_used = state.used.is_some() && !is_in_source;
+                let held = state.renewal.held.as_ref();
+                Entry::compose(&Contents { held, refresh, is_used, failures, refusals, pause, unshared_at }, now)
             });
-            if after.write(content) {
+            if after.write(content, self.draft.take().filter(|_| is_same)) {
                 state.with(|state| state.stored = state.renewal.lasting());
             }
             store.sweep(now, &after);
         }
-        if !is_same {
+        if !is_same && !is_apart {
             before.slot.remove();
         }
     }
+
+    /// Whether the record may be replaced without the lock on it. What may be in there, and must not be lost, is a newer token,
+    /// or a refresh token that the process with the turn may be sending: that one's lock keeps it from being sent twice.
+    fn may_replace(&self, entry: &Entry, in_place: Option<&Record>, has_token: bool) -> bool {
+        // It was there, so somebody has taken it away on purpose.
+        let is_forgotten = self.lock.is_some() && !entry.slot.is_there();
+        // What stands where the lock was taken was written since.
+        let is_since = |record: &&Record| self.lock.is_some() || record.written_at > self.began_at;
+        let is_newer = in_place.filter(is_since).is_some_and(|record| record.held.is_some() || !has_token);
+        let has_refresh = in_place.is_some_and(|record| record.refresh.is_some());
+        !is_forgotten && !is_newer && (has_token || !has_refresh)
+    }
+}
+
+/// After half of its time, and up to an eighth more, a process asks by itself: not all that wait at one moment.
+fn half(patience: Duration) -> Duration {
+    // By the golden ratio, numbers that follow each other are spread evenly.
+    let part = std::process::id().wrapping_mul(0x9E37_79B9) >> 16;
+    patience / 2 + patience / 8 / (1 << 16) * part
 }
 
 /// Takes over what other processes have left about what would be sent now; returns its place.
-pub(crate) fn look(keeper: &Keeper, state: &mut impl Access) -> Result<Option<Entry>, Error> {
-    let Some(store) = &keeper.store else { return Ok(None) };
-    let entry = store.entry(&keeper.client, &keeper.grant)?;
-    if let Some(entry) = &entry {
-        adopt(keeper, state, entry);
-    }
-    Ok(entry)
+pub(crate) fn look(keeper: &Keeper, state: &mut impl Access, min_life: Duration) -> Result<Place, Error> {
+    let Some(store) = &keeper.store else { return Ok(Place::default()) };
+    let mut place = match store.entry(&keeper.client, &keeper.grant)? {
+        Ok(entry) => Place { entry: Some(entry), ..Place::default() },
+        Err(error) => Place { trouble: Some(error), ..Place::default() },
+    };
+    adopt(keeper, state, store, &mut place, min_life);
+    Ok(place)
 }
 
-fn adopt(keeper: &Keeper, state: &mut impl Access, entry: &Entry) {
-    let Some(mut record) = entry.load(keeper.now()) else { return };
+fn adopt(keeper: &Keeper, state: &mut impl Access, store: &Store, place: &mut Place, min_life: Duration) {
+    let Some(entry) = &place.entry else { return };
+    let now = keeper.now();
+    if let Some((record, used)) = load(keeper, entry, now) {
+        place.unshared_at = record.unshared_at;
+        state.with(|state| state.adopt(record, used));
+    }
+    // A valid token costs no second file.
+    if matches!(state.with(|state| state.step(now, min_life)), Step::Use(_)) {
+        return;
+    }
+    let by_route = store.entry_by_route(entry, &keeper.client);
+    if let Some((record, _)) = by_route.and_then(|entry| load(keeper, &entry, now)) {
+        state.with(|state| state.adopt_pause(record));
+    }
+}
+
+/// What the file holds, with the fingerprints of what would be sent now; and that of what is used up, if it is.
+fn load(keeper: &Keeper, entry: &Entry, now: Duration) -> Option<(Record, Option<u32>)> {
+    let mut record = entry.load(now)?;
     let refused = record.pause.as_mut().and_then(|pause| pause.refused.as_mut());
     let mut used = None;
     if refused.is_some() || record.is_used {
@@ -109,17 +255,18 @@ fn adopt(keeper: &Keeper, state: &mut impl Access, entry: &Entry) {
             }
         }
     }
-    state.with(|state| state.adopt(record, used));
+    Some((record, used))
 }
 
 /// Waits for this process's turn to renew, unless another's token will do. With `anew` none will.
 pub(crate) fn join(keeper: &Keeper, state: &mut impl Access, min_life: Duration, anew: bool) -> Result<Joined, Error> {
-    let mut turn = Turn { waits: Waits::default(), refresh: None, entry: None };
+    let mut turn = Turn::default();
+    let (patience, host) = (keeper.client.patience(), keeper.client.endpoint().authority());
     let step = |state: &mut _, waits: &Waits| -> Result<Step, Error> {
         match Access::with(state, |state: &mut State| state.step(keeper.now(), min_life)) {
             _ if anew => Ok(Step::Renew(None)),
             // Who has waited for another's attempt is told what it came to.
-            Step::Refrain(error) if !waits.waited().is_zero() => {
+            Step::Refrain(error) if waits.has_waited() => {
                 Err(Access::with(state, |state: &mut State| state.renewal.last_failure()).unwrap_or(error))
             }
             Step::Refrain(error) => Err(error),
@@ -127,42 +274,57 @@ pub(crate) fn join(keeper: &Keeper, state: &mut impl Access, min_life: Duration,
         }
     };
     loop {
-        let entry = look(keeper, state)?;
+        // A secret is read once, not at each nap; but the file with a refresh token is written meanwhile by who has the turn.
+        match (&turn.place.entry, &keeper.store) {
+            (Some(_), Some(store)) if !keeper.grant.is_kept_in_file() => {
+                adopt(keeper, state, store, &mut turn.place, min_life);
+            }
+            _ => turn.place = look(keeper, state, min_life)?,
+        }
         let valid = match step(state, &turn.waits)? {
             Step::Use(token) => return Ok(Joined::Token(token)),
             step => step.token(),
         };
-        if turn.take(&keeper.grant, entry)? {
+        if turn.take(&keeper.grant)? {
             // Once more, for another may have finished just now; and then the refresh token is another one.
-            match &turn.entry {
-                Some(_) if turn.refresh.is_some() => turn.entry = look(keeper, state)?.map(|entry| (entry, None)),
-                Some((entry, _)) => adopt(keeper, state, entry),
-                None => {}
+            if turn.refresh.is_some() {
+                turn.place = look(keeper, state, min_life)?;
+            } else if let Some(store) = &keeper.store {
+                adopt(keeper, state, store, &mut turn.place, min_life);
             }
-            return Ok(match step(state, &turn.waits)? {
-                Step::Use(token) => Joined::Token(token),
-                _ => Joined::Turn(Box::new(turn)),
-            });
-        }
-        if let Some(token) = valid {
+            if let Step::Use(token) = step(state, &turn.waits)? {
+                return Ok(Joined::Token(token));
+            }
+            turn.rehearse(keeper, state)?;
+        } else if let Some(token) = valid {
             return Ok(Joined::Token(token));
+        } else if turn.should_ask_alone(keeper) {
+            turn.is_alone = true;
+        } else {
+            turn.waits.wait(patience, host)?;
+            continue;
         }
-        turn.waits.wait(keeper.client.patience(), keeper.client.endpoint().authority())?;
+        // With hardly any time left a request would be sent in vain, and what can be sent once be used up.
+        if patience.saturating_sub(turn.waited()) < patience / 8 {
+            return Err(turn.waits.is_over(host));
+        }
+        turn.began_at = keeper.now();
+        return Ok(Joined::Turn(Box::new(turn)));
     }
 }
 
 /// Takes the token of this identity out of the store.
 pub(crate) fn forget(keeper: &Keeper) -> Option<AccessToken> {
-    let mut waits = Waits::default();
+    let mut turn = Turn::default();
+    let entry = || keeper.store.as_ref()?.entry(&keeper.client, &keeper.grant).ok()?.ok();
     loop {
-        let entry = keeper.store.as_ref()?.entry(&keeper.client, &keeper.grant).ok()??;
+        turn.place.entry = Some(entry()?);
         // Whoever is asking would bring it back, so it is waited for; but not for ever.
-        let mut turn = Turn { waits: Waits::default(), refresh: None, entry: None };
-        let is_ours = turn.take(&keeper.grant, Some(entry)).unwrap_or(true);
-        if !is_ours && waits.wait(keeper.client.patience(), keeper.client.endpoint().authority()).is_ok() {
+        let is_ours = turn.take(&keeper.grant).unwrap_or(true);
+        if !is_ours && turn.waits.wait(half(keeper.client.patience()), keeper.client.endpoint().authority()).is_ok() {
             continue;
         }
-        let entry = keeper.store.as_ref()?.entry(&keeper.client, &keeper.grant).ok()??;
+        let entry = entry()?;
         let record = entry.load(keeper.now());
         entry.slot.remove();
         return record?.held.map(|held| held.token);

@@ -3,9 +3,9 @@
 use super::{Entry, Key, MAX_FILE};
 use crate::encode;
 use crate::error::Error;
-use crate::file::Slot;
+use crate::file::{Draft, Slot};
 use crate::form;
-use crate::renewal::{Held, Pause, Refused, Renewal};
+use crate::renewal::{Held, Pause, Refused};
 use crate::response::{ExpiresIn, TokenResponse};
 use crate::secret::Secret;
 use crate::token::{AccessToken, Lifetime};
@@ -26,13 +26,30 @@ pub(crate) struct Record {
     pub(crate) failures: u32,
     pub(crate) refusals: u32,
     pub(crate) pause: Option<Pause>,
+    /// When a token came last that could not be stored: then those who come together ask side by side.
+    pub(crate) unshared_at: Option<Duration>,
+}
+
+/// What is to be written.
+#[derive(Default)]
+pub(crate) struct Contents<'a> {
+    pub(crate) held: Option<&'a Held>,
+    pub(crate) refresh: Option<&'a Secret>,
+    pub(crate) is_used: bool,
+    pub(crate) failures: u32,
+    pub(crate) refusals: u32,
+    pub(crate) pause: Option<&'a Pause>,
+    pub(crate) unshared_at: Option<Duration>,
 }
 
 /// A refresh token without a lifetime of its own is swept away after this time without use.
 const REFRESH_TOKEN_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
+/// That a server's tokens cannot be stored is believed for this time.
+pub(crate) const UNSHARED_KEPT: Duration = Duration::from_secs(60 * 60);
+
 /// In the order in which they stand there.
-const NAMES: [&str; 23] = [
+const NAMES: [&str; 24] = [
     "written",
     "until",
     "token",
@@ -46,6 +63,7 @@ const NAMES: [&str; 23] = [
     "used",
     "failures",
     "refusals",
+    "unshared",
     "pause",
     "calm",
     "refused",
@@ -73,34 +91,27 @@ impl Entry {
             failures: fields.number("failures").unwrap_or(0),
             refusals: fields.number("refusals").unwrap_or(0),
             pause: fields.pause(),
+            unshared_at: fields.time("unshared"),
         })
     }
 
-    /// What is to be written; nothing where there is nothing to tell.
-    pub(crate) fn compose(
-        &self,
-        renewal: &Renewal,
-        refresh: Option<&Secret>,
-        is_used: bool,
-        now: Duration,
-    ) -> Option<Secret> {
-        let held = renewal.held.as_ref();
+    /// The contents as text; nothing where they tell nothing.
+    pub(crate) fn compose(contents: &Contents<'_>, now: Duration) -> Option<Secret> {
+        let Contents { held, refresh, is_used, failures, refusals, pause, unshared_at } = *contents;
         let held = held.filter(|held| !held.token.is_ended() && !held.token.is_expired(now));
         // One that never ends could not be told from one that has.
         let held = held.and_then(|held| match held.token.lifetime() {
             Lifetime::Until(deadline) => Some((held, deadline)),
             Lifetime::Unknown | Lifetime::Once => None,
         });
-        let pause = renewal.pause.as_ref().filter(|pause| pause.until > now || pause.calm_until > now);
-        if held.is_none() && pause.is_none() && refresh.is_none() {
-            return None;
-        }
+        let pause = pause.filter(|pause| pause.until > now || pause.calm_until > now);
         let until = [
             held.map(|(_, deadline)| deadline),
             pause.map(|pause| pause.until.max(pause.calm_until)),
             refresh.map(|_| now.saturating_add(REFRESH_TOKEN_KEPT)),
+            unshared_at.map(|at| at.saturating_add(UNSHARED_KEPT)).filter(|until| *until > now),
         ];
-        let until = until.into_iter().flatten().max().unwrap_or(now);
+        let until = until.into_iter().flatten().max()?;
         Some(encode::exact(|out| {
             let mut out = Writer(out);
             out.time("written", now)?;
@@ -119,8 +130,11 @@ impl Entry {
             if is_used {
                 out.text("used", "")?;
             }
-            out.number("failures", renewal.failures)?;
-            out.number("refusals", renewal.refusals)?;
+            out.number("failures", failures)?;
+            out.number("refusals", refusals)?;
+            if let Some(at) = unshared_at {
+                out.time("unshared", at)?;
+            }
             if let Some(pause) = pause {
                 out.time("pause", pause.until)?;
                 out.time("calm", pause.calm_until)?;
@@ -135,8 +149,8 @@ impl Entry {
         }))
     }
 
-    /// Writes what was composed, or removes the file. Returns whether it was written.
-    pub(crate) fn write(&self, content: Option<Secret>) -> bool {
+    /// Writes what was composed, into `draft` where there is one, or removes the file. Returns whether it was written.
+    pub(crate) fn write(&self, content: Option<Secret>, draft: Option<Draft>) -> bool {
         let Some(content) = content else {
             self.slot.remove();
             return false;
@@ -145,7 +159,7 @@ impl Entry {
         let seal = self.key.file_seal(&self.slot, content);
         let contents = [content.as_bytes(), b"\n", seal.as_bytes()];
         // Without the file the next process asks the server, and that is all.
-        self.slot.draft(None).is_ok_and(|draft| draft.commit(&contents, false).is_ok())
+        draft.map_or_else(|| self.slot.own_draft(), Ok).is_ok_and(|draft| draft.commit(&contents, false).is_ok())
     }
 }
 

@@ -15,7 +15,7 @@ pub(crate) fn token(tokens: &mut TokenCache, asked: Asked) -> Result<AccessToken
     loop {
         let result = match asked.fresh {
             true => tokens.renew().and_then(|token| long_enough(tokens, token, min_life)),
-            false => tokens.token_living(min_life),
+            false => tokens.token_valid_for(min_life),
         };
         let error = match result {
             Ok(token) if token.lifetime() == Lifetime::Once && asked.min_valid.is_some() => {
@@ -47,7 +47,7 @@ pub(crate) fn put_off(tokens: &mut TokenCache, asked: Asked) -> Result<Option<Du
         return Ok(None);
     }
     // The clock counts from the boot.
-    let until = settings::share().of(asked.splay);
+    let until = settings::spread().of(asked.splay);
     if until <= tokens.client().now() || tokens.at_hand(Duration::ZERO)?.is_some() {
         return Ok(None);
     }
@@ -68,7 +68,7 @@ pub(crate) fn unbelieved(token: &AccessToken) -> Option<String> {
 fn long_enough(tokens: &mut TokenCache, token: AccessToken, min_life: Duration) -> Result<AccessToken, Error> {
     match token.remaining(tokens.client().now()) {
         // The error says how long it lives.
-        Some(life) if life < min_life => tokens.token_living(min_life),
+        Some(life) if life < min_life => tokens.token_valid_for(min_life),
         _ => Ok(token),
     }
 }

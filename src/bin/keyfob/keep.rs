@@ -132,7 +132,7 @@ impl Task {
         match self {
             Self::Renew => Outcome::Token(tokens.renew()),
             // If a longer life is not to be had, any that is left will do.
-            Self::Token(min_life) => Outcome::Token(tokens.token_living(min_life).or_else(|_| tokens.token())),
+            Self::Token(min_life) => Outcome::Token(tokens.token_valid_for(min_life).or_else(|_| tokens.token())),
             Self::Follow => Outcome::Followed(match tokens.follow_store() {
                 false => Followed::Same,
                 true if matches!(tokens.at_hand(Duration::ZERO), Ok(Some(_))) => Followed::Replaced,

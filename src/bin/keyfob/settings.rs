@@ -6,7 +6,7 @@ use crate::profile::{self, DESCRIPTION, EITHER, SECRETS, is_pipe, locate, overri
 use crate::terminal;
 use crate::words;
 use keyfob::{
-    AccessToken, BootClock, Client, Endpoint, Error, ErrorKind, Grant, HttpTransport, Secret, SecretSource, Share,
+    AccessToken, BootClock, Client, Endpoint, Error, ErrorKind, Grant, HttpTransport, Secret, SecretSource, Spread,
     Store, TokenCache, Transport,
 };
 use miniserde::json::{self, Object, Value};
@@ -236,11 +236,18 @@ impl Settings {
                     return Err(lost(&format!("{error}: {}", error.hint().unwrap_or_default())).with_source(error));
                 }
                 Err(error) => {
-                    self.asked.tell(&format!("{error}: {}", error.hint().unwrap_or("it is not said why")));
+                    // Somebody has done that to this user, who did not ask for it.
+                    match error.to_string() {
+                        text if text.ends_with("belongs to another user") => output::note(&format!("keyfob: {text}")),
+                        text => self.asked.tell(&format!("{text}: {}", error.hint().unwrap_or_default())),
+                    }
                     return Ok(None);
                 }
             },
         };
+        if let Some(note) = store.note() {
+            output::note(&format!("keyfob: {note}"));
+        }
         self.asked.tell(&format!("the cache is in {}", store.path().display()));
         Ok(Some(store))
     }
@@ -375,7 +382,7 @@ impl Connection {
 
 /// What keeps the token of a client and a grant, and shares it where there is a store.
 pub(crate) fn tokens(client: Client, grant: Grant, store: Option<Store>) -> TokenCache {
-    let tokens = TokenCache::new(client, grant).share(share());
+    let tokens = TokenCache::new(client, grant).spread(spread());
     match store {
         Some(store) => tokens.store(store),
         None => tokens,
@@ -383,12 +390,12 @@ pub(crate) fn tokens(client: Client, grant: Grant, store: Option<Store>) -> Toke
 }
 
 /// This device's place among its likes: by its machine id, or where it has none by a name that is new with each boot.
-pub(crate) fn share() -> Share {
+pub(crate) fn spread() -> Spread {
     let id = ["/etc/machine-id", "/var/lib/dbus/machine-id", "/proc/sys/kernel/random/boot_id"]
         .iter()
         .filter_map(|file| std::fs::read(file).ok())
         .find(|id| !id.trim_ascii().is_empty());
-    Share::from_seed(id.unwrap_or_default().trim_ascii())
+    Spread::from_seed(id.unwrap_or_default().trim_ascii())
 }
 
 /// A secret from a file, or from standard input for `-`; at a terminal the prompt is the secret's name.

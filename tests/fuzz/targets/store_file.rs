@@ -7,17 +7,12 @@ use keyfob::{Client, Endpoint, Error, ErrorKind, Grant, Request, Response, Store
 use keyfob_fuzz::{Input, place, shown};
 use libfuzzer_sys::fuzz_target;
 use std::hash::Hasher;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 const NOW: Duration = Duration::from_secs(1000);
-
-/// keyfob's own version, which is in the seal.
-static VERSION: LazyLock<&str> = LazyLock::new(|| {
-    let manifest = include_str!("../../../Cargo.toml");
-    manifest.lines().find_map(|line| line.strip_prefix("version = \"")?.strip_suffix('"')).expect("it has a version")
-});
 
 /// A store with one file, as keyfob wrote it.
 struct Written {
@@ -56,8 +51,7 @@ impl Written {
         let name = self.file.file_name().and_then(|name| name.to_str()).expect("a name");
         let half = |a: u64, b: u64| {
             let mut hasher = std::hash::SipHasher::new_with_keys(a, b);
-            // The first is keyfob's version.
-            for text in [*VERSION, "file", name, content] {
+            for text in ["file", name, content] {
                 hasher.write(&(text.len() as u64).to_le_bytes());
                 hasher.write(text.as_bytes());
             }
@@ -110,6 +104,9 @@ fuzz_target!(|data: &[u8]| {
             let found = tokens(&written.store, false).at_hand(Duration::ZERO);
             assert!(found.expect("no error").is_none(), "a token under another key");
             std::fs::write(&written.key_file, &written.key).expect("the key's file is there");
+            // Whoever makes a new key removes what the old one sealed.
+            let private = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&written.file);
+            std::io::Write::write_all(&mut private.expect("a file"), &written.sealed).expect("room for it");
             return;
         }
     };

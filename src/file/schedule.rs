@@ -1,0 +1,61 @@
+//! The clock that processes wait by for each other, and the points between which another may do anything. In tests a thread can
+//! stand for a process, and the test decides what time it is and who goes on.
+
+#[cfg(not(test))]
+pub(super) use real::{now, point, sleep};
+#[cfg(test)]
+pub(crate) use scheduled::{SCHEDULER, Scheduler};
+#[cfg(test)]
+pub(super) use scheduled::{now, point, sleep};
+
+mod real {
+    use crate::clock::{BootClock, Clock as _};
+    use core::time::Duration;
+
+    pub(in super::super) fn now() -> Duration {
+        BootClock.now()
+    }
+
+    pub(in super::super) fn sleep(length: Duration) {
+        std::thread::sleep(length);
+    }
+
+    #[cfg(not(test))]
+    pub(in super::super) fn point() {}
+}
+
+#[cfg(test)]
+mod scheduled {
+    use super::real;
+    use alloc::rc::Rc;
+    use core::time::Duration;
+    use std::cell::RefCell;
+
+    pub(crate) trait Scheduler {
+        fn now(&self) -> Duration;
+        fn sleep(&self, length: Duration);
+        fn point(&self);
+    }
+
+    std::thread_local! {
+        pub(crate) static SCHEDULER: RefCell<Option<Rc<dyn Scheduler>>> = const { RefCell::new(None) };
+    }
+
+    fn scheduler() -> Option<Rc<dyn Scheduler>> {
+        SCHEDULER.with_borrow(Clone::clone)
+    }
+
+    pub(in super::super) fn now() -> Duration {
+        scheduler().map_or_else(real::now, |scheduler| scheduler.now())
+    }
+
+    pub(in super::super) fn sleep(length: Duration) {
+        scheduler().map_or_else(|| real::sleep(length), |scheduler| scheduler.sleep(length));
+    }
+
+    pub(in super::super) fn point() {
+        if let Some(scheduler) = scheduler() {
+            scheduler.point();
+        }
+    }
+}
