@@ -120,9 +120,9 @@ impl ClientCredentials {
             ClientAuthentication::TlsClientAuth if has_id => Ok(method),
             ClientAuthentication::TlsClientAuth => Err(missing_id()),
             _ if !has_secret => Err(Error::config("the client secret is missing").with_hint(
-                "name the file that holds it (--client-secret-file), or authenticate by `none` if the client has none; \
+                "name the file that holds it (`Client::client_secret`), or authenticate by `none` if the client has none; \
                  a client whose secret is the empty text sends `Basic ` and the base64 of its id with a colon as its own \
-                 Authorization header (--auth none, --header-file)",
+                 Authorization header (`ClientAuthentication::None`, `Endpoint::secret_header`)",
             )),
             _ if !has_id => Err(missing_id()),
             _ => Ok(method),
@@ -140,14 +140,14 @@ pub(crate) struct Proof<'c> {
 }
 
 fn missing_id() -> Error {
-    Error::config("the client id is missing").with_hint("give it as client_id (--client-id)")
+    Error::config("the client id is missing").with_hint("give it as client_id (`Client::client_id`)")
 }
 
 /// HTTP Basic with form-encoded id and secret (RFC 6749 section 2.3.1), or as they are.
 fn basic(id: &str, secret: &str, is_raw: bool) -> Result<Secret, Error> {
     if is_raw && id.contains(':') {
         return Err(Error::config("a client id with a colon cannot be sent by raw Basic (RFC 7617 section 2)")
-            .with_hint("leave --basic-raw out, or use client_secret_post"));
+            .with_hint("leave `Endpoint::basic_raw` out, or use client_secret_post"));
     }
     let pair = encode::exact(|out| {
         if is_raw {

@@ -106,6 +106,8 @@ pub struct Members {
     access_token: Cow<'static, str>,
     /// Token type, lifetime, refresh token and scope, and whether that is the only place to look at.
     others: [(Cow<'static, str>, bool); 4],
+    /// One of the paths has more than one name.
+    is_nested: bool,
 }
 
 /// RFC 6749 section 5.1, in the order of [`Members::others`].
@@ -114,7 +116,7 @@ const OTHERS: [&str; 4] = ["token_type", "expires_in", "refresh_token", "scope"]
 impl Default for Members {
     /// The names of RFC 6749 section 5.1.
     fn default() -> Self {
-        Self { access_token: "access_token".into(), others: OTHERS.map(|name| (name.into(), true)) }
+        Self { access_token: "access_token".into(), others: OTHERS.map(|name| (name.into(), true)), is_nested: false }
     }
 }
 
@@ -130,7 +132,8 @@ impl Members {
             Some((parent, _)) => OTHERS.map(|name| (format!("{parent}.{name}").into(), false)),
             None => Self::default().others,
         };
-        Ok(Self { access_token: access_token.into(), others })
+        let is_nested = access_token.contains('.');
+        Ok(Self { access_token: access_token.into(), others, is_nested })
     }
 
     /// Names the path of the token's type.
@@ -170,6 +173,7 @@ impl Members {
     }
 
     fn named(mut self, index: usize, name: String) -> Result<Self, Error> {
+        self.is_nested |= name.contains('.');
         self.others[index] = (path(name)?.into(), true);
         Ok(self)
     }
@@ -197,7 +201,12 @@ impl Members {
             fallback(2),
             fallback(3),
         ];
-        paths.map(Wanted::new)
+        paths.map(|path| Wanted::with(path, self.is_nested))
+    }
+
+    /// Whether there are places to fall back to, beyond the seven members.
+    pub(crate) fn is_nested(&self) -> bool {
+        self.is_nested
     }
 
     /// Each path, and whether it is the only place to look at.

@@ -1,6 +1,9 @@
 //! HTTP's dates (RFC 9110 section 5.6.7).
 
-/// Seconds since 1970 for an IMF-fixdate, `Sun, 06 Nov 1994 08:49:37 GMT`, the form that servers must send.
+/// Returns the seconds since 1970 of an IMF-fixdate, `Sun, 06 Nov 1994 08:49:37 GMT`, the form that servers must send.
+///
+/// The two obsolete forms, which a recipient is to accept as well, are not worth their code: servers have not sent them for
+/// decades, and without a date a client waits as long as it does after any other failure.
 pub(crate) fn parse(text: &str) -> Option<u64> {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     if text.len() != 29 || !text.is_ascii() || !text.ends_with(" GMT") || &text[3..5] != ", " {

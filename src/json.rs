@@ -59,6 +59,8 @@ impl Span {
 pub(crate) struct Wanted<'p> {
     /// Names joined by dots (`data.token`), which lead through objects only. An empty path is never found.
     pub(crate) path: &'p str,
+    /// A path of the list that is scanned for may have more than one name.
+    is_nested: bool,
     pub(crate) span: Option<Span>,
     /// How many bytes of the path have led to a value: more with each level.
     met: usize,
@@ -66,7 +68,13 @@ pub(crate) struct Wanted<'p> {
 
 impl<'p> Wanted<'p> {
     pub(crate) fn new(path: &'p str) -> Self {
-        Self { path, span: None, met: 0 }
+        Self::with(path, true)
+    }
+
+    /// One of a list of paths of one name each, or of which some have more.
+    #[inline]
+    pub(crate) fn with(path: &'p str, is_nested: bool) -> Self {
+        Self { path, is_nested, span: None, met: 0 }
     }
 }
 
@@ -134,9 +142,7 @@ impl Cursor<'_> {
         // For each of the outer ones, the paths that end at it or lead through it, and where it starts.
         let mut outer = [(Match::NONE, 0usize); MAX_PATH];
         // At first all of them lead on.
-        let leads = (0..).zip(&*wanted).filter(|(_, wanted)| !wanted.path.is_empty());
-        let leads = leads.fold(0, |leads, (index, _)| leads | 1 << index);
-        let mut opened = Some(Match { leads, ..Match::NONE });
+        let mut opened = Some(Match { leads: u16::MAX, ..Match::NONE });
         loop {
             let goes_on = if let Some(matched) = opened {
                 if depth == MAX_DEPTH {
@@ -191,7 +197,10 @@ impl Cursor<'_> {
             let name = if close == b'}' { Some(self.name()?) } else { None };
             let first = self.skip_space();
             let matched = match name {
-                Some(name) if object.leads != 0 => self.match_name(name, object, wanted, found),
+                // An empty path is the end of no name.
+                Some(name) if object.leads != 0 && name.start < name.end => {
+                    self.match_name(name, object, wanted, found)
+                }
                 _ => Match::NONE,
             };
             let span = match first {
@@ -379,29 +388,33 @@ impl Cursor<'_> {
     }
 
     /// Which of the paths that lead through an object go on with `name`. The cursor is at its value.
-    #[inline]
+    #[inline(always)]
     fn match_name(&self, name: Span, object: Match, wanted: &mut [Wanted<'_>], found: &mut Found) -> Match {
         let mut matched = Match::NONE;
         let text = &self.bytes[name.range()];
-        let mut leads = object.leads;
-        while leads != 0 {
-            let index = leads.trailing_zeros() as usize;
-            // The lowest bit is done.
-            leads &= leads - 1;
-            let Wanted { path, met, .. } = &mut wanted[index];
+        let is_plain = !name.is_escaped && wanted.first().is_some_and(|first| !first.is_nested);
+        for (index, member) in wanted.iter_mut().enumerate() {
+            let path = member.path.as_bytes();
+            if is_plain {
+                if path == text {
+                    matched.ends |= 1 << index;
+                }
+                continue;
+            }
             let Some(end) = end_of(path, text, name.is_escaped, object.from as usize) else { continue };
             if end == path.len() {
                 matched.ends |= 1 << index;
-                continue;
+            } else if object.leads & 1 << index != 0 {
+                if member.met >= end {
+                    let reason = "an object that leads to a member stands there twice";
+                    found.twice = found.twice.or(Some(Fault { reason, offset: self.at }));
+                }
+                member.met = end;
+                matched.leads |= 1 << index;
+                matched.from = end as u32 + 1;
             }
-            if *met >= end {
-                let reason = "an object that leads to a member stands there twice";
-                found.twice = found.twice.or(Some(Fault { reason, offset: self.at }));
-            }
-            *met = end;
-            matched.leads |= 1 << index;
-            matched.from = end as u32 + 1;
         }
+        matched.ends &= object.leads;
         matched
     }
 
@@ -439,43 +452,37 @@ fn plain_length(bytes: &[u8]) -> usize {
 }
 
 /// Where the segment of `path` that starts at `from` ends, if it is `name`.
-#[inline]
-fn end_of(path: &str, name: &[u8], is_escaped: bool, from: usize) -> Option<usize> {
-    let path = path.as_bytes();
-    if is_escaped {
-        return end_of_escaped(path, name, from);
-    }
-    // Nearly all names differ in their length.
-    let end = from + name.len();
-    let is_end = end == path.len() || path.get(end) == Some(&b'.');
-    (is_end && &path[from..end] == name && !name.contains(&b'.')).then_some(end)
+#[cold]
+fn end_of(path: &[u8], name: &[u8], is_escaped: bool, from: usize) -> Option<usize> {
+    let segment = path.get(from..)?.split(|byte| *byte == b'.').next()?;
+    let is_name = if is_escaped { is_same_escaped(segment, name) } else { segment == name };
+    is_name.then_some(from + segment.len())
 }
 
-/// As [`end_of`], for a name that holds escapes.
-#[cold]
-fn end_of_escaped(path: &[u8], name: &[u8], from: usize) -> Option<usize> {
-    let segment = path[from..].split(|byte| *byte == b'.').next()?;
-    let mut expected = core::str::from_utf8(segment).ok()?.chars();
+/// Whether `name`, which holds escapes, stands for `text`.
+fn is_same_escaped(text: &[u8], name: &[u8]) -> bool {
+    let Ok(text) = core::str::from_utf8(text) else { return false };
+    let mut expected = text.chars();
     let mut at = 0;
     while at < name.len() {
         let c = if name[at] == b'\\' {
-            let (c, length) = escape(name, at)?;
+            let Some((c, length)) = escape(name, at) else { return false };
             at += length;
-            c
+            Some(c)
         } else {
             at += 1;
-            // Any byte beyond ASCII differs from all names that are asked for.
-            Some(char::from(name[at - 1])).filter(char::is_ascii)?
+            // A byte beyond ASCII is a part of a character, and no name that is asked for has one beside an escape.
+            char::from(name[at - 1]).is_ascii().then_some(char::from(name[at - 1]))
         };
-        if expected.next() != Some(c) {
-            return None;
+        if c.is_none() || expected.next() != c {
+            return false;
         }
     }
-    expected.next().is_none().then_some(from + segment.len())
+    expected.next().is_none()
 }
 
 /// The character that the escape at `at` stands for, and how many bytes it takes; none for a lone surrogate.
-pub(crate) fn escape(bytes: &[u8], at: usize) -> Option<(char, usize)> {
+fn escape(bytes: &[u8], at: usize) -> Option<(char, usize)> {
     let simple = match *bytes.get(at + 1)? {
         b'b' => '\u{8}',
         b'f' => '\u{c}',

@@ -157,7 +157,7 @@ impl Request {
                 "plain http to {} would show the credentials to everyone on the way",
                 url.authority()
             ))
-            .with_hint("use https, or allow it (--allow-http) if you trust the network"));
+            .with_hint("use https, or allow it (`Endpoint::allow_http`) if you trust the network"));
         }
         let mut headers = alloc::vec![header("Accept", "application/json"), header("User-Agent", USER_AGENT)];
         if let Some(value) = authorization {

@@ -283,7 +283,8 @@ struct Raw {
 impl Raw {
     fn json(body: &mut [u8], members: &Members) -> Result<Self, Malformed> {
         let mut wanted = members.wanted();
-        let json::Found { twice, .. } = json::scan(body, &mut wanted)?;
+        let places = if members.is_nested() { wanted.len() } else { COUNT };
+        let json::Found { twice, .. } = json::scan(body, &mut wanted[..places])?;
         let found = |index: usize| wanted[index].span;
         let beside = |index: usize| found(index).or(wanted.get(COUNT + index).and_then(|other| other.span));
 
@@ -405,15 +406,13 @@ fn token_text(body: &[u8], range: Range<usize>) -> Result<Range<usize>, Malforme
 }
 
 /// A token type goes into a header, so it is printable ASCII (0x20 to 0x7E). Spaces around it are no part of it.
-fn type_text(body: &[u8], range: Range<usize>) -> Result<Option<Range<usize>>, Malformed> {
-    let (mut start, mut end) = (range.start, range.end);
-    while start < end && body[start] == b' ' {
-        start += 1;
+fn type_text(body: &[u8], mut range: Range<usize>) -> Result<Option<Range<usize>>, Malformed> {
+    while let [b' ', ..] = &body[range.clone()] {
+        range.start += 1;
     }
-    while start < end && body[end - 1] == b' ' {
-        end -= 1;
+    while let [.., b' '] = &body[range.clone()] {
+        range.end -= 1;
     }
-    let range = start..end;
     match first_outside(&body[range.clone()], 0x20..=0x7E) {
         None => Ok(Some(range).filter(|range| !range.is_empty())),
         Some(at) => {

@@ -3,6 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[cfg(feature = "cli")]
+mod common;
+#[cfg(feature = "cli")]
+#[path = "common/command.rs"]
+mod running;
+
 use core::time::Duration;
 use keyfob::{Client, Endpoint, Error, ErrorKind, Grant, Request, Response, SecretSource, TokenCache};
 
@@ -348,4 +354,55 @@ fn a_rejection_is_an_error_that_shows_no_text_of_the_server() {
         let error: &dyn core::error::Error = &rejection;
         assert_eq!(error.to_string(), message);
     }
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn no_hint_of_the_library_names_an_option_of_the_command() {
+    for file in ["answer", "client_auth", "description", "error", "request", "response", "token", "url"]
+        .into_iter()
+        .chain(["transport/tls/roots", "transport/tls/failure"])
+    {
+        let path = format!("{}/src/{file}.rs", env!("CARGO_MANIFEST_DIR"));
+        let source = std::fs::read_to_string(path).unwrap();
+        for line in source.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            let is_option = |(at, _): (usize, &str)| line[at + 2..].starts_with(|c: char| c.is_ascii_lowercase());
+            assert!(!line.match_indices("--").any(is_option), "{file}: {line}");
+        }
+    }
+}
+
+/// A server that fails is waited for, whatever it says; one that refuses is not.
+#[cfg(feature = "cli")]
+#[test]
+fn a_server_in_trouble_is_waited_for() {
+    use common::{Server, json};
+    let place = running::Place::new();
+    std::thread::scope(|scope| {
+        for (status, body, code) in [
+            (500, NOTHING, 0),
+            (500, REGISTERED, 0),
+            (502, HTML, 0),
+            (504, OWN, 0),
+            (400, BUSY, 0),
+            (200, BROKEN, 0),
+            (408, NOTHING, 0),
+            (401, NOTHING, 3),
+            (400, REGISTERED, 3),
+            (404, OWN, 5),
+        ] {
+            let place = &place;
+            scope.spawn(move || {
+                let asked = std::sync::atomic::AtomicBool::new(false);
+                let server = Server::with(move |_, stream| {
+                    let is_first = !asked.swap(true, std::sync::atomic::Ordering::Relaxed);
+                    let answer = if is_first { json(status, body) } else { json(200, TOKEN) };
+                    let _ = stream.write_all(&answer);
+                });
+                let outcome = place.token(&server.url("/t"), &["--wait", "20"]).outcome();
+                assert_eq!(outcome.code, Some(code), "{status} {body}: {outcome:?}");
+                assert_eq!(server.requests().len(), if code == 0 { 2 } else { 1 }, "{status} {body}");
+            });
+        }
+    });
 }

@@ -113,9 +113,9 @@ fn several_roots_and_text_between_them_are_accepted() {
 fn a_certificate_that_cannot_be_trusted_is_refused_before_anything_is_sent() {
     const UNKNOWN: &str = "its certificate is not from an issuer that is trusted here";
     const ALONE: &str = "the server sent it alone: it must send the intermediate certificates as well; or if the server \
-                         has its own authority, name that one's certificate (--ca-file)";
-    const OWN_AUTHORITY: &str = "if the server has its own authority, name its certificate (--ca-file); or trust what \
-                                 this system does (--system-roots)";
+                         has its own authority, name that one's certificate (`UreqTransport::roots_file`)";
+    const OWN_AUTHORITY: &str = "if the server has its own authority, name its certificate (`UreqTransport::roots_file`); or trust what \
+                                 this system does (`UreqTransport::system_roots`)";
     const NAME: &str = "use a name that the certificate has, and check that nobody sits in between";
     const CA_FALSE: &str = "it needs one that is marked CA:FALSE (openssl req -x509 -addext basicConstraints=CA:FALSE)";
     let trusting_also = |root: &[u8]| transport().roots_pem(&[CA, root].concat()).unwrap();
@@ -132,7 +132,7 @@ fn a_certificate_that_cannot_be_trusted_is_refused_before_anything_is_sent() {
             SELF_SIGNED,
             trusting(),
             "its certificate is signed by itself, and not trusted here",
-            "if it is the right one, name it (--ca-file)",
+            "if it is the right one, name it (`UreqTransport::roots_file`)",
         ),
         (
             "self-signed as an authority",
@@ -338,7 +338,7 @@ fn an_alert_within_the_handshake_is_named() {
             let transport = if shows_itself { as_client(CLIENT.0, CLIENT.1) } else { trusting().into() };
             let error = assert_error(fetch(&server.url("/token"), transport), ErrorKind::Untrusted, &message);
             let hint = match (alert, shows_itself) {
-                (116, false) => "name one, and its key (--client-cert-file, --client-key-file)",
+                (116, false) => "name one, and its key (`Client::client_certificate`)",
                 (_, true) if !own_hint.is_empty() => own_hint,
                 _ => hint,
             };
@@ -450,7 +450,7 @@ fn a_client_certificate_that_is_refused_is_told_as_such() {
                 CA,
                 trusting().into(),
                 "it wants a client certificate",
-                "name one, and its key (--client-cert-file, --client-key-file)",
+                "name one, and its key (`Client::client_certificate`)",
             ),
             (
                 CA,

@@ -569,7 +569,7 @@ fn plain_http_is_refused_before_anything_is_sent_unless_it_is_allowed() {
         ErrorKind::Config,
         &format!("plain http to {host} would show the credentials to everyone on the way"),
     );
-    assert_eq!(error.hint(), Some("use https, or allow it (--allow-http) if you trust the network"));
+    assert_eq!(error.hint(), Some("use https, or allow it (`Endpoint::allow_http`) if you trust the network"));
     assert_eq!(server.requests(), []);
     if cfg!(target_os = "linux") {
         let endpoint = Endpoint::new(&url).unwrap().allow_http(true);

@@ -29,7 +29,8 @@ pub(crate) fn token(tokens: &mut TokenCache, asked: Asked) -> Result<AccessToken
             Err(error) => error,
         };
         match tokens.next_attempt() {
-            Some(at) if is_not_there_yet(&error) && at <= started.saturating_add(asked.wait) => {
+            // The network, the names, the clock or the server may be there by then.
+            Some(at) if error.is_retryable() && at <= started.saturating_add(asked.wait) => {
                 asked.tell(&format!("{error}; once more"));
                 events::sleep_until(at);
             }
@@ -52,12 +53,6 @@ pub(crate) fn put_off(tokens: &mut TokenCache, asked: Asked) -> Result<Option<Du
     }
     asked.tell(&format!("the first fetch is put off until {} s after the boot (--splay)", until.as_secs()));
     Ok(Some(until))
-}
-
-/// What passes when the network, the names, the clock or the server are there. A remembered refusal is none of it.
-fn is_not_there_yet(error: &Error) -> bool {
-    let is_refusal = |code| !matches!(code, "server_error" | "temporarily_unavailable");
-    error.is_retryable() && (error.kind() == ErrorKind::Unusable || !error.oauth_error().is_some_and(is_refusal))
 }
 
 /// What to say about a lifetime that is none: a point in time, probably.

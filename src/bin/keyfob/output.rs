@@ -169,8 +169,7 @@ pub(crate) fn failure(error: &Error, format: Format) -> ExitCode {
     } else {
         note(&format!("keyfob: {message}"));
         if let Some(text) = error.hint() {
-            // The library names its method.
-            hint(&text.replace("`TokenCache::renew`", "--fresh"));
+            hint(text);
         }
         if let (ErrorKind::Wait, Some(wait)) = (error.kind(), error.retry_after()) {
             hint(&format!("not before {} s from now", whole_seconds(wait)));
@@ -202,7 +201,12 @@ pub(crate) fn hint(text: &str) {
 
 /// What the library's hints name in backticks, and what it is called here.
 const OPTIONS: &[(&str, &str)] = &[
+    ("`Client::client_certificate`", "--client-cert-file, --client-key-file"),
+    ("`Client::client_id`", "--client-id"),
+    ("`Client::client_secret`", "--client-secret-file"),
     ("`ClientAuthentication::ClientSecretPost`", "--auth client_secret_post"),
+    ("`ClientAuthentication::None`", "--auth none"),
+    ("`Endpoint::allow_http`", "--allow-http"),
     ("`Endpoint::authentication`", "--auth"),
     ("`Endpoint::basic_raw`", "--basic-raw"),
     ("`Endpoint::dialect`", "--dialect"),
@@ -211,12 +215,16 @@ const OPTIONS: &[(&str, &str)] = &[
     ("`Endpoint::method`", "--method"),
     ("`Endpoint::new`", "--url"),
     ("`Endpoint::parameters`", "--params"),
+    ("`Endpoint::secret_header`", "--header-file"),
     ("`Grant::password`", "--username with --password-file"),
     ("`Grant::scope`", "--scope"),
     ("`Grant`", "--grant"),
     ("`Parameters::Form`", "--params form"),
     ("`Parameters::Json`", "json"),
     ("`TokenCache::renew`", "--fresh"),
+    ("`UreqTransport::no_proxy`", "--no-proxy"),
+    ("`UreqTransport::roots_file`", "--ca-file"),
+    ("`UreqTransport::system_roots`", "--system-roots"),
 ];
 
 /// A hint of the library's in the words of the command.

@@ -86,17 +86,17 @@ fn refused_certificate(error: &CertificateError, shown: Option<Shown>) -> (Strin
         CertificateError::UnknownIssuer => match shown {
             Some(Shown::SelfSigned) => (
                 "its certificate is signed by itself, and not trusted here",
-                "if it is the right one, name it (--ca-file)",
+                "if it is the right one, name it (`UreqTransport::roots_file`)",
             ),
             Some(Shown::Alone) => (
                 "its certificate is not from an issuer that is trusted here",
                 "the server sent it alone: it must send the intermediate certificates as well; or if the server has its \
-                 own authority, name that one's certificate (--ca-file)",
+                 own authority, name that one's certificate (`UreqTransport::roots_file`)",
             ),
             _ => (
                 "its certificate is not from an issuer that is trusted here",
-                "if the server has its own authority, name its certificate (--ca-file); or trust what this system does \
-                 (--system-roots)",
+                "if the server has its own authority, name its certificate (`UreqTransport::roots_file`); or trust what this system does \
+                 (`UreqTransport::system_roots`)",
             ),
         },
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
@@ -133,7 +133,7 @@ fn refused_certificate(error: &CertificateError, shown: Option<Shown>) -> (Strin
 /// The alert by which a server refuses (RFC 8446 section 6.2).
 fn refusal(alert: AlertDescription, shows_itself: bool) -> (String, String) {
     use AlertDescription as Alert;
-    const NO_CERTIFICATE: &str = "name one, and its key (--client-cert-file, --client-key-file)";
+    const NO_CERTIFICATE: &str = "name one, and its key (`Client::client_certificate`)";
     let refuses_certificate = |hint: &str| (format!("it refuses the client certificate: {alert:?}"), hint.into());
     let refuses = |hint: &str| (format!("it refused the TLS connection: {alert:?}"), hint.into());
     match alert {
