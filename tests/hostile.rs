@@ -329,7 +329,7 @@ fn words(row: &Row, scheme: &str, server: &Server) -> Vec<String> {
 /// Another place on the boot clock, where the earlier token is due for renewal. It takes root; elsewhere there is none,
 /// which a line says, and with `CI=true` that is a failure.
 fn later() -> Option<Holder> {
-    match Holder::start(LATER) {
+    match Holder::start_unseen(LATER) {
         Ok(later) => Some(later),
         Err(reason) => {
             assert!(!std::env::var("CI").is_ok_and(|ci| ci == "true"), "no time namespace: {reason}");
@@ -355,10 +355,10 @@ fn run_with_an_earlier_token(place: &Place, row: &Row, scheme: &'static str, lat
     // Renewed by a good answer, kept if it is a bad one.
     let kept = if is_good { &hostile } else { &earlier };
     let mut faults = String::new();
-    let mut check = |what: &str, run: Run, namespace: Option<&str>, accepted: &[&Outcome], requests: Option<bool>| {
+    let mut check = |what: &str, run: Run, later: Option<&Holder>, accepted: &[&Outcome], requests: Option<bool>| {
         let before = server.requests().len();
-        let outcome = match namespace {
-            Some(namespace) => outcome_in(namespace, run),
+        let outcome = match later {
+            Some(later) => outcome_in(later, run),
             None => run.outcome(),
         };
         if !accepted.contains(&&outcome) {
@@ -385,23 +385,27 @@ fn run_with_an_earlier_token(place: &Place, row: &Row, scheme: &'static str, lat
     // A good answer may be one that is not for keeping.
     check("after --fresh", run(&cache, &[]), None, &[kept, &earlier], (!is_good).then_some(false));
 
-    let Some(Holder { namespace, .. }) = later else { return faults };
+    if later.is_none() {
+        return faults;
+    }
     is_hostile.store(false, Ordering::SeqCst);
     let cache = directory();
     check("again at first", run(&cache, &[]), None, &[&earlier], Some(true));
     is_hostile.store(true, Ordering::SeqCst);
-    check("due for renewal", run(&cache, &[]), Some(namespace), &[kept], Some(row.asks));
+    check("due for renewal", run(&cache, &[]), later, &[kept], Some(row.asks));
     let after = (!is_good).then_some(false);
-    check("after the renewal", run(&cache, &[]), Some(namespace), &[kept, &earlier], after);
+    check("after the renewal", run(&cache, &[]), later, &[kept, &earlier], after);
     faults
 }
 
-/// Runs the command in a time namespace.
-fn outcome_in(namespace: &str, run: Run) -> Outcome {
+/// Runs the command later.
+fn outcome_in(later: &Holder, run: Run) -> Outcome {
     let keyfob = run.command();
     let mut command = std::process::Command::new("nsenter");
-    command.arg(format!("--time={namespace}")).arg("--").arg(keyfob.get_program()).args(keyfob.get_args());
-    command.current_dir(keyfob.get_current_dir().expect("a place")).env_clear();
+    command.args([format!("--time={}", later.namespace), format!("--mount={}", later.mounts)]);
+    // Whoever enters another mount namespace begins at its root.
+    let place = keyfob.get_current_dir().expect("a place");
+    command.args(["--", "env", "-C"]).arg(place).arg(keyfob.get_program()).args(keyfob.get_args()).env_clear();
     command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
     let output = command.stdin(Stdio::null()).output().expect("nsenter starts");
     let text = |bytes| String::from_utf8(bytes).expect("its output is UTF-8");

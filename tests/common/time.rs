@@ -8,14 +8,28 @@ use std::time::Duration;
 pub struct Holder {
     process: Child,
     pub namespace: String,
+    /// The mount namespace of the process.
+    pub mounts: String,
 }
 
 impl Holder {
     /// One whose boot clock is ahead by this.
     pub fn start(ahead: Duration) -> Result<Self, String> {
+        Self::start_by(ahead, "")
+    }
+
+    /// One whose boot clock is ahead by this, for processes that enter `mounts` too: they cannot see that the time
+    /// namespace is another, so time seems to have passed. All that they find in `/proc` is the name of the boot.
+    pub fn start_unseen(ahead: Duration) -> Result<Self, String> {
+        let hide = "name=$(cat /proc/sys/kernel/random/boot_id); mount -t tmpfs none /proc;
+            mkdir -p /proc/sys/kernel/random; echo $name >/proc/sys/kernel/random/boot_id;";
+        Self::start_by(ahead, hide)
+    }
+
+    fn start_by(ahead: Duration, first: &str) -> Result<Self, String> {
         let boot_time = format!("--boottime={}", ahead.as_secs());
         let mut process = Command::new("unshare")
-            .args(["-T", &boot_time, "-f", "sh", "-c", "echo $$; read end"])
+            .args(["-m", "-T", &boot_time, "-f", "sh", "-ec", &format!("{first} echo $$; read end || true")])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -29,7 +43,8 @@ impl Holder {
             process.wait().unwrap();
             return Err(reason.trim().lines().next().unwrap_or("unshare does not say why").to_owned());
         }
-        Ok(Self { process, namespace: format!("/proc/{}/ns/time", id.trim()) })
+        let id = id.trim();
+        Ok(Self { process, namespace: format!("/proc/{id}/ns/time"), mounts: format!("/proc/{id}/ns/mnt") })
     }
 }
 
