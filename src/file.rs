@@ -215,6 +215,7 @@ impl Slot {
     }
 
     pub(crate) fn remove(&self) {
+        schedule::point();
         let _ = fs::unlinkat(&self.directory, &self.name, AtFlags::empty());
     }
 

@@ -19,7 +19,7 @@ use crate::client_auth::ClientAuthentication;
 use crate::encode;
 use crate::endpoint::{LifetimeRules, LifetimeUnit, NotPositive, Parameters};
 use crate::error::Error;
-use crate::file::{self, Draft, Slot};
+use crate::file::{self, Draft, Slot, Waits};
 use crate::grant::Grant;
 use crate::secret::{FieldValue, SecretSource};
 use alloc::borrow::ToOwned;
@@ -207,9 +207,9 @@ impl Store {
     }
 
     /// The place for what `client` gets for `grant`, with the secrets as they are now; or why the directory cannot be used any
-    /// more.
-    pub(crate) fn entry(&self, client: &Client, grant: &Grant) -> Result<io::Result<Entry>, Error> {
-        let key = match self.key() {
+    /// more. Where another process is just making the key, that is waited for.
+    pub(crate) fn entry(&self, client: &Client, grant: &Grant, waits: &mut Waits) -> Result<io::Result<Entry>, Error> {
+        let key = match self.key(waits, client) {
             Ok(key) => key,
             Err(error) => return Ok(Err(error)),
         };
@@ -233,17 +233,19 @@ impl Store {
     }
 
     /// The key of this boot, made by who comes first.
-    fn key(&self) -> io::Result<Key> {
+    fn key(&self, waits: &mut Waits, client: &Client) -> io::Result<Key> {
         let boot = self.boot.as_deref().ok_or_else(|| io::Error::other("the name of this boot is not known"))?;
         let slot = Slot::new(self.directory.clone(), KEY);
         let read = || slot.read(256).ok().and_then(|bytes| Key::read(&bytes, boot));
-        // Others make it in a few milliseconds, if they live.
-        for _ in 0..1000 {
+        // Others make it in a few milliseconds, unless they are stopped.
+        let patience = Duration::from_secs(1).min(client.patience() / 2);
+        loop {
             if let Some(key) = read() {
                 return Ok(key);
             }
             let Some(_lock) = slot.try_lock(true)? else {
-                std::thread::sleep(Duration::from_millis(1));
+                let host = client.endpoint().authority();
+                waits.wait(patience, host).map_err(|_| io::ErrorKind::TimedOut)?;
                 continue;
             };
             if let Some(key) = read() {
@@ -255,13 +257,16 @@ impl Store {
                 writeln!(out, "{boot}")?;
                 bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
             });
-            slot.own_draft()?.commit(&[text.expose().as_bytes()], false).map_err(|unfinished| unfinished.error)?;
+            let draft = slot.own_draft()?;
+            // Before the others can have the new key, and begin to use it.
             self.clear();
+            draft.commit(&[text.expose().as_bytes()], false).map_err(|unfinished| unfinished.error)?;
+            // It is read as the others read it; what cannot be read would be made again and again.
+            return read().ok_or_else(|| io::ErrorKind::InvalidData.into());
         }
-        Err(io::ErrorKind::TimedOut.into())
     }
 
-    /// Removes all files of this format, which nobody can read any more: their key is gone.
+    /// Removes all files of this format: their key is gone, so nobody can read them any more.
     fn clear(&self) {
         let format = format!("keyfob{FORMAT}-");
         for name in self.names().filter(|name| name.trim_start_matches('.').starts_with(&format)) {

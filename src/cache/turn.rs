@@ -158,7 +158,7 @@ impl Turn {
             let is_new = |refresh: &AccessToken| result.as_ref().is_ok_and(|token| token.is_same(refresh));
             state.with(|state| state.refresh = state.refresh.take().filter(is_new));
         }
-        let after = store.entry(&keeper.client, &keeper.grant).ok().and_then(Result::ok);
+        let after = store.entry(&keeper.client, &keeper.grant, &mut self.waits).ok().and_then(Result::ok);
         let is_same = after.as_ref().is_some_and(|after| after.slot.name() == before.slot.name());
         let newest = state.with(|state| state.refresh.clone());
         let newest = newest.as_ref().and_then(AccessToken::refresh_token);
@@ -211,10 +211,14 @@ fn half(patience: Duration) -> Duration {
     patience / 2 + patience / 8 / (1 << 16) * part
 }
 
-/// Takes over what other processes have left about what would be sent now; returns its place.
-pub(crate) fn look(keeper: &Keeper, state: &mut impl Access, min_life: Duration) -> Result<Place, Error> {
+/// Takes over what other processes have left about what would be sent now.
+pub(crate) fn look(keeper: &Keeper, state: &mut impl Access, min_life: Duration) -> Result<(), Error> {
+    find(keeper, state, min_life, &mut Waits::default()).map(|_| ())
+}
+
+fn find(keeper: &Keeper, state: &mut impl Access, min_life: Duration, waits: &mut Waits) -> Result<Place, Error> {
     let Some(store) = &keeper.store else { return Ok(Place::default()) };
-    let mut place = match store.entry(&keeper.client, &keeper.grant)? {
+    let mut place = match store.entry(&keeper.client, &keeper.grant, waits)? {
         Ok(entry) => Place { entry: Some(entry), ..Place::default() },
         Err(error) => Place { trouble: Some(error), ..Place::default() },
     };
@@ -279,7 +283,7 @@ pub(crate) fn join(keeper: &Keeper, state: &mut impl Access, min_life: Duration,
             (Some(_), Some(store)) if !keeper.grant.is_kept_in_file() => {
                 adopt(keeper, state, store, &mut turn.place, min_life);
             }
-            _ => turn.place = look(keeper, state, min_life)?,
+            _ => turn.place = find(keeper, state, min_life, &mut turn.waits)?,
         }
         let valid = match step(state, &turn.waits)? {
             Step::Use(token) => return Ok(Joined::Token(token)),
@@ -288,7 +292,7 @@ pub(crate) fn join(keeper: &Keeper, state: &mut impl Access, min_life: Duration,
         if turn.take(&keeper.grant)? {
             // Once more, for another may have finished just now; and then the refresh token is another one.
             if turn.refresh.is_some() {
-                turn.place = look(keeper, state, min_life)?;
+                turn.place = find(keeper, state, min_life, &mut turn.waits)?;
             } else if let Some(store) = &keeper.store {
                 adopt(keeper, state, store, &mut turn.place, min_life);
             }
@@ -316,15 +320,15 @@ pub(crate) fn join(keeper: &Keeper, state: &mut impl Access, min_life: Duration,
 /// Takes the token of this identity out of the store.
 pub(crate) fn forget(keeper: &Keeper) -> Option<AccessToken> {
     let mut turn = Turn::default();
-    let entry = || keeper.store.as_ref()?.entry(&keeper.client, &keeper.grant).ok()?.ok();
+    let entry = |waits: &mut Waits| keeper.store.as_ref()?.entry(&keeper.client, &keeper.grant, waits).ok()?.ok();
     loop {
-        turn.place.entry = Some(entry()?);
+        turn.place.entry = Some(entry(&mut turn.waits)?);
         // Whoever is asking would bring it back, so it is waited for; but not for ever.
         let is_ours = turn.take(&keeper.grant).unwrap_or(true);
         if !is_ours && turn.waits.wait(half(keeper.client.patience()), keeper.client.endpoint().authority()).is_ok() {
             continue;
         }
-        let entry = entry()?;
+        let entry = entry(&mut turn.waits)?;
         let record = entry.load(keeper.now());
         entry.slot.remove();
         return record?.held.map(|held| held.token);
