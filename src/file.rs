@@ -339,6 +339,7 @@ impl Draft {
         schedule::point();
         match fs::renameat(&self.slot.directory, &self.name, &self.slot.directory, &self.slot.name) {
             Ok(()) => {
+                schedule::point();
                 // Not every file system can; the file itself is safe by now.
                 if durable {
                     let _ = fs::fsync(&self.slot.directory);
