@@ -121,8 +121,7 @@ impl TokenCache {
     #[cfg(all(feature = "std", unix))]
     pub fn follow_store(&mut self) -> bool {
         let Some(held) = self.state.renewal.held.as_ref().map(|held| held.token.clone()) else { return false };
-        let Ok(place) = turn::look(&self.keeper, &mut self.state, Duration::ZERO) else { return false };
-        let Some(entry) = place.entry else { return false };
+        let Ok(Some(entry)) = turn::look(&self.keeper, &mut self.state, Duration::ZERO) else { return false };
         let is_held = |token: &AccessToken| token.expose() == held.expose();
         if self.state.renewal.held.as_ref().is_some_and(|newest| !is_held(&newest.token)) {
             return true;

@@ -41,7 +41,7 @@ pub(crate) struct Turn {
 /// What there is in the store about what would be sent now.
 #[derive(Default)]
 pub(crate) struct Place {
-    pub(super) entry: Option<Entry>,
+    entry: Option<Entry>,
     /// Why there is no place in the store, where there is a store.
     trouble: Option<io::Error>,
     unshared_at: Option<Duration>,
@@ -211,9 +211,9 @@ fn half(patience: Duration) -> Duration {
     patience / 2 + patience / 8 / (1 << 16) * part
 }
 
-/// Takes over what other processes have left about what would be sent now.
-pub(crate) fn look(keeper: &Keeper, state: &mut impl Access, min_life: Duration) -> Result<(), Error> {
-    find(keeper, state, min_life, &mut Waits::default()).map(|_| ())
+/// Takes over what other processes have left about what would be sent now; returns its place in the store.
+pub(crate) fn look(keeper: &Keeper, state: &mut impl Access, min_life: Duration) -> Result<Option<Entry>, Error> {
+    Ok(find(keeper, state, min_life, &mut Waits::default())?.entry)
 }
 
 fn find(keeper: &Keeper, state: &mut impl Access, min_life: Duration, waits: &mut Waits) -> Result<Place, Error> {
