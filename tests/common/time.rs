@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// A process that keeps the namespace alive. It ends with its standard input.
+#[allow(dead_code)]
 pub struct Holder {
     process: Child,
     pub namespace: String,
@@ -12,6 +13,7 @@ pub struct Holder {
     pub mounts: String,
 }
 
+#[allow(dead_code)] // Each program uses one of the two.
 impl Holder {
     /// One whose boot clock is ahead by this.
     pub fn start(ahead: Duration) -> Result<Self, String> {
