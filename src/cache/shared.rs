@@ -233,7 +233,7 @@ impl SharedTokenCache {
 
     fn waited_in_vain(&self, taken: Duration) -> Error {
         let (host, seconds) = (self.keeper.client.endpoint().authority(), taken.as_secs());
-        let message = format!("another thread has been asking {host} for {seconds} s, and is not done");
+        let message = format!("another thread has been asking {host} for {seconds} s and has not finished");
         Error::new(ErrorKind::Unreachable, message)
     }
 

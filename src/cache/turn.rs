@@ -6,7 +6,9 @@
 use super::keeper::Keeper;
 use super::state::{Access, State};
 use crate::error::Error;
-use crate::file::{Draft, Lock, Waits};
+use crate::file::Lock;
+use crate::file::draft::Draft;
+use crate::file::waits::Waits;
 use crate::grant::Grant;
 use crate::refresh_file::RefreshTurn;
 use crate::renewal::{Refused, Step};
@@ -97,7 +99,7 @@ impl Turn {
             return Ok(());
         }
         let draft = match (&self.place.entry, self.place.trouble.take()) {
-            (Some(entry), _) => entry.rehearse(),
+            (Some(entry), _) => entry.reserve(),
             (None, trouble) => Err(trouble.unwrap_or_else(|| io::ErrorKind::NotFound.into())),
         };
         self.draft = Some(draft.map_err(|error| {
@@ -320,7 +322,7 @@ pub(super) fn join(
         }
         // With hardly any time left a request would be sent in vain, and what can be sent once be used up.
         if patience.saturating_sub(turn.waited()) < patience / 8 {
-            return Err(turn.waits.is_over(host));
+            return Err(turn.waits.timeout(host));
         }
         turn.began_at = keeper.now();
         return Ok(Joined::Turn(Box::new(turn)));
