@@ -721,7 +721,8 @@ fn where_the_boot_has_no_name_there_is_no_cache_and_no_error() {
     let place = Place::new();
     let server = issuing(3600, AT_ONCE);
     let url = server.url("/t");
-    let why = "the cache needs the name of this boot: cannot read /proc/sys/kernel/random/boot_id: there is no such file";
+    let why =
+        "the cache needs the name of this boot: cannot read /proc/sys/kernel/random/boot_id: there is no such file";
     for (options, stderr) in [("--cache-dir dir", format!("keyfob: {why}\n")), ("", String::new())] {
         let ask = format!(
             "mount -t tmpfs memory /proc/sys/kernel/random; for i in 1 2; do keyfob token --url {url} --client-id c {options}; done"
