@@ -333,7 +333,7 @@ fn a_first_fetch_is_put_off_by_a_share_that_is_the_devices_own() {
         let world = World::answers([lives(3600)]);
         world.set(s(7));
         let mut tokens = world.cache().spread(Spread::from_seed(&[seed])).spread_first_fetch(s(600));
-        let left = paused(&world, &mut tokens, "the first fetch is put off by this device's share");
+        let left = paused(&world, &mut tokens, "the first fetch is delayed to spread the load of a fleet");
         assert!(left < s(600), "{left:?}");
         assert!(tokens.token().unwrap_err().is_retryable());
         sit_out(&world, &mut tokens, left);
@@ -788,7 +788,7 @@ fn a_life_longer_than_a_fresh_tokens_is_an_error_without_repeated_requests() {
     let world = World::always(lives(60));
     let mut tokens = world.cache();
     let expected =
-        (ErrorKind::Unusable, "a fresh token lives 60 s, and at least 120 s were asked for".to_owned(), None);
+        (ErrorKind::Unusable, "a new token lives 60 s, but at least 120 s were requested".to_owned(), None);
     for _ in 0..400 {
         assert_eq!(told(tokens.token_valid_for(s(120))), expected);
         world.pass(ms(100));
@@ -798,7 +798,7 @@ fn a_life_longer_than_a_fresh_tokens_is_an_error_without_repeated_requests() {
     assert_eq!(text(tokens.token_valid_for(s(20))), "a1");
     let error = tokens.token_valid_for(Duration::MAX).unwrap_err();
     assert!(!error.is_retryable());
-    assert_eq!(error.hint(), Some("ask for less, or whoever runs the server for longer lives"));
+    assert_eq!(error.hint(), Some("request less, or have the server issue tokens that live longer"));
     assert_eq!(world.asked_until(&mut tokens, s(60), ms(100)), 1);
 }
 
@@ -935,7 +935,7 @@ fn a_new_refresh_token_is_kept_though_its_token_had_expired_on_arrival() {
         });
         tokens.token().unwrap();
         world.set(s(60));
-        let message = "the token had expired before it could be handed out";
+        let message = "the token expired before it could be handed out";
         assert_eq!(told(tokens.token()), (ErrorKind::Unusable, message.into(), None));
         let left = tokens.token().unwrap_err().retry_after().unwrap();
         assert!(left <= s(1));
@@ -985,7 +985,7 @@ fn a_server_that_repeats_the_refresh_token_has_not_used_it_up() {
     }
 }
 
-const SPENT_HINT: &str = "what was sent may be used up: a new one is needed";
+const SPENT_HINT: &str = "the refresh token or code may be used up, so it is not sent again: sign in again";
 
 #[test]
 fn nothing_is_sent_after_a_lost_answer_until_the_source_gives_another() {
@@ -1050,7 +1050,7 @@ fn when_a_replacement_is_lost_the_one_before_is_not_sent_again() {
             let error = tokens.token().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config);
             assert_eq!(error.to_string(), "the grant was already used once, and the refresh token it returned is lost");
-            assert_eq!(error.hint(), Some("a new one is needed: sign in again"));
+            assert_eq!(error.hint(), Some("sign in again"));
         }
         world.then([refreshable(60)]);
         source.set("new");

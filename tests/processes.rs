@@ -1003,8 +1003,8 @@ fn where_a_new_refresh_token_could_not_be_kept_nothing_is_sent() {
     let place = Place::new();
     let (server, _) = rotating(0, AT_ONCE, short);
     let url = server.url("/t");
-    let hint = "hint: the server may hand out a new refresh token with each use, and nothing is sent where it would be \
-                lost: put the file where this user can write (a symbolic link to it will do); into a container, mount its \
+    let hint = "hint: the server may replace the refresh token with each use, so nothing is sent unless the new one can be \
+                stored: put the file where this user can write (a symbolic link to it will do); for a container, mount its \
                 directory";
     const NOBODY: &str = "setpriv --reuid 65534 --regid 65534 --clear-groups /proc/self/fd/3";
     for (setup, command, why) in [
@@ -1038,7 +1038,7 @@ fn where_a_new_refresh_token_could_not_be_kept_nothing_is_sent() {
             let outcome = Started::command(script(MOUNTS, run, &ask)).outcome();
             let left = if setup.contains("/full") { "full\nrt\n" } else { "rt\n" };
             let expected =
-                format!("keyfob: refresh token file rt: it cannot be rewritten: {why}\n{hint}\n2\nrt-1\n{left}");
+                format!("keyfob: refresh token file rt: cannot be rewritten: {why}\n{hint}\n2\nrt-1\n{left}");
             assert_eq!(outcome.stdout, expected, "{setup}: {outcome:?}");
         }
     }
@@ -1054,8 +1054,8 @@ fn where_the_cache_could_not_keep_a_new_refresh_token_nothing_is_sent() {
     let place = Place::new();
     let (server, rotation) = rotating(0, AT_ONCE, short);
     let url = server.url("/t");
-    let hint = "hint: the server may hand out a new refresh token with each use, and nothing is sent where it would be lost: \
-                make room there, name another directory (--cache-dir), or keep the token in a file (--refresh-token-file)";
+    let hint = "hint: the server may replace the refresh token with each use, so nothing is sent unless the new one can be \
+                stored: make room, use another directory (--cache-dir), or keep the token in a file (--refresh-token-file)";
     for (setup, why) in [
         // Too small for the key; full; and with less room than a new token might need.
         ("mount -t tmpfs -o size=4k,mode=700 memory dir", "no storage space"),
@@ -1069,7 +1069,7 @@ fn where_the_cache_could_not_keep_a_new_refresh_token_nothing_is_sent() {
              code=0; RT=rt-1 keyfob token --url {url} --grant refresh_token --refresh-token-env RT --cache-dir dir || code=$?; echo $code"
         );
         let outcome = Started::command(script(MOUNTS, place.keyfob(["token"]), &ask)).outcome();
-        let expected = format!("keyfob: the cache in dir cannot take the new refresh token: {why}\n{hint}\n2\n");
+        let expected = format!("keyfob: cache directory dir: no room for the new refresh token: {why}\n{hint}\n2\n");
         assert_eq!(outcome.stdout, expected, "{setup}: {outcome:?}");
     }
     assert_eq!(server.requests(), [], "nothing was sent");
@@ -1093,8 +1093,8 @@ fn a_file_with_two_names_is_refused_before_anything_is_sent() {
             run(&place, &server.url("/t"), &options).fails(
                 2,
                 &format!(
-                    "keyfob: refresh token file {}: it has 2 names (hard links), and a new token would reach only \
-                     one of them\nhint: keep one of them, and make the others symbolic links to it",
+                    "keyfob: refresh token file {}: has 2 names (hard links), and a new token would reach only \
+                     one of them\nhint: keep one name, and make the others symbolic links to it",
                     place.path(&format!("here/{name}"))
                 ),
             );
@@ -1151,8 +1151,8 @@ fn a_file_that_is_a_mount_point_is_written_in_place() {
     assert_eq!(
         outcome.stdout,
         format!(
-            "keyfob: refresh token file {file}: a newer token cannot be put into it: read-only filesystem or storage \
-             medium\nhint: it is in {new}: move it to its place, for the old one is used up\n2\nrt-6\nrt-7\n"
+            "keyfob: refresh token file {file}: cannot write the newer token: read-only filesystem or storage \
+             medium\nhint: the new token is in {new}: move it into place, because the old one is used up\n2\nrt-6\nrt-7\n"
         )
     );
     assert_eq!(server.requests().len(), 4);
@@ -1182,8 +1182,8 @@ fn where_the_file_cannot_be_replaced_in_the_end_the_token_comes_out_and_the_new_
         0,
         "tok-2\n",
         &format!(
-            "keyfob: refresh token file {file}: the new token cannot be put into it: it is a directory\n\
-             hint: it is in {new}: move it to its place, for the old one is used up\n"
+            "keyfob: refresh token file {file}: cannot write the new token: it is a directory\n\
+             hint: the new token is in {new}: move it into place, because the old one is used up\n"
         ),
     );
     assert_eq!(fs::read_to_string(&new).unwrap(), "rt-2\n");
@@ -1261,7 +1261,7 @@ fn a_refresh_token_whose_answer_was_lost_is_not_sent_again_until_it_is_another()
         run(&place, &url, &["--scope", "other"]).prints("tok-1");
         let again = asked("rt-1");
         assert_eq!(again.code, Some(4), "{again:?}");
-        assert!(again.stderr.ends_with("\nhint: what was sent may be used up: a new one is needed\n"), "{again:?}");
+        assert!(again.stderr.ends_with("\nhint: the refresh token or code may be used up, so it is not sent again: sign in again\n"), "{again:?}");
         assert_eq!(server.requests().len(), 2, "{options:?}");
         asked("rt-2").prints("tok-1");
     }

@@ -97,8 +97,8 @@ fn the_access_token_comes_out_where_its_refresh_token_is_safe_and_somebody_hears
         assert_eq!(fetch().unwrap(), "a1", "{name}");
         let (file, new) = (world.path("rt"), world.path(".rt.new"));
         let message = format!(
-            "refresh token file {}: the new token cannot be put into it: it is a directory; it is in {}: move it to its \
-             place, for the old one is used up",
+            "refresh token file {}: cannot write the new token: it is a directory; the new token is in {}: move it \
+             into place, because the old one is used up",
             file.display(),
             new.display()
         );
@@ -121,7 +121,7 @@ fn the_access_token_is_kept_back_where_nobody_hears_of_its_refresh_token() {
         let error = fetch().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config, "{name}");
         assert!(
-            error.hint().unwrap().ends_with("move it to its place, for the old one is used up"),
+            error.hint().unwrap().ends_with("move it into place, because the old one is used up"),
             "{name}: {error:?}"
         );
         assert_eq!(world.read(".rt.new"), "r1\n");
@@ -150,7 +150,7 @@ fn a_file_that_is_marked_as_not_to_be_changed_is_found_out_before_anything_is_se
         assert!(change("-"));
         let error = result.unwrap_err();
         let message =
-            format!("refresh token file {}: it cannot be rewritten: permission denied", world.path("rt").display());
+            format!("refresh token file {}: cannot be rewritten: permission denied", world.path("rt").display());
         assert_eq!((error.kind(), error.to_string()), (ErrorKind::Config, message), "{mark} {name}");
         assert_eq!(world.sent(), [""; 0]);
     }

@@ -679,7 +679,7 @@ fn a_refresh_token_that_cannot_be_rewritten_is_not_sent() {
     }
     // Not even root can write below /proc.
     let error = world.client().fetch(&Grant::refresh_token_file("/proc/self/comm")).unwrap_err();
-    let message = "refresh token file /proc/self/comm: it cannot be rewritten: ";
+    let message = "refresh token file /proc/self/comm: cannot be rewritten: ";
     assert!(error.kind() == ErrorKind::Config && error.to_string().starts_with(message), "{error}");
     assert_eq!(world.sent(), [""; 0]);
 }
