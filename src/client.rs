@@ -8,7 +8,7 @@ use crate::grant::Grant;
 use crate::observe::{Event, Observer};
 #[cfg(all(feature = "std", unix))]
 use crate::refresh_file::RefreshTurn;
-use crate::request::Request;
+use crate::request::{Request, TIMEOUT};
 use crate::secret::SecretSource;
 use crate::token::AccessToken;
 use crate::transport::{Response, Transport};
@@ -17,8 +17,6 @@ use alloc::string::String;
 use core::fmt;
 use core::time::Duration;
 
-/// The time limit of a fetch, unless the user sets another.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A client of one authorization server.

@@ -47,17 +47,15 @@ mod renewal;
 #[cfg(all(feature = "std", unix))]
 mod store;
 mod cache;
-#[cfg(feature = "std")]
-mod shared;
 #[cfg(feature = "ureq")]
 mod middleware;
 #[cfg(doc)]
 pub mod docs;
 
 #[cfg(feature = "std")]
-pub use clock::BootClock;
+pub use cache::SharedTokenCache;
 #[cfg(feature = "std")]
-pub use shared::SharedTokenCache;
+pub use clock::BootClock;
 #[cfg(all(feature = "std", unix))]
 pub use store::Store;
 pub use {

@@ -41,6 +41,9 @@ struct Header {
     value: Secret,
 }
 
+/// The time limit of an exchange, unless the user sets another.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Sent with every request, unless the user says otherwise.
 pub(crate) const USER_AGENT: &str = concat!("keyfob/", env!("CARGO_PKG_VERSION"));
 
@@ -188,7 +191,7 @@ impl Request {
             once: 0,
             to_loopback: url.is_loopback(),
             certificate: None,
-            timeout: crate::client::TIMEOUT,
+            timeout: TIMEOUT,
             waited: Duration::ZERO,
         })
     }

@@ -99,7 +99,7 @@ enum Source {
 #[cfg(all(feature = "std", unix))]
 pub(crate) struct RefreshFile {
     pub(crate) path: PathBuf,
-    pub(crate) report: Option<alloc::sync::Arc<crate::refresh_file::Report>>,
+    pub(crate) report: Option<alloc::sync::Arc<Report>>,
 }
 
 type Provider = dyn Fn() -> Result<Secret, Error> + Send + Sync;

@@ -3,7 +3,8 @@
 //! One process asks and the others wait; but sharing is never worse than not sharing. A process that has waited for half of its
 //! time, or knows that what comes cannot be shared, asks by itself ("alone") where that does no harm.
 
-use super::{Access, Keeper, State};
+use super::keeper::Keeper;
+use super::state::{Access, State};
 use crate::error::Error;
 use crate::file::{Draft, Lock, Waits};
 use crate::grant::Grant;
@@ -18,7 +19,7 @@ use core::time::Duration;
 use std::io;
 
 /// What a process finds that wants to renew.
-pub(crate) enum Joined {
+pub(super) enum Joined {
     /// Another has done it meanwhile; or it is about to, and until then this one is valid.
     Token(AccessToken),
     Turn(Box<Turn>),
@@ -26,8 +27,10 @@ pub(crate) enum Joined {
 
 /// This process asks the server; the others wait until this is dropped, unless it is alone.
 #[derive(Default)]
-pub(crate) struct Turn {
+pub(super) struct Turn {
     waits: Waits,
+    /// The time limit, less what went by before.
+    patience: Duration,
     refresh: Option<RefreshTurn>,
     place: Place,
     lock: Option<Lock>,
@@ -40,7 +43,7 @@ pub(crate) struct Turn {
 
 /// What there is in the store about what would be sent now.
 #[derive(Default)]
-pub(crate) struct Place {
+pub(super) struct Place {
     entry: Option<Entry>,
     /// Why there is no place in the store, where there is a store.
     trouble: Option<io::Error>,
@@ -68,19 +71,19 @@ impl Turn {
     }
 
     /// How long the others were waited for.
-    pub(crate) fn waited(&self) -> Duration {
+    pub(super) fn waited(&self) -> Duration {
         self.waits.waited()
     }
 
     /// Whether another process has the turn: then what can be sent once must not be sent by this one.
-    pub(crate) fn is_alone(&self) -> bool {
+    pub(super) fn is_alone(&self) -> bool {
         self.is_alone
     }
 
     /// Whether this process should ask beside the one that has the turn.
     fn should_ask_alone(&self, keeper: &Keeper) -> bool {
         let is_unshared = self.place.unshared_at.is_some_and(|at| keeper.now() < at.saturating_add(UNSHARED_KEPT));
-        keeper.grant.is_repeatable() && (is_unshared || self.waited() >= half(keeper.client.patience()))
+        keeper.grant.is_repeatable() && (is_unshared || self.waited() >= half(self.patience))
     }
 
     /// Makes sure that a new refresh token can be stored, where the store is the only place for it and the old one may be used
@@ -111,7 +114,7 @@ impl Turn {
     }
 
     /// Puts the new refresh token that came with `token` into its file.
-    pub(crate) fn save(&mut self, token: &AccessToken) -> Result<(), Error> {
+    pub(super) fn save(&mut self, token: &AccessToken) -> Result<(), Error> {
         match (&mut self.refresh, token.refresh_token()) {
             (Some(refresh), Some(token)) => refresh.save(token),
             _ => Ok(()),
@@ -119,7 +122,7 @@ impl Turn {
     }
 
     /// Tells the others what the attempt came to, and lets them go on.
-    pub(crate) fn end(mut self, keeper: &Keeper, state: &mut impl Access, result: &Result<AccessToken, Error>) {
+    pub(super) fn end(mut self, keeper: &Keeper, state: &mut impl Access, result: &Result<AccessToken, Error>) {
         let (Some(before), Some(store)) = (self.place.entry.take(), &keeper.store) else { return };
         let now = keeper.now();
         // A process that took longer than its time limit was stopped, or the machine slept: its failure is its own.
@@ -212,7 +215,7 @@ fn half(patience: Duration) -> Duration {
 }
 
 /// Takes over what other processes have left about what would be sent now; returns its place in the store.
-pub(crate) fn look(keeper: &Keeper, state: &mut impl Access, min_life: Duration) -> Result<Option<Entry>, Error> {
+pub(super) fn look(keeper: &Keeper, state: &mut impl Access, min_life: Duration) -> Result<Option<Entry>, Error> {
     Ok(find(keeper, state, min_life, &mut Waits::default())?.entry)
 }
 
@@ -263,9 +266,16 @@ fn load(keeper: &Keeper, entry: &Entry, now: Duration) -> Option<(Record, Option
 }
 
 /// Waits for this process's turn to renew, unless another's token will do. With `anew` none will.
-pub(crate) fn join(keeper: &Keeper, state: &mut impl Access, min_life: Duration, anew: bool) -> Result<Joined, Error> {
-    let mut turn = Turn::default();
-    let (patience, host) = (keeper.client.patience(), keeper.client.endpoint().authority());
+pub(super) fn join(
+    keeper: &Keeper,
+    state: &mut impl Access,
+    min_life: Duration,
+    anew: bool,
+    waited: Duration,
+) -> Result<Joined, Error> {
+    let patience = keeper.client.patience().saturating_sub(waited);
+    let mut turn = Turn { patience, ..Turn::default() };
+    let host = keeper.client.endpoint().authority();
     let step = |state: &mut _, waits: &Waits| -> Result<Step, Error> {
         match Access::with(state, |state: &mut State| state.step(keeper.now(), min_life)) {
             _ if anew => Ok(Step::Renew(None)),
@@ -318,7 +328,7 @@ pub(crate) fn join(keeper: &Keeper, state: &mut impl Access, min_life: Duration,
 }
 
 /// Takes the token of this identity out of the store.
-pub(crate) fn forget(keeper: &Keeper) -> Option<AccessToken> {
+pub(super) fn forget(keeper: &Keeper) -> Option<AccessToken> {
     let mut turn = Turn::default();
     let entry = |waits: &mut Waits| keeper.store.as_ref()?.entry(&keeper.client, &keeper.grant, waits).ok()?.ok();
     loop {

@@ -1,6 +1,7 @@
-//! The cache for threads: the rules of `cache.rs` behind a lock that is never held while the server is asked.
+//! The cache for threads: the rules of `keeper.rs` behind a lock that is never held while the server is asked.
 
-use crate::cache::{Access, Keeper, State};
+use super::keeper::Keeper;
+use super::state::{Access, State};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::grant::Grant;
@@ -67,7 +68,7 @@ impl SharedTokenCache {
     #[must_use]
     pub fn new(client: Client, grant: Grant) -> Self {
         let keeper = Keeper::new(client, grant);
-        let state = keeper.first_state();
+        let state = State::new(keeper.now());
         let last_began = Instant::now();
         let shared = Shared { state, flights: 0, last_began, landings: 0, epoch: 0, waiting: 0, outcome: None };
         Self { keeper, shared: Mutex::new(shared), landed: Condvar::new() }
