@@ -165,7 +165,8 @@ impl Client {
     /// Any [`ErrorKind`]; [errors and exit codes](crate::docs::errors) has the table.
     pub fn fetch(&self, grant: &Grant) -> Result<AccessToken, Error> {
         #[cfg(all(feature = "std", unix))]
-        if let Some((mut turn, waited)) = RefreshTurn::wait(grant, self.timeout, self.endpoint.authority())? {
+        if let Some(file) = grant.refresh_file() {
+            let (mut turn, waited) = RefreshTurn::wait(file, self.timeout, self.endpoint.authority())?;
             let mut request = self.request(grant)?;
             request.set_waited(waited);
             let (token, in_time) = self.exchange(grant, &request)?;
