@@ -188,7 +188,8 @@ fn parse_prints_what_the_page_shows() {
 #[test]
 fn each_tolerance_has_cases_in_the_corpus() {
     let corpus = include_str!("data/token_responses.jsonl");
-    let is_numbered = |line: &&str| line.strip_prefix("| ").is_some_and(|row| row.starts_with(|c: char| c.is_ascii_digit()));
+    let is_numbered =
+        |line: &&str| line.strip_prefix("| ").is_some_and(|row| row.starts_with(|c: char| c.is_ascii_digit()));
     let rows: Vec<&str> = TOLERANCES.lines().filter(is_numbered).collect();
     assert_eq!(rows.len(), 19);
     for row in rows {
