@@ -5,20 +5,20 @@
 //! the server is asked is decided in `renewal.rs`, how it is asked in `cache/keeper.rs`, and which of several processes asks
 //! it in `cache/turn.rs`.
 
-mod keeper;
+mod fetcher;
 mod state;
+#[cfg(all(feature = "std", unix))]
+mod adopt;
+#[cfg_attr(not(all(feature = "std", unix)), path = "cache/alone.rs")]
+mod turn;
+mod renew;
 #[cfg(feature = "std")]
 mod shared;
-#[cfg(not(all(feature = "std", unix)))]
-#[path = "cache/alone.rs"]
-mod turn;
-#[cfg(all(feature = "std", unix))]
-mod turn;
 
 #[cfg(feature = "std")]
 pub use shared::SharedTokenCache;
 
-use self::keeper::Keeper;
+use self::fetcher::Fetcher;
 use self::state::State;
 use crate::client::Client;
 use crate::error::Error;
@@ -48,7 +48,7 @@ use core::time::Duration;
 /// # Ok::<(), Error>(())
 /// ```
 pub struct TokenCache {
-    keeper: Keeper,
+    fetcher: Fetcher,
     state: State,
 }
 
@@ -56,9 +56,9 @@ impl TokenCache {
     /// A cache for what `client` gets for `grant`. Nothing is fetched yet.
     #[must_use]
     pub fn new(client: Client, grant: Grant) -> Self {
-        let keeper = Keeper::new(client, grant);
-        let state = State::new(keeper.now());
-        Self { keeper, state }
+        let fetcher = Fetcher::new(client, grant);
+        let state = State::new(fetcher.now());
+        Self { fetcher, state }
     }
 
     /// Sets the value by which a fleet's renewals are spread. Default: the moment, to the nanosecond. Set it where a device has
@@ -73,7 +73,7 @@ impl TokenCache {
     /// error of kind [`Wait`](ErrorKind::Wait). Call it after [`share`](TokenCache::spread).
     #[must_use]
     pub fn spread_first_fetch(mut self, spread: Duration) -> Self {
-        self.state.renewal.spread_first(self.keeper.now(), spread);
+        self.state.renewal.spread_first(self.fetcher.now(), spread);
         self
     }
 
@@ -83,7 +83,7 @@ impl TokenCache {
     /// a request. The hook must not ask the same cache for a token.
     #[must_use]
     pub fn on_new_refresh_token(mut self, hook: impl Fn(&Secret) -> Result<(), Error> + Send + Sync + 'static) -> Self {
-        self.keeper.on_new_refresh_token = Some(Box::new(hook));
+        self.fetcher.on_new_refresh_token = Some(Box::new(hook));
         self
     }
 
@@ -92,14 +92,14 @@ impl TokenCache {
     #[cfg(all(feature = "std", unix))]
     #[must_use]
     pub fn store(mut self, store: Store) -> Self {
-        self.keeper.store = Some(store);
+        self.fetcher.store = Some(store);
         self
     }
 
     /// Returns the client that asks.
     #[must_use]
     pub fn client(&self) -> &Client {
-        &self.keeper.client
+        &self.fetcher.client
     }
 
     /// Returns a token that is in the cache or its store and valid for at least `min_life`. The server is not asked.
@@ -108,11 +108,11 @@ impl TokenCache {
     ///
     /// [`Config`](ErrorKind::Config) where a secret cannot be read, for then nobody can say whose token to look for.
     pub fn at_hand(&mut self, min_life: Duration) -> Result<Option<AccessToken>, Error> {
-        let now = self.keeper.now();
+        let now = self.fetcher.now();
         if let Step::Use(token) = self.state.step(now, min_life) {
             return Ok(Some(token));
         }
-        self.keeper.look(&mut self.state, min_life)?;
+        self.fetcher.read_store(&mut self.state, min_life)?;
         Ok(self.state.step(now, min_life).token())
     }
 
@@ -127,14 +127,14 @@ impl TokenCache {
     #[cfg(all(feature = "std", unix))]
     pub fn follow_store(&mut self) -> bool {
         let Some(held) = self.state.renewal.held.as_ref().map(|held| held.token.clone()) else { return false };
-        let Ok(Some(entry)) = turn::look(&self.keeper, &mut self.state, Duration::ZERO) else { return false };
+        let Ok(Some(entry)) = turn::read_store(&self.fetcher, &mut self.state, Duration::ZERO) else { return false };
         let is_held = |token: &AccessToken| token.expose() == held.expose();
         if self.state.renewal.held.as_ref().is_some_and(|newest| !is_held(&newest.token)) {
             return true;
         }
-        let stored = entry.load(self.keeper.now()).and_then(|record| record.held);
+        let stored = entry.load(self.fetcher.now()).and_then(|record| record.held);
         // A token that never was there may be one that could not be stored.
-        let was_stored = held.is_stored() || self.state.stored.as_ref().is_some_and(is_held);
+        let was_stored = held.is_stored() || self.state.store.token.as_ref().is_some_and(is_held);
         let is_removed = was_stored && !stored.is_some_and(|stored| is_held(&stored.token));
         if is_removed {
             self.state.renewal.take();
@@ -156,8 +156,8 @@ impl TokenCache {
     ///
     /// Those of [`Client::fetch`].
     pub fn renew(&mut self) -> Result<AccessToken, Error> {
-        let result = self.keeper.renew(&mut self.state, Duration::ZERO, true, Duration::ZERO);
-        self.keeper.settle(result, None, Duration::ZERO)
+        let result = self.fetcher.renew(&mut self.state, Duration::ZERO, true, Duration::ZERO);
+        self.fetcher.hand_out(result, None, Duration::ZERO)
     }
 
     /// Returns a token that is valid now: the one in the cache, or a new one.
@@ -178,17 +178,17 @@ impl TokenCache {
     ///
     /// As [`token`](TokenCache::token), and [`Unusable`](ErrorKind::Unusable) where even a fresh token is too short.
     pub fn token_valid_for(&mut self, min_life: Duration) -> Result<AccessToken, Error> {
-        let mut step = self.state.step(self.keeper.now(), min_life);
+        let mut step = self.state.step(self.fetcher.now(), min_life);
         if let Step::Refrain(_) = step {
             // What is wrong with a secret is told by who sends it.
-            let _ = self.keeper.look(&mut self.state, min_life);
-            step = self.state.step(self.keeper.now(), min_life);
+            let _ = self.fetcher.read_store(&mut self.state, min_life);
+            step = self.state.step(self.fetcher.now(), min_life);
         }
         if let (Step::Refrain(_), Some(refused)) = (&step, self.state.renewal.refused()) {
-            self.state.renewal.looked(self.keeper.now());
-            if self.keeper.has_other_credentials(refused) {
-                self.state.renewal.forget_refusal(self.keeper.now());
-                step = self.state.step(self.keeper.now(), min_life);
+            self.state.renewal.looked(self.fetcher.now());
+            if self.fetcher.has_other_credentials(refused) {
+                self.state.renewal.forget_refusal(self.fetcher.now());
+                step = self.state.step(self.fetcher.now(), min_life);
             }
         }
         let valid = match step {
@@ -196,10 +196,10 @@ impl TokenCache {
             Step::Refrain(error) => return Err(error),
             Step::Renew(valid) => valid,
         };
-        let result = self.keeper.renew(&mut self.state, min_life, false, Duration::ZERO);
+        let result = self.fetcher.renew(&mut self.state, min_life, false, Duration::ZERO);
         // One may have come out of the store meanwhile.
-        let valid = valid.or_else(|| self.state.step(self.keeper.now(), min_life).token());
-        self.keeper.settle(result, valid, min_life)
+        let valid = valid.or_else(|| self.state.step(self.fetcher.now(), min_life).token());
+        self.fetcher.hand_out(result, valid, min_life)
     }
 
     /// When [`token`](TokenCache::token) will ask the server next, by the client's clock: a device that sleeps between
@@ -232,7 +232,7 @@ impl TokenCache {
     /// Says that a protected resource refused `token` (status 401). Tells whether another try makes sense: it does
     /// unless this token had just replaced another that was refused.
     pub fn invalidate(&mut self, token: &AccessToken) -> bool {
-        self.state.renewal.invalidate(self.keeper.now(), token)
+        self.state.renewal.invalidate(self.fetcher.now(), token)
     }
 
     /// Forgets the token, then ends it at the server. Without a token there is nothing to do.
@@ -242,12 +242,12 @@ impl TokenCache {
     /// [`Config`](ErrorKind::Config) where the endpoint knows no way to end a token: then nothing is forgotten. Otherwise
     /// those of [`Client::revoke`].
     pub fn revoke(&mut self) -> Result<(), Error> {
-        self.keeper.revoke(|| self.state.forget())
+        self.fetcher.revoke(|| self.state.forget())
     }
 }
 
 impl fmt::Debug for TokenCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenCache").field("client", &self.keeper.client).finish_non_exhaustive()
+        f.debug_struct("TokenCache").field("client", &self.fetcher.client).finish_non_exhaustive()
     }
 }

@@ -248,23 +248,10 @@ impl Client {
         Request::revocation(&self.endpoint, "token").map(drop)
     }
 
-    /// Names the way in which the server is reached, for telling apart the failures of different ways. None where the
-    /// transport does not say.
-    #[cfg(all(feature = "std", unix))]
-    pub(crate) fn route(&self) -> Option<crate::secret::Secret> {
-        self.transport.route(self.endpoint.url.as_str())
-    }
-
     /// The time limit of a whole fetch.
     #[cfg(feature = "std")]
     pub(crate) fn patience(&self) -> Duration {
         self.timeout
-    }
-
-    /// Who asks.
-    #[cfg(all(feature = "std", unix))]
-    pub(crate) fn credentials(&self) -> &ClientCredentials {
-        &self.credentials
     }
 
     /// The endpoint that this client asks.
@@ -292,6 +279,21 @@ impl Client {
             None => started,
         };
         Ok((response, sent_at))
+    }
+}
+
+/// For a store.
+#[cfg(all(feature = "std", unix))]
+impl Client {
+    /// Names the way in which the server is reached, for telling apart the failures of different ways. None where the
+    /// transport does not say.
+    pub(crate) fn route(&self) -> Option<crate::secret::Secret> {
+        self.transport.route(self.endpoint.url.as_str())
+    }
+
+    /// Who asks.
+    pub(crate) fn credentials(&self) -> &ClientCredentials {
+        &self.credentials
     }
 }
 

@@ -1,7 +1,9 @@
 //! A refresh token in a file: one process at a time spends it, and the new one takes its place before anything else.
 
 use crate::error::Error;
-use crate::file::{Draft, Lock, Slot, Unfinished, Waits};
+use crate::file::draft::{Draft, Unfinished};
+use crate::file::waits::Waits;
+use crate::file::{Lock, Slot};
 use crate::secret::{MAX_SECRET, RefreshFile, Report, Secret, SecretSource, io_reason};
 use alloc::format;
 use alloc::string::String;

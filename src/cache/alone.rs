@@ -1,12 +1,12 @@
 //! Without an operating system that has files and processes, nothing is shared: it is always this program's turn.
 
-use super::keeper::Keeper;
+use super::fetcher::Fetcher;
 use super::state::Access;
 use crate::error::Error;
 use crate::token::AccessToken;
 use core::time::Duration;
 
-pub(super) enum Joined {
+pub(super) enum Join {
     #[allow(dead_code, reason = "no other process has one")]
     Token(AccessToken),
     Turn(Turn),
@@ -27,17 +27,17 @@ impl Turn {
         false
     }
 
-    pub(super) fn end(self, _: &Keeper, _: &mut impl Access, _: &Result<AccessToken, Error>) {}
+    pub(super) fn end(self, _: &Fetcher, _: &mut impl Access, _: &Result<AccessToken, Error>) {}
 }
 
-pub(super) fn join(_: &Keeper, _: &mut impl Access, _: Duration, _: bool, _: Duration) -> Result<Joined, Error> {
-    Ok(Joined::Turn(Turn))
+pub(super) fn join(_: &Fetcher, _: &mut impl Access, _: Duration, _: bool, _: Duration) -> Result<Join, Error> {
+    Ok(Join::Turn(Turn))
 }
 
-pub(super) fn look(_: &Keeper, _: &mut impl Access, _: Duration) -> Result<(), Error> {
+pub(super) fn read_store(_: &Fetcher, _: &mut impl Access, _: Duration) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) fn forget(_: &Keeper) -> Option<AccessToken> {
+pub(super) fn forget(_: &Fetcher) -> Option<AccessToken> {
     None
 }

@@ -2,14 +2,8 @@
 
 use crate::error::Error;
 use crate::grant::Grant;
-#[cfg(all(feature = "std", unix))]
-use crate::renewal::Pause;
 use crate::renewal::{Renewal, Spread, Step, too_late};
 use crate::request::Request;
-#[cfg(all(feature = "std", unix))]
-use crate::secret::Secret;
-#[cfg(all(feature = "std", unix))]
-use crate::store::Record;
 use crate::token::AccessToken;
 use core::time::Duration;
 
@@ -23,13 +17,20 @@ pub(super) struct State {
     /// The fingerprint of what the original request carries, where that can be used once and was.
     pub(super) used: Option<u32>,
     /// The token that came with the refresh token that is being sent.
-    pub(super) lent: Option<AccessToken>,
-    /// When the store was written by this process, or what it took over from it was.
+    pub(super) sending: Option<AccessToken>,
+    /// What this process knows about its file in the store.
     #[cfg(all(feature = "std", unix))]
-    pub(super) heard_at: Duration,
-    /// The token that this process has put into the store.
-    #[cfg(all(feature = "std", unix))]
-    pub(super) stored: Option<AccessToken>,
+    pub(super) store: InStore,
+}
+
+/// What this process knows about its file in the store.
+#[cfg(all(feature = "std", unix))]
+#[derive(Default)]
+pub(super) struct InStore {
+    /// When this process wrote the file, or when another wrote what this one has taken over.
+    pub(super) known_at: Duration,
+    /// The token that this process has put there.
+    pub(super) token: Option<AccessToken>,
 }
 
 /// The way to the state: [`State`] itself for one owner, a lock around each step for threads. In between anything may
@@ -91,11 +92,9 @@ impl State {
             refresh: None,
             unsaved: None,
             used: None,
-            lent: None,
+            sending: None,
             #[cfg(all(feature = "std", unix))]
-            heard_at: Duration::ZERO,
-            #[cfg(all(feature = "std", unix))]
-            stored: None,
+            store: InStore::default(),
         }
     }
 
@@ -103,49 +102,20 @@ impl State {
         self.renewal.step(now, min_life)
     }
 
-    /// Takes over what another process has left, if that is newer than what is known here. `used` is the fingerprint of
-    /// what the original request carries, if that is used up.
-    #[cfg(all(feature = "std", unix))]
-    pub(super) fn adopt(&mut self, record: Record, used: Option<u32>) {
-        if let Some(held) = record.held {
-            self.renewal.adopt(held);
-        }
-        if record.written_at > self.heard_at {
-            self.heard_at = record.written_at;
-            (self.renewal.pause, self.renewal.failures, self.renewal.refusals) =
-                (record.pause, record.failures, record.refusals);
-            // What is being sent is not sent once more.
-            let lent = self.lent.as_ref().and_then(AccessToken::refresh_token).map(Secret::expose);
-            let is_lent = |token: &Secret| lent == Some(token.expose());
-            self.refresh = record.refresh.filter(|token| !token.refresh_token().is_some_and(is_lent));
-            self.used = used.or(self.used);
-        }
-    }
-
     /// Lends the newest refresh token to an attempt. Nobody else gets it until that has ended; if it panics, ever.
-    pub(super) fn lend_refresh(&mut self, grant: &Grant) -> Option<AccessToken> {
+    pub(super) fn take_refresh(&mut self, grant: &Grant) -> Option<AccessToken> {
         let refresh = self.refresh.take_if(|_| !grant.is_kept_in_file())?;
-        self.lent = Some(refresh.clone());
+        self.sending = Some(refresh.clone());
         Some(refresh)
-    }
-
-    /// Takes over a failure of another process that reaches the server in the same way, where that lasts longer than what is
-    /// known here.
-    #[cfg(all(feature = "std", unix))]
-    pub(super) fn adopt_pause(&mut self, record: Record) {
-        let until = |pause: &Option<Pause>| pause.as_ref().map(|pause| pause.until.max(pause.calm_until));
-        if until(&record.pause) > until(&self.renewal.pause) {
-            (self.renewal.pause, self.renewal.failures, self.renewal.refusals) =
-                (record.pause, record.failures, record.refusals);
-        }
     }
 
     /// Takes over what the requests came to. A token is not handed out yet: its refresh token may have to be stored.
     pub(super) fn receive(&mut self, start: &Start, now: Duration, attempt: Attempt) -> Result<AccessToken, Error> {
         let Attempt { result, original, spent, refresh_spent } = attempt;
-        let lent = self.lent.take_if(|lent| start.refresh.as_ref().is_some_and(|refresh| refresh.is_same(lent)));
+        let sending =
+            self.sending.take_if(|sending| start.refresh.as_ref().is_some_and(|refresh| refresh.is_same(sending)));
         if refresh_spent == Spent::No && self.refresh.is_none() {
-            self.refresh = lent;
+            self.refresh = sending;
         }
         match (&result, original) {
             (Ok(token), original) => {
@@ -187,7 +157,7 @@ impl State {
 
     /// Forgets all tokens; returns the one that was at hand, and one that was not handed out yet.
     pub(super) fn forget(&mut self) -> [Option<AccessToken>; 2] {
-        (self.refresh, self.lent) = (None, None);
+        (self.refresh, self.sending) = (None, None);
         [self.renewal.take(), self.unsaved.take().map(|(token, _)| token)]
     }
 }

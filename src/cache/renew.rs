@@ -1,36 +1,24 @@
 //! How the server is asked for a cache: with the refresh token or the original grant, and after other processes.
 
+use super::fetcher::Fetcher;
 use super::state::{Access, Attempt, Spent, Start};
-use super::turn::{self, Joined, Turn};
-use crate::client::Client;
+use super::turn::{self, Join, Turn};
 use crate::error::{Error, ErrorKind};
 use crate::grant::Grant;
 use crate::observe::Event;
 use crate::renewal::{Refused, too_late, too_short};
 use crate::request::Request;
-use crate::secret::{Secret, SecretSource};
-#[cfg(all(feature = "std", unix))]
-use crate::store::Store;
+use crate::secret::SecretSource;
 use crate::token::AccessToken;
-use alloc::boxed::Box;
 use core::time::Duration;
 
-/// What does not change: who asks, for what, and who wants to know.
-pub(super) struct Keeper {
-    pub(super) client: Client,
-    pub(super) grant: Grant,
-    #[cfg(all(feature = "std", unix))]
-    pub(super) store: Option<Store>,
-    pub(super) on_new_refresh_token: Option<Box<Hook>>,
-}
-
-type Hook = dyn Fn(&Secret) -> Result<(), Error> + Send + Sync;
 /// One request for a token, and what it came to.
 struct Sent {
     request: Request,
     result: Result<AccessToken, Error>,
     spent: Spent,
 }
+
 /// Whether the server answered, and neither with a token nor with "later". A proxy's refusal (status 407, or none where it
 /// let no request through) says nothing about what was sent to the server.
 fn is_answer(error: &Error) -> bool {
@@ -51,21 +39,8 @@ fn is_lost(error: &Error) -> bool {
         _ => false,
     }
 }
-impl Keeper {
-    pub(super) fn new(client: Client, grant: Grant) -> Self {
-        Self {
-            client,
-            grant,
-            #[cfg(all(feature = "std", unix))]
-            store: None,
-            on_new_refresh_token: None,
-        }
-    }
 
-    pub(super) fn now(&self) -> Duration {
-        self.client.now()
-    }
-
+impl Fetcher {
     /// Whether the credentials differ from those that were refused.
     pub(super) fn has_other_credentials(&self, refused: Refused) -> bool {
         self.client.request(&self.grant).is_ok_and(|request| match refused {
@@ -81,30 +56,30 @@ impl Keeper {
     }
 
     /// Takes over what other processes have left.
-    pub(super) fn look(&self, state: &mut impl Access, min_life: Duration) -> Result<(), Error> {
-        turn::look(self, state, min_life).map(drop)
+    pub(super) fn read_store(&self, state: &mut impl Access, min_life: Duration) -> Result<(), Error> {
+        turn::read_store(self, state, min_life).map(drop)
     }
 
-    /// Renews, unless another process has done so; with `anew` in any case. `waited` is the part of the time limit that has
+    /// Renews, unless another process has done so; with `force` in any case. `waited` is the part of the time limit that has
     /// gone by.
     pub(super) fn renew(
         &self,
         state: &mut impl Access,
         min_life: Duration,
-        anew: bool,
+        force: bool,
         waited: Duration,
     ) -> Result<AccessToken, Error> {
         let now = self.now();
         state.with(|state| state.renewal.begins(now));
         let is_unsaved = state.with(|state| state.unsaved.is_some());
-        let mut turn = match turn::join(self, state, min_life, anew || is_unsaved, waited)? {
-            Joined::Token(token) => {
+        let mut turn = match turn::join(self, state, min_life, force || is_unsaved, waited)? {
+            Join::Token(token) => {
                 if token.is_stored() {
                     self.client.tell(|| Event::StoreHit);
                 }
                 return Ok(token);
             }
-            Joined::Turn(turn) => turn,
+            Join::Turn(turn) => turn,
         };
         let elapsed = turn.waited();
         if !elapsed.is_zero() {
@@ -133,9 +108,9 @@ impl Keeper {
         let at = self.now();
         let waited = waited.saturating_add(turn.waited());
         // Without the turn it may be on its way already.
-        let may_lend = !turn.is_alone();
+        let may_take = !turn.is_alone();
         let (refresh, used) =
-            state.with(|state| (may_lend.then(|| state.lend_refresh(&self.grant)).flatten(), state.used));
+            state.with(|state| (may_take.then(|| state.take_refresh(&self.grant)).flatten(), state.used));
         let start = Start { refresh, used, at, waited };
         let attempt = self.attempt(&start);
         let fetched_at = self.now();
@@ -241,7 +216,7 @@ impl Keeper {
     }
 
     /// What the caller gets: a failed renewal takes no valid token away, and a fresh one that is too short is an error.
-    pub(super) fn settle(
+    pub(super) fn hand_out(
         &self,
         result: Result<AccessToken, Error>,
         valid: Option<AccessToken>,
