@@ -77,4 +77,6 @@ pub use {
     transport::{Response, Timing, Transport},
 };
 #[cfg(feature = "ureq")]
-pub use {middleware::Authorize, transport::HttpTransport};
+pub use middleware::Authorize;
+#[cfg(feature = "http")]
+pub use transport::HttpTransport;

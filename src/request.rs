@@ -328,7 +328,7 @@ impl Request {
     }
 
     /// The whole time limit, the part that has passed included: for messages.
-    #[cfg(feature = "ureq")]
+    #[cfg(feature = "http")]
     pub(crate) fn whole_timeout(&self) -> Duration {
         self.timeout
     }

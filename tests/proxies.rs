@@ -1,6 +1,6 @@
 //! Proxies: what is asked of them, what they may answer, and which requests go to none. `no_proxy`'s entries and proxies' URLs
 //! have their tables beside their code.
-#![cfg(feature = "ureq")]
+#![cfg(feature = "http")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
