@@ -222,6 +222,7 @@ const OPTIONS: &[(&str, &str)] = &[
     ("`Parameters::Form`", "--params form"),
     ("`Parameters::Json`", "json"),
     ("`TokenCache::renew`", "--fresh"),
+    ("`HttpTransport::connect_to`", "--connect-to"),
     ("`HttpTransport::no_proxy`", "--no-proxy"),
     ("`HttpTransport::roots_file`", "--ca-file"),
     ("`HttpTransport::system_roots`", "--system-roots"),
