@@ -49,6 +49,8 @@ mod store;
 mod cache;
 #[cfg(feature = "std")]
 mod shared;
+#[cfg(feature = "log")]
+mod log_observer;
 #[cfg(feature = "ureq")]
 mod middleware;
 #[cfg(doc)]
@@ -76,6 +78,8 @@ pub use {
     token::{AccessToken, Lifetime, TokenSource},
     transport::{Response, Timing, Transport},
 };
+#[cfg(feature = "log")]
+pub use log_observer::LogObserver;
 #[cfg(feature = "ureq")]
 pub use middleware::Authorize;
 #[cfg(feature = "http")]
