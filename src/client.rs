@@ -44,7 +44,7 @@ pub struct Client {
 impl Client {
     /// Creates a client that sends through [`HttpTransport`](crate::HttpTransport) and measures time with
     /// [`BootClock`](crate::BootClock).
-    #[cfg(feature = "ureq")]
+    #[cfg(feature = "http")]
     #[must_use]
     pub fn new(endpoint: Endpoint) -> Self {
         Self::with_parts(endpoint, crate::HttpTransport::new(), crate::BootClock)

@@ -47,6 +47,8 @@ mod renewal;
 #[cfg(all(feature = "std", unix))]
 mod store;
 mod cache;
+#[cfg(feature = "log")]
+mod log_observer;
 #[cfg(feature = "ureq")]
 mod middleware;
 #[cfg(doc)]
@@ -74,5 +76,9 @@ pub use {
     token::{AccessToken, Lifetime, TokenSource},
     transport::{Response, Timing, Transport},
 };
+#[cfg(feature = "log")]
+pub use log_observer::LogObserver;
 #[cfg(feature = "ureq")]
-pub use {middleware::Authorize, transport::HttpTransport};
+pub use middleware::Authorize;
+#[cfg(feature = "http")]
+pub use transport::HttpTransport;

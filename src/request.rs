@@ -155,7 +155,7 @@ impl Request {
         mut secrets: Vec<Secret>,
     ) -> Result<Self, Error> {
         let url = &endpoint.url;
-        if !url.is_https() && !url.is_loopback() && !endpoint.allow_http {
+        if !url.is_https() && !url.is_near() && !endpoint.allow_http {
             return Err(Error::config(format!(
                 "plain http to {} would show the credentials to everyone on the way",
                 url.authority()
@@ -331,7 +331,7 @@ impl Request {
     }
 
     /// The whole time limit, the part that has passed included: for messages.
-    #[cfg(feature = "ureq")]
+    #[cfg(feature = "http")]
     pub(crate) fn whole_timeout(&self) -> Duration {
         self.timeout
     }

@@ -224,9 +224,10 @@ const OPTIONS: &[(&str, &str)] = &[
     ("`Parameters::Json`", "json"),
     ("`Store::at`", "--cache-dir"),
     ("`TokenCache::renew`", "--fresh"),
-    ("`UreqTransport::no_proxy`", "--no-proxy"),
-    ("`UreqTransport::roots_file`", "--ca-file"),
-    ("`UreqTransport::system_roots`", "--system-roots"),
+    ("`HttpTransport::connect_to`", "--connect-to"),
+    ("`HttpTransport::no_proxy`", "--no-proxy"),
+    ("`HttpTransport::roots_file`", "--ca-file"),
+    ("`HttpTransport::system_roots`", "--system-roots"),
 ];
 
 /// A hint of the library's in the words of the command.
