@@ -364,7 +364,8 @@ impl Renewal {
 
     /// Notes that a one-time value may be used up although no answer came. It is not sent again.
     pub(crate) fn spent(&mut self, error: &Error, once: u32) {
-        let error = error.clone().with_hint("the refresh token or code may be used up, so it is not sent again: sign in again");
+        let error =
+            error.clone().with_hint("the refresh token or code may be used up, so it is not sent again: sign in again");
         let refused = Some(Refused::Once(once));
         self.pause = Some(Pause { until: Duration::MAX, calm_until: Duration::MAX, error, refused });
     }

@@ -787,8 +787,7 @@ fn a_longer_life_can_be_asked_for() {
 fn a_life_longer_than_a_fresh_tokens_is_an_error_without_repeated_requests() {
     let world = World::always(lives(60));
     let mut tokens = world.cache();
-    let expected =
-        (ErrorKind::Unusable, "a new token lives 60 s, but at least 120 s were requested".to_owned(), None);
+    let expected = (ErrorKind::Unusable, "a new token lives 60 s, but at least 120 s were requested".to_owned(), None);
     for _ in 0..400 {
         assert_eq!(told(tokens.token_valid_for(s(120))), expected);
         world.pass(ms(100));

@@ -1069,7 +1069,7 @@ fn where_the_cache_could_not_keep_a_new_refresh_token_nothing_is_sent() {
              code=0; RT=rt-1 keyfob token --url {url} --grant refresh_token --refresh-token-env RT --cache-dir dir || code=$?; echo $code"
         );
         let outcome = Started::command(script(MOUNTS, place.keyfob(["token"]), &ask)).outcome();
-        let expected = format!("keyfob: cache directory dir: no room for the new refresh token: {why}\n{hint}\n2\n");
+        let expected = format!("keyfob: cache directory dir: cannot store the new refresh token: {why}\n{hint}\n2\n");
         assert_eq!(outcome.stdout, expected, "{setup}: {outcome:?}");
     }
     assert_eq!(server.requests(), [], "nothing was sent");
@@ -1261,7 +1261,12 @@ fn a_refresh_token_whose_answer_was_lost_is_not_sent_again_until_it_is_another()
         run(&place, &url, &["--scope", "other"]).prints("tok-1");
         let again = asked("rt-1");
         assert_eq!(again.code, Some(4), "{again:?}");
-        assert!(again.stderr.ends_with("\nhint: the refresh token or code may be used up, so it is not sent again: sign in again\n"), "{again:?}");
+        assert!(
+            again.stderr.ends_with(
+                "\nhint: the refresh token or code may be used up, so it is not sent again: sign in again\n"
+            ),
+            "{again:?}"
+        );
         assert_eq!(server.requests().len(), 2, "{options:?}");
         asked("rt-2").prints("tok-1");
     }

@@ -104,7 +104,7 @@ impl Turn {
         };
         self.draft = Some(draft.map_err(|error| {
             let (path, why) = (store.path().display(), io_reason(&error));
-            Error::config(format!("cache directory {path}: no room for the new refresh token: {why}"))
+            Error::config(format!("cache directory {path}: cannot store the new refresh token: {why}"))
                 .with_hint(
                     "the server may replace the refresh token with each use, so nothing is sent unless the new one can be \
                      stored: make room, use another directory (`Store::at`), or keep the token in a file \

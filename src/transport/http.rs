@@ -226,8 +226,7 @@ impl HttpTransport {
                     true => "a link-local address cannot be asked through a proxy: it would be the proxy's own",
                     false => "plain http to this machine through a proxy would show it the credentials",
                 };
-                Err(Error::config(message)
-                    .with_hint("leave the proxy out (`HttpTransport::no_proxy`), or use https"))
+                Err(Error::config(message).with_hint("leave the proxy out (`HttpTransport::no_proxy`), or use https"))
             }
             ProxyChoice::Proxy(proxy) => Ok(Some(proxy.clone())),
         }
