@@ -66,9 +66,9 @@ fn lines(outcomes: &[Outcome]) -> std::collections::BTreeMap<String, usize> {
 // One asks for all.
 
 #[test]
-fn a_hundred_processes_at_once_ask_once_and_again_where_the_clock_is_another() {
+fn a_hundred_processes_send_one_request_and_one_more_in_another_time_namespace() {
     // Two hours ahead; what others have stored says nothing there.
-    let is_ahead = can_unshare("where the clock is another", AHEAD);
+    let is_ahead = can_unshare("one_more_in_another_time_namespace", AHEAD);
     for (delay, format) in [(0, "token"), (300, "token"), (300, "json")] {
         let place = Place::new();
         let server = issuing(3600, Duration::from_millis(delay));
@@ -108,7 +108,7 @@ fn a_hundred_processes_at_once_ask_once_and_again_where_the_clock_is_another() {
 }
 
 #[test]
-fn who_waits_for_an_attempt_that_fails_is_told_what_it_came_to() {
+fn waiting_processes_report_the_failure_of_the_attempt() {
     for (status, body, code, message, later_json) in [
         (
             401,
@@ -236,7 +236,7 @@ fn a_refresh_is_ended_by_the_second_signal_and_not_by_the_first() {
 }
 
 #[test]
-fn a_process_that_waits_for_a_stuck_one_asks_by_itself_where_that_does_no_harm() {
+fn a_process_that_waits_for_a_stuck_one_sends_its_own_request_if_that_does_no_harm() {
     let place = Place::new();
     let server = stalling_first();
     let url = server.url("/t");
@@ -258,7 +258,7 @@ fn a_process_that_waits_for_a_stuck_one_asks_by_itself_where_that_does_no_harm()
 }
 
 #[test]
-fn where_asking_twice_may_do_harm_the_whole_time_limit_is_waited() {
+fn if_a_second_request_may_do_harm_processes_wait_for_the_whole_time_limit() {
     let place = Place::new();
     place.file("here/rt", "rt-1\n");
     let by_file = ["--grant", "refresh_token", "--refresh-token-file", "rt", "--no-cache"];
@@ -282,7 +282,7 @@ fn where_asking_twice_may_do_harm_the_whole_time_limit_is_waited() {
 }
 
 #[test]
-fn what_was_waited_for_is_taken_off_the_time_limit_of_the_own_request() {
+fn a_wait_reduces_the_time_limit_of_the_request() {
     let place = Place::new();
     let server = Server::with(|_, _| std::thread::sleep(Duration::from_secs(30)));
     let url = server.url("/t");
@@ -301,7 +301,7 @@ fn what_was_waited_for_is_taken_off_the_time_limit_of_the_own_request() {
 // Whose token it is.
 
 #[test]
-fn nobody_is_given_the_token_of_another_request() {
+fn no_process_gets_the_token_of_another_request() {
     let place = Place::new();
     for (name, text) in [("one", "one"), ("two", "two"), ("line", "one\n")] {
         place.file(&format!("here/{name}"), text);
@@ -508,7 +508,7 @@ fn a_file_of_another_request_or_with_another_key_is_a_miss() {
 }
 
 #[test]
-fn a_file_that_is_open_to_others_or_no_file_is_a_miss_and_what_a_link_leads_to_stays() {
+fn a_file_that_is_open_to_others_or_not_a_file_is_a_miss_and_a_links_target_stays() {
     let chown_to_nobody = |path: &PathBuf| std::os::unix::fs::chown(path, Some(65534), None).unwrap();
     let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
     let ways = || -> Vec<Way> {
@@ -675,7 +675,7 @@ fn the_cache_is_in_the_first_directory_that_is_private_and_in_memory() {
 }
 
 #[test]
-fn a_directory_that_the_user_named_must_be_private_but_may_be_anywhere() {
+fn a_directory_named_by_the_user_must_be_private_but_may_be_anywhere() {
     let place = Place::new();
     let server = issuing(3600, AT_ONCE);
     let url = server.url("/t");
@@ -714,8 +714,8 @@ fn a_directory_that_the_user_named_must_be_private_but_may_be_anywhere() {
 }
 
 #[test]
-fn where_the_boot_has_no_name_there_is_no_cache_and_no_error() {
-    if !can_unshare("where_the_boot_has_no_name", MOUNTS) {
+fn without_a_boot_id_there_is_no_cache_and_no_error() {
+    if !can_unshare("without_a_boot_id", MOUNTS) {
         return;
     }
     let place = Place::new();
@@ -736,7 +736,7 @@ fn where_the_boot_has_no_name_there_is_no_cache_and_no_error() {
 // How long it is believed.
 
 #[test]
-fn a_token_whose_end_nobody_knows_is_never_written() {
+fn a_token_without_a_known_expiry_is_never_written() {
     for (lifetime, stderr) in [
         ("", ""),
         (r#","expires_in":null"#, ""),
@@ -774,7 +774,7 @@ fn a_token_whose_end_nobody_knows_is_never_written() {
 }
 
 #[test]
-fn a_token_that_is_over_is_not_handed_out() {
+fn an_expired_token_is_not_returned() {
     let place = Place::new();
     let answered = AtomicBool::new(false);
     let server = Server::with(move |_, stream| {
@@ -804,7 +804,7 @@ fn a_token_that_is_over_is_not_handed_out() {
 // revoke
 
 #[test]
-fn revoke_forgets_and_then_asks_the_server() {
+fn revoke_forgets_the_token_and_then_revokes_it_at_the_server() {
     let place = Place::new();
     let cache = PathBuf::from(place.path("cache"));
     let (issued, seen) = (AtomicUsize::new(0), Arc::new(Mutex::new(Vec::new())));
@@ -854,7 +854,7 @@ fn revoke_forgets_and_then_asks_the_server() {
 }
 
 #[test]
-fn where_the_server_fails_the_token_is_forgotten_but_where_none_can_be_ended_it_stays() {
+fn a_failed_revocation_forgets_the_token_but_an_impossible_one_keeps_it() {
     let place = Place::new();
     let issued = AtomicUsize::new(0);
     let server = Server::with(move |request: &Seen, stream| {
@@ -931,7 +931,7 @@ fn short(name: &str, number: usize) -> String {
 const REFRESH: [&str; 4] = ["--grant", "refresh_token", "--refresh-token-file", "rt"];
 
 #[test]
-fn processes_that_share_a_refresh_token_never_spend_the_same_one() {
+fn processes_that_share_a_refresh_token_never_send_the_same_one() {
     for (delay, options, requests) in
         [(0, &[][..], 1), (100, &[][..], 1), (0, &["--no-cache"], 20), (30, &["--fresh"], 20)]
     {
@@ -951,7 +951,7 @@ fn processes_that_share_a_refresh_token_never_spend_the_same_one() {
 }
 
 #[test]
-fn the_file_of_a_refresh_token_stays_what_it_was_but_for_its_content() {
+fn rewriting_a_refresh_token_file_changes_only_its_content() {
     let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
     for (before, after, mode) in
         [("rt-1", "rt-2", 0o600), ("rt-1\n", "rt-2\n", 0o640), ("rt-1\r\n", "rt-2\r\n", 0o660), ("rt-1", "rt-2", 0o400)]
@@ -996,8 +996,8 @@ fn the_file_of_a_refresh_token_stays_what_it_was_but_for_its_content() {
 }
 
 #[test]
-fn where_a_new_refresh_token_could_not_be_kept_nothing_is_sent() {
-    if !can_unshare("where_a_new_refresh_token_could_not_be_kept", MOUNTS) {
+fn nothing_is_sent_if_the_file_could_not_take_a_new_refresh_token() {
+    if !can_unshare("nothing_is_sent_if_the_file_could_not_take_a_new_refresh_token", MOUNTS) {
         return;
     }
     let place = Place::new();
@@ -1047,8 +1047,8 @@ fn where_a_new_refresh_token_could_not_be_kept_nothing_is_sent() {
 
 /// A refresh token that no file holds: each new one is in the cache alone.
 #[test]
-fn where_the_cache_could_not_keep_a_new_refresh_token_nothing_is_sent() {
-    if !can_unshare("where_the_cache_could_not_keep_a_new_refresh_token", MOUNTS) {
+fn nothing_is_sent_if_the_store_could_not_take_a_new_refresh_token() {
+    if !can_unshare("nothing_is_sent_if_the_store_could_not_take_a_new_refresh_token", MOUNTS) {
         return;
     }
     let place = Place::new();
@@ -1159,7 +1159,7 @@ fn a_file_that_is_a_mount_point_is_written_in_place() {
 }
 
 #[test]
-fn where_the_file_cannot_be_replaced_in_the_end_the_token_comes_out_and_the_new_refresh_token_lies_beside_it() {
+fn if_the_file_cannot_be_replaced_the_token_is_printed_and_the_new_refresh_token_stays_in_the_draft() {
     let place = Place::new();
     place.file("here/rt", "rt-1\n");
     let (file, kept) = (place.path("here/rt"), place.path("here/kept"));
@@ -1197,7 +1197,7 @@ fn where_the_file_cannot_be_replaced_in_the_end_the_token_comes_out_and_the_new_
 }
 
 #[test]
-fn what_a_killed_process_left_beside_a_refresh_token_is_taken_if_it_is_whole_and_newer() {
+fn a_killed_processs_draft_is_used_if_it_is_complete_and_newer() {
     for (left, is_older, mode, expected) in [
         ("rt-2\n", false, 0o600, "rt-2"),
         ("rt-2", false, 0o600, "rt-2"),
@@ -1229,7 +1229,7 @@ fn what_a_killed_process_left_beside_a_refresh_token_is_taken_if_it_is_whole_and
 }
 
 #[test]
-fn a_refresh_token_longer_than_the_room_that_was_set_aside_is_kept_whole() {
+fn a_refresh_token_longer_than_the_reserved_room_is_written_in_full() {
     let place = Place::new();
     let new = "n".repeat(60_000);
     let answer = format!(r#"{{"access_token":"tok-1","refresh_token":"{new}","expires_in":9}}"#);
@@ -1240,7 +1240,7 @@ fn a_refresh_token_longer_than_the_room_that_was_set_aside_is_kept_whole() {
 }
 
 #[test]
-fn a_refresh_token_whose_answer_was_lost_is_not_sent_again_until_it_is_another() {
+fn a_refresh_token_whose_answer_was_lost_is_not_sent_again_until_it_changes() {
     for options in [&["--refresh-token-file", "rt"][..], &["--refresh-token-env", "RT"]] {
         let place = Place::new();
         place.file("here/rt", "rt-1\n");
@@ -1273,7 +1273,7 @@ fn a_refresh_token_whose_answer_was_lost_is_not_sent_again_until_it_is_another()
 }
 
 #[test]
-fn a_secret_that_a_pipe_gives_once_is_enough() {
+fn a_secret_from_a_pipe_is_read_once() {
     let place = Place::new();
     let server = issuing(3600, AT_ONCE);
     let url = server.url("/t");
@@ -1299,7 +1299,7 @@ fn number_of(name: &str, text: &str) -> Option<usize> {
 }
 
 #[test]
-fn a_process_killed_at_any_point_of_a_renewal_leaves_whole_files_and_no_error() {
+fn a_process_killed_at_any_point_of_a_renewal_leaves_complete_files_and_no_error() {
     const KILLS: usize = 500;
     let place = Place::new();
     place.file("here/rt", format!("{}\n", long("rt", 1)));

@@ -1,4 +1,4 @@
-//! A refresh token in a file, by the library: when the new one cannot be put in its place although all was well before.
+//! A refresh token file, used through the library: the new token cannot be written although the file was writable before.
 
 #![cfg(all(feature = "std", unix))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -36,7 +36,7 @@ impl World {
         fs::read_to_string(self.path(name)).unwrap_or_else(|error| error.kind().to_string())
     }
 
-    /// While the server answers the first request, somebody puts a directory into the file's place.
+    /// While the server answers the first request, a directory takes the file's place.
     fn client(&self) -> Client {
         let (sent, directory, now) = (self.sent.clone(), self.directory.clone(), self.now.clone());
         let server = move |request: &Request| -> Result<Response, Error> {
@@ -85,7 +85,7 @@ const ASKERS: [(&str, Asker); 3] = [
 ];
 
 #[test]
-fn the_access_token_comes_out_where_its_refresh_token_is_safe_and_somebody_hears_of_it() {
+fn the_access_token_is_returned_if_its_refresh_token_is_safe_and_reported() {
     for (name, asker) in ASKERS {
         let world = World::new(name);
         let heard = Arc::new(Mutex::new(Vec::new()));
@@ -104,7 +104,7 @@ fn the_access_token_comes_out_where_its_refresh_token_is_safe_and_somebody_hears
         );
         assert_eq!(*heard.lock().unwrap(), [message], "{name}");
         assert_eq!((world.read(".rt.new").as_str(), world.sent().len()), ("r1\n", 1), "{name}");
-        // Next time it is put in its place first, and sent.
+        // The next fetch puts it into place first, and sends it.
         world.make_room();
         *world.now.lock().unwrap() += Duration::from_secs(60);
         assert_eq!(fetch().unwrap(), "a2", "{name}");
@@ -114,7 +114,7 @@ fn the_access_token_comes_out_where_its_refresh_token_is_safe_and_somebody_hears
 }
 
 #[test]
-fn the_access_token_is_kept_back_where_nobody_hears_of_its_refresh_token() {
+fn the_access_token_is_withheld_without_a_report() {
     for (name, asker) in ASKERS {
         let world = World::new(&format!("{name}-silent"));
         let mut fetch = asker(world.client(), Grant::refresh_token_file(world.path("rt")));
@@ -133,9 +133,9 @@ fn the_access_token_is_kept_back_where_nobody_hears_of_its_refresh_token() {
     }
 }
 
-/// It takes root, and a file system that knows the marks.
+/// Needs root, and a file system that supports the attribute.
 #[test]
-fn a_file_that_is_marked_as_not_to_be_changed_is_found_out_before_anything_is_sent() {
+fn an_immutable_file_is_detected_before_anything_is_sent() {
     for (mark, name) in [("i", "rt"), ("a", "rt"), ("a", ".")] {
         let world = World::new(&format!("mark-{mark}-{}", name.len()));
         let change = |sign: &str| {
