@@ -283,7 +283,7 @@ impl Client {
     }
 }
 
-/// What a store needs to know.
+/// Access for a store.
 #[cfg(all(feature = "std", unix))]
 impl Client {
     /// Returns the name of the route to the server, which tells the failures of different routes apart. `None` if the transport
