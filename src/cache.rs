@@ -304,6 +304,7 @@ struct Sent {
     request: Request,
     result: Result<AccessToken, Error>,
     spent: Spent,
+    is_refused: bool,
 }
 
 /// What an attempt came to: one request, or two where the refresh token gave way to the original grant.
@@ -315,12 +316,14 @@ struct Attempt {
     spent: Spent,
     /// Likewise the newest refresh token.
     refresh_spent: Spent,
+    /// Whether the server refused what was sent last.
+    is_refused: bool,
 }
 
 impl Attempt {
     /// Nothing was sent.
     fn nothing(error: Error) -> Self {
-        Self { result: Err(error), original: None, spent: Spent::No, refresh_spent: Spent::No }
+        Self { result: Err(error), original: None, spent: Spent::No, refresh_spent: Spent::No, is_refused: false }
     }
 }
 
@@ -341,6 +344,26 @@ fn is_answer(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::Refused => error.status().is_some_and(|status| status != 407),
         kind => kind == ErrorKind::Unusable,
+    }
+}
+
+/// The codes of RFC 8628 section 3.5 that judge no credentials: the person has not answered yet.
+const NOT_YET: [&str; 2] = ["authorization_pending", "slow_down"];
+
+/// The codes of RFC 6749 section 5.2 that judge who asks, under whatever status.
+const REFUSALS: [&str; 5] =
+    ["invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope"];
+
+/// Whether the answer refuses what `grant` sent. To a person's password that is every final answer but a token: many logins
+/// answer a wrong one with a page, a redirect or a status of their own, and lock the account after a few.
+fn is_refusal(grant: &Grant, error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::Refused => error.oauth_error().is_none_or(|code| !NOT_YET.contains(&code)),
+        ErrorKind::Unusable => {
+            let is_final = error.status().is_some() && !error.is_retryable();
+            error.oauth_error().is_some_and(|code| REFUSALS.contains(&code)) || (is_final && grant.is_login())
+        }
+        _ => false,
     }
 }
 
@@ -481,12 +504,12 @@ impl Keeper {
             return Attempt { refresh_spent: attempt.spent, ..attempt };
         }
         let grant = Grant::refresh_token(SecretSource::value(refresh.expose()));
-        let Sent { request, result, spent } = match self.client.request(&grant) {
+        let Sent { request, result, spent, is_refused } = match self.client.request(&grant) {
             Ok(request) => self.send(request, &grant, start),
             Err(error) => return Attempt::nothing(error),
         };
         let Err(error) = &result else {
-            return Attempt { result, original: None, spent: Spent::No, refresh_spent: spent };
+            return Attempt { result, original: None, spent: Spent::No, refresh_spent: spent, is_refused };
         };
         let original = own.unwrap_or_else(original);
         let has_other = original.as_ref().is_ok_and(|original| start.used != Some(original.once()));
@@ -494,7 +517,8 @@ impl Keeper {
             return Attempt { refresh_spent: Spent::Yes, ..self.by_original(start, original) };
         }
         // A refusal is remembered for the request by which other credentials are recognised.
-        Attempt { result, original: Some(original.unwrap_or(request)), spent: Spent::No, refresh_spent: spent }
+        let original = Some(original.unwrap_or(request));
+        Attempt { result, original, spent: Spent::No, refresh_spent: spent, is_refused }
     }
 
     /// Asks with the original grant, unless what it carries is used up.
@@ -510,13 +534,14 @@ impl Keeper {
                     .with_hint("a new one is needed: sign in again"),
             );
         }
-        let Sent { request, result, spent } = self.send(request, &self.grant, start);
-        Attempt { result, original: Some(request), spent, refresh_spent: Spent::No }
+        let Sent { request, result, spent, is_refused } = self.send(request, &self.grant, start);
+        Attempt { result, original: Some(request), spent, refresh_spent: Spent::No, is_refused }
     }
 
     fn send(&self, mut request: Request, grant: &Grant, start: &Start) -> Sent {
         request.set_waited(start.waited.saturating_add(self.now().saturating_sub(start.at)));
         let exchanged = self.client.exchange(grant, &request);
+        let is_refused = exchanged.as_ref().is_err_and(|error| is_refusal(grant, error));
         let spent = match &exchanged {
             _ if grant.is_repeatable() => Spent::No,
             Ok((token, in_time)) => match (token.refresh_token(), grant.is_refresh()) {
@@ -536,7 +561,7 @@ impl Keeper {
             Ok((token, _)) => Ok(token),
             Err(error) => Err(error),
         };
-        Sent { request, result, spent }
+        Sent { request, result, spent, is_refused }
     }
 
     fn save(&self, turn: &mut Turn, token: &AccessToken) -> Result<(), Error> {
@@ -622,7 +647,7 @@ impl State {
 
     /// Takes over what the requests came to. A token is not handed out yet: its refresh token may have to be stored.
     fn receive(&mut self, start: &Start, now: Duration, attempt: Attempt) -> Result<AccessToken, Error> {
-        let Attempt { result, original, spent, refresh_spent } = attempt;
+        let Attempt { result, original, spent, refresh_spent, is_refused } = attempt;
         let lent = self.lent.take_if(|lent| start.refresh.as_ref().is_some_and(|refresh| refresh.is_same(lent)));
         if refresh_spent == Spent::No && self.refresh.is_none() {
             self.refresh = lent;
@@ -636,7 +661,10 @@ impl State {
                 }
             }
             (Err(error), Some(request)) if spent == Spent::Maybe => self.renewal.spent(error, request.once()),
-            (Err(error), Some(request)) => self.renewal.failed(now, start.at, error, request.fingerprint()),
+            (Err(error), Some(request)) => {
+                let refused = is_refused.then(|| request.fingerprint());
+                self.renewal.failed(now, start.at, error, refused);
+            }
             (Err(_), None) => {}
         }
         result
@@ -658,7 +686,7 @@ impl State {
         self.saved(&token);
         if token.is_expired(now) {
             let error = too_late();
-            self.renewal.failed(now, asked_at, &error, 0);
+            self.renewal.failed(now, asked_at, &error, None);
             return Err(error);
         }
         self.renewal.succeeded(now, asked_at, fetched_at, &token);
