@@ -58,8 +58,14 @@ pub mod docs;
 pub use cache::SharedTokenCache;
 #[cfg(feature = "std")]
 pub use clock::BootClock;
+#[cfg(feature = "log")]
+pub use log_observer::LogObserver;
+#[cfg(feature = "ureq")]
+pub use middleware::Authorize;
 #[cfg(all(feature = "std", unix))]
 pub use store::Store;
+#[cfg(feature = "http")]
+pub use transport::HttpTransport;
 pub use {
     cache::TokenCache,
     client::Client,
@@ -76,9 +82,3 @@ pub use {
     token::{AccessToken, Lifetime, TokenSource},
     transport::{Response, Timing, Transport},
 };
-#[cfg(feature = "log")]
-pub use log_observer::LogObserver;
-#[cfg(feature = "ureq")]
-pub use middleware::Authorize;
-#[cfg(feature = "http")]
-pub use transport::HttpTransport;
