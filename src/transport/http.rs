@@ -341,9 +341,9 @@ impl Transport for HttpTransport {
             shown: &sessions.shown,
         };
 
-        let mut steps = Steps::new();
+        let (mut watch, mut timing) = (Watch::start(), Timing::default());
         let addresses = connect::look_up(call.dialled(), deadline).map_err(|error| call.not_found(error))?;
-        steps.looked_up = steps.next();
+        timing.look_up = watch.lap();
         let tcp = Tcp::connect(&addresses, deadline).map_err(|error| call.unreachable(error))?;
         let mut wire: Box<dyn Wire> = Box::new(tcp);
         if let Some(proxy) = &proxy {
@@ -360,29 +360,21 @@ impl Transport for HttpTransport {
                 status => return Err(call.refused_to_connect(&alloc::format!("proxy server responded {status}"))),
             }
         }
-        steps.connected = steps.next();
+        timing.connect = watch.lap();
         #[cfg(feature = "tls")]
         if let Some(config) = sessions.server {
             wire = call.handshake(wire, config, &target.server.host, false)?;
-            steps.secured = steps.next();
+            timing.tls = watch.lap();
         }
 
-        let sent_at = BootClock.now();
-        steps.last = sent_at;
+        watch = Watch::start();
+        let sent_at = watch.last;
         wire.write_all(message.expose().as_bytes()).and_then(|()| wire.flush()).map_err(|error| call.lost(error))?;
-        let response = answer::read(&mut *wire, &mut || steps.answered = steps.next());
+        let response = answer::read(&mut *wire, &mut || timing.waiting = watch.lap());
         let response = response.map_err(|fault| call.not_answered(fault))?;
-        let (bytes_sent, bytes_received) = wire.traffic();
-        let timing = Timing {
-            look_up: steps.looked_up,
-            connect: steps.connected,
-            tls: steps.secured,
-            waiting: steps.answered,
-            body: steps.next(),
-            bytes_sent,
-            bytes_received,
-        };
-        Ok(response.with_timing(timing).with_elapsed(BootClock.now().saturating_sub(sent_at)))
+        timing.body = watch.lap();
+        (timing.bytes_sent, timing.bytes_received) = wire.traffic();
+        Ok(response.with_timing(timing).with_elapsed(watch.last.saturating_sub(sent_at)))
     }
 
     /// Names the proxy with its credentials, `connect_to`, and for https where the roots come from. Of a file of roots, its identity, size
@@ -400,23 +392,18 @@ impl Transport for HttpTransport {
     }
 }
 
-/// How long each step took. One that is not needed takes no time.
-struct Steps {
+/// Measures one step after the other.
+struct Watch {
     last: Duration,
-    looked_up: Duration,
-    connected: Duration,
-    secured: Duration,
-    answered: Duration,
 }
 
-impl Steps {
-    fn new() -> Self {
-        let (looked_up, connected, secured, answered) = Default::default();
-        Self { last: BootClock.now(), looked_up, connected, secured, answered }
+impl Watch {
+    fn start() -> Self {
+        Self { last: BootClock.now() }
     }
 
-    /// The time since the last step.
-    fn next(&mut self) -> Duration {
+    /// Returns the time since the last step.
+    fn lap(&mut self) -> Duration {
         let now = BootClock.now();
         now.saturating_sub(core::mem::replace(&mut self.last, now))
     }

@@ -46,7 +46,7 @@ impl From<io::Error> for Fault {
 pub(super) fn read(wire: &mut dyn Read, began: &mut dyn FnMut()) -> Result<Response, Fault> {
     let mut input = Input::new(wire, began);
     let mut head = match input.head() {
-        Err(Fault::Io(error)) if input.received == 0 => return Err(Fault::Nothing(error)),
+        Err(Fault::Io(error)) if input.source.received == 0 => return Err(Fault::Nothing(error)),
         head => head?,
     };
     // RFC 9110 section 15.2. After a 101 the connection speaks another protocol, so that one is final.
@@ -69,7 +69,7 @@ pub(super) fn read_connect(wire: &mut dyn Read) -> Result<Head, Fault> {
     while matches!(head.status, 100..=199) {
         head = input.head()?;
     }
-    match (200..=299).contains(&head.status) && input.taken < input.filled {
+    match (200..=299).contains(&head.status) && !input.unread().is_empty() {
         true => Err(Fault::NotHttp("it goes on before it is sent anything")),
         false => Ok(head),
     }
@@ -213,74 +213,88 @@ fn stranger(start: &[u8]) -> &'static str {
     if matches!(start, [0, _, _, 4, 0 | 1, ..]) { "it is HTTP/2" } else { "it does not begin with HTTP/1.1" }
 }
 
-/// What was read and not yet used. The buffer grows by being replaced, so that the old one is wiped.
-struct Input<'w> {
+/// The connection, with a limit of its own.
+struct Source<'w> {
     wire: &'w mut dyn Read,
     began: &'w mut dyn FnMut(),
-    buffer: Zeroizing<Vec<u8>>,
-    taken: usize,
-    filled: usize,
     received: usize,
+}
+
+impl Source<'_> {
+    /// Reads once. Returns 0 at the end.
+    fn read(&mut self, into: &mut [u8]) -> Result<usize, Fault> {
+        let count = self.wire.read(into)?;
+        if self.received == 0 && count > 0 {
+            (self.began)();
+        }
+        self.received += count;
+        if self.received > MAX_ANSWER { Err(Fault::BodyTooLarge) } else { Ok(count) }
+    }
+}
+
+/// Wiped memory that grows by being replaced: the old memory is wiped as well.
+#[derive(Default)]
+struct Buffer {
+    bytes: Zeroizing<Vec<u8>>,
+    filled: usize,
+}
+
+impl Buffer {
+    fn of_size(size: usize) -> Self {
+        Self { bytes: Zeroizing::new(vec![0; size]), filled: 0 }
+    }
+
+    /// Returns the free part. It is empty if `most` bytes are there already.
+    fn room(&mut self, most: usize) -> &mut [u8] {
+        if self.filled == self.bytes.len() && self.filled < most {
+            let mut larger = Zeroizing::new(vec![0; (4 * self.filled).clamp(FIRST_BUFFER, most)]);
+            larger[..self.filled].copy_from_slice(&self.bytes);
+            self.bytes = larger;
+        }
+        &mut self.bytes[self.filled..]
+    }
+}
+
+/// The bytes that were read, and how many of them were used.
+struct Input<'w> {
+    source: Source<'w>,
+    buffer: Buffer,
+    taken: usize,
 }
 
 impl<'w> Input<'w> {
     fn new(wire: &'w mut dyn Read, began: &'w mut dyn FnMut()) -> Self {
-        Self { wire, began, buffer: Zeroizing::default(), taken: 0, filled: 0, received: 0 }
+        Self { source: Source { wire, began, received: 0 }, buffer: Buffer::default(), taken: 0 }
     }
 
     fn unread(&self) -> &[u8] {
-        &self.buffer[self.taken..self.filled]
+        &self.buffer.bytes[self.taken..self.buffer.filled]
     }
 
-    /// Reads once from the wire; an error at its end.
-    fn read_some(
-        wire: &mut dyn Read,
-        began: &mut dyn FnMut(),
-        received: &mut usize,
-        into: &mut [u8],
-    ) -> Result<usize, Fault> {
-        let count = loop {
-            match wire.read(into) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => break result?,
-            }
-        };
-        if *received == 0 && count > 0 {
-            began();
-        }
-        *received += count;
-        if *received > MAX_ANSWER { Err(Fault::BodyTooLarge) } else { Ok(count) }
-    }
-
-    /// Reads more into the buffer. Full is what `full` says.
+    /// Reads more into the buffer. Returns `full` if there is no room left.
     fn fill(&mut self, full: Fault) -> Result<(), Fault> {
-        if self.filled == self.buffer.len() {
-            if self.taken > 0 {
-                self.buffer.copy_within(self.taken..self.filled, 0);
-                (self.taken, self.filled) = (0, self.filled - self.taken);
-            } else if self.filled < MAX_HEAD {
-                let mut larger = Zeroizing::new(vec![0; (4 * self.filled).clamp(FIRST_BUFFER, MAX_HEAD)]);
-                larger[..self.filled].copy_from_slice(&self.buffer);
-                self.buffer = larger;
-            } else {
-                return Err(full);
-            }
+        if self.buffer.filled == self.buffer.bytes.len() && self.taken > 0 {
+            self.buffer.bytes.copy_within(self.taken.., 0);
+            self.buffer.filled -= core::mem::take(&mut self.taken);
         }
-        let room = &mut self.buffer[self.filled..];
-        match Self::read_some(self.wire, self.began, &mut self.received, room)? {
+        let room = self.buffer.room(MAX_HEAD);
+        if room.is_empty() {
+            return Err(full);
+        }
+        match self.source.read(room)? {
             0 => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
             count => {
-                self.filled += count;
+                self.buffer.filled += count;
                 Ok(())
             }
         }
     }
 
-    /// Reads what is there into `into`: what was read already comes first. 0 at the end.
+    /// Copies into `into` what is unread, or else reads once. Returns 0 at the end.
     fn read(&mut self, into: &mut [u8]) -> Result<usize, Fault> {
         let count = self.unread().len().min(into.len());
         if count == 0 {
-            return Self::read_some(self.wire, self.began, &mut self.received, into);
+            return self.source.read(into);
         }
         into[..count].copy_from_slice(&self.unread()[..count]);
         self.taken += count;
@@ -331,9 +345,9 @@ impl<'w> Input<'w> {
     }
 
     fn body(&mut self, framing: Framing) -> Result<Zeroizing<Vec<u8>>, Fault> {
-        let mut body = Body::new(match framing {
+        let mut body = Buffer::of_size(match framing {
             Framing::Length(length) if length > MAX_BODY as u64 => return Err(Fault::BodyTooLarge),
-            Framing::Length(length) => length as usize,
+            Framing::Length(length) => MAX_FIRST_BODY.min(length as usize),
             Framing::Chunked | Framing::Close => FIRST_BUFFER,
         });
         match framing {
@@ -342,7 +356,7 @@ impl<'w> Input<'w> {
             // RFC 9112 section 7.1. With the last chunk's size the body is whole: trailers are not read.
             Framing::Chunked => loop {
                 let line = self.line()?;
-                let line = core::str::from_utf8(&self.buffer[line]).unwrap_or_default();
+                let line = core::str::from_utf8(&self.buffer.bytes[line]).unwrap_or_default();
                 // A chunk ends as its size does: with a size that is one too large, the carriage return would be data.
                 let end = if line.ends_with('\r') { &b"\r"[..] } else { b"" };
                 let size = line.split(';').next().unwrap_or_default().trim_ascii_end();
@@ -351,7 +365,7 @@ impl<'w> Input<'w> {
                     size => self.copy(&mut body, size)?,
                 }
                 let rest = self.line()?;
-                if self.buffer[rest] != *end {
+                if self.buffer.bytes[rest] != *end {
                     return Err(Fault::NotHttp("a chunk is longer than its size"));
                 }
             },
@@ -360,7 +374,7 @@ impl<'w> Input<'w> {
         Ok(body.bytes)
     }
 
-    fn copy(&mut self, body: &mut Body, length: u64) -> Result<(), Fault> {
+    fn copy(&mut self, body: &mut Buffer, length: u64) -> Result<(), Fault> {
         let mut left = length;
         while left > 0 {
             match self.copy_some(body, usize::try_from(left).unwrap_or(usize::MAX))? {
@@ -371,9 +385,10 @@ impl<'w> Input<'w> {
         Ok(())
     }
 
-    /// Reads at most so many bytes of the body; 0 at the end of the connection.
-    fn copy_some(&mut self, body: &mut Body, most: usize) -> Result<usize, Fault> {
-        let room = body.room();
+    /// Reads at most `most` bytes of the body. Returns 0 at the end of the connection.
+    fn copy_some(&mut self, body: &mut Buffer, most: usize) -> Result<usize, Fault> {
+        // One byte more than the largest body has, which is the one too many.
+        let room = body.room(MAX_BODY + 1);
         let most = room.len().min(most);
         let count = self.read(&mut room[..most])?;
         body.filled += count;
@@ -388,27 +403,6 @@ fn end_of_head(text: &[u8], start: usize) -> Option<usize> {
         [b'\n', b'\r', b'\n', ..] => Some(at + 3),
         _ => None,
     })
-}
-
-/// A body that grows by being replaced, up to one byte more than the largest, which is the one too many.
-struct Body {
-    bytes: Zeroizing<Vec<u8>>,
-    filled: usize,
-}
-
-impl Body {
-    fn new(expected: usize) -> Self {
-        Self { bytes: Zeroizing::new(vec![0; expected.min(MAX_FIRST_BODY)]), filled: 0 }
-    }
-
-    fn room(&mut self) -> &mut [u8] {
-        if self.filled == self.bytes.len() {
-            let mut larger = Zeroizing::new(vec![0; (self.filled * 4).clamp(FIRST_BUFFER, MAX_BODY + 1)]);
-            larger[..self.filled].copy_from_slice(&self.bytes);
-            self.bytes = larger;
-        }
-        &mut self.bytes[self.filled..]
-    }
 }
 
 #[cfg(test)]
