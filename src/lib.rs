@@ -58,10 +58,16 @@ pub mod docs;
 
 #[cfg(feature = "std")]
 pub use clock::BootClock;
+#[cfg(feature = "log")]
+pub use log_observer::LogObserver;
+#[cfg(feature = "ureq")]
+pub use middleware::Authorize;
 #[cfg(feature = "std")]
 pub use shared::SharedTokenCache;
 #[cfg(all(feature = "std", unix))]
 pub use store::Store;
+#[cfg(feature = "http")]
+pub use transport::HttpTransport;
 pub use {
     cache::TokenCache,
     client::Client,
@@ -78,9 +84,3 @@ pub use {
     token::{AccessToken, Lifetime, TokenSource},
     transport::{Response, Timing, Transport},
 };
-#[cfg(feature = "log")]
-pub use log_observer::LogObserver;
-#[cfg(feature = "ureq")]
-pub use middleware::Authorize;
-#[cfg(feature = "http")]
-pub use transport::HttpTransport;

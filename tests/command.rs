@@ -566,11 +566,11 @@ fn a_client_is_known_by_its_certificate() {
         (
             &["--client-cert-file", "cert.pem", "--client-key-file", "expired.key.pem"],
             "client key: it does not belong to the client certificate\n\
-             hint: the client's certificate stands first in its file, then those that issued it",
+             hint: the file must start with the client's certificate, followed by those that issued it",
         ),
         (
             &["--client-cert-file", "cert.pem", "--client-key-file", "encrypted.pem"],
-            "client key: it is encrypted, and nobody is there to ask for its password\n\
+            "client key: it is encrypted, and keyfob cannot ask for its password\n\
              hint: decrypt it into a file that others cannot read: \
              (umask 077; openssl pkey -in encrypted.pem -out key.pem)",
         ),
@@ -1026,7 +1026,7 @@ fn an_answer_that_cannot_be_used_is_told_without_its_text() {
 fn an_answer_without_a_status_to_tell_of_is_unusable_too() {
     for (bytes, message) in [
         (answer(200, &[], &"x".repeat(1024 * 1024 + 1)), "the answer is larger than 1 MiB"),
-        (b"SSH-2.0-OpenSSH_9.7\r\n".to_vec(), "the answer of HOST is not HTTP: it is SSH"),
+        (b"SSH-2.0-OpenSSH_9.7\r\n".to_vec(), "the answer from HOST is not HTTP: it is SSH"),
     ] {
         let server = Server::answering(bytes);
         let json = error_json("unusable", message, None, None, None, false);
@@ -1164,7 +1164,7 @@ fn an_answer_that_was_cut_off_may_be_asked_for_again_only_where_that_is_harmless
         ] {
             let json = error_json("outcome_unknown", &message, None, None, None, retryable);
             let hint = match answer {
-                b"" => "\nhint: the server said nothing: if it speaks TLS, write https:// in the URL",
+                b"" => "\nhint: the server sent nothing: if it speaks TLS, write https:// in the URL",
                 _ => "",
             };
             error_for(&server, options, 4, &format!("keyfob: {message}{hint}"), &json);
@@ -1215,7 +1215,7 @@ fn blurting(bytes: &'static [u8]) -> Server {
 #[cfg(feature = "tls")]
 fn a_server_that_speaks_no_tls_under_https_is_not_trusted() {
     let server = blurting(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
-    let message = format!("{}: it does not speak TLS there", server.address());
+    let message = format!("{}: it does not speak TLS on this port", server.address());
     let hint = "hint: check the port, and whether the URL should say http://";
     let json = error_json("untrusted", &message, None, None, None, false);
     error_for(&server, &[], 7, &format!("keyfob: {message}\n{hint}"), &json);
@@ -2385,9 +2385,9 @@ fn a_proxy_that_cannot_be_used_is_an_error_and_nothing_is_sent() {
     let place = Place::new();
     let proxy = Proxy::new(CONNECTED);
     let port = proxy.server.address();
-    let socks = "SOCKS proxies are not supported, and going around it would be wrong\n\
+    let socks = "SOCKS proxies are not supported, and must not be bypassed\n\
                  hint: name an http proxy, or list the host in no_proxy";
-    let no_url = "this is no proxy's URL\nhint: it looks like http://proxy.example:3128; in a password, encode # as %23, / as %2F, ? as \
+    let no_url = "this is not the URL of a proxy\nhint: it looks like http://proxy.example:3128; in a password, encode # as %23, / as %2F, ? as \
                   %3F, @ as %40";
     for (variable, value, why) in [
         ("all_proxy", format!("socks5://{port}"), socks),
@@ -2459,9 +2459,9 @@ fn a_proxy_that_is_named_and_cannot_be_used_is_an_error_and_nothing_is_sent() {
     let place = Place::new();
     let proxy = Proxy::new(CONNECTED);
     let address = proxy.server.address();
-    let no_url = "proxy: this is no proxy's URL\nhint: it looks like http://proxy.example:3128; in a password, encode # as %23, / as %2F, \
+    let no_url = "proxy: this is not the URL of a proxy\nhint: it looks like http://proxy.example:3128; in a password, encode # as %23, / as %2F, \
                   ? as %3F, @ as %40";
-    let socks = "proxy: SOCKS proxies are not supported, and going around it would be wrong\n\
+    let socks = "proxy: SOCKS proxies are not supported, and must not be bypassed\n\
                  hint: name an http proxy, or list the host in no_proxy";
     let password = "`proxy`: it holds a user name or a password, and everyone can read argument lists\n\
                     hint: give it by the environment: https_proxy, http_proxy or all_proxy";
@@ -2840,7 +2840,7 @@ fn plain_http_at_a_port_that_speaks_tls_and_just_closes_gets_a_hint_and_no_secon
         4,
         &format!(
             "keyfob: the connection to {address} ended before the answer did: unexpected end of file\n\
-             hint: the server said nothing: if it speaks TLS, write https:// in the URL"
+             hint: the server sent nothing: if it speaks TLS, write https:// in the URL"
         ),
     );
     let listener = server.join().unwrap();

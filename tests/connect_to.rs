@@ -141,8 +141,8 @@ fn the_place_is_a_part_of_the_way() {
 #[cfg(feature = "tls")]
 mod https {
     use super::common::{Seen, Server, Stream, json};
-    use super::{Endpoint, ErrorKind, TOKEN, direct, fetch};
     use super::tls;
+    use super::{Endpoint, ErrorKind, TOKEN, direct, fetch};
     use std::net::TcpStream;
     use std::sync::{Arc, Mutex};
 

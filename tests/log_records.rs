@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use core::time::Duration;
-use keyfob::{Client, Endpoint, Error, ErrorKind, Event, Grant, LogObserver, Observer, Request, Response, SecretSource};
+use keyfob::{
+    Client, Endpoint, Error, ErrorKind, Event, Grant, LogObserver, Observer, Request, Response, SecretSource,
+};
 use keyfob::{Spread, TokenCache};
 use log::{LevelFilter, Log, Metadata, Record};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -51,10 +53,11 @@ fn each_event_is_one_record_without_a_secret() {
             _ => Ok(Response::new(200, *br#"{"access_token":"sentinel-5","expires_in":0}"#)),
         }
     };
-    let client = Client::with_parts(Endpoint::new("https://as.example/token?key=sentinel-6").unwrap(), server, move || {
-        Duration::from_secs(client_clock.load(Ordering::SeqCst))
-    })
-    .observer(LogObserver::new(move || Duration::from_secs(log_clock.load(Ordering::SeqCst))));
+    let client =
+        Client::with_parts(Endpoint::new("https://as.example/token?key=sentinel-6").unwrap(), server, move || {
+            Duration::from_secs(client_clock.load(Ordering::SeqCst))
+        })
+        .observer(LogObserver::new(move || Duration::from_secs(log_clock.load(Ordering::SeqCst))));
     let grant = Grant::password("alice", SecretSource::value("sentinel-3"));
     let mut tokens = TokenCache::new(client, grant).spread(Spread::from_seed(b"a"));
     tokens.token().unwrap();
@@ -79,10 +82,7 @@ fn each_event_is_one_record_without_a_secret() {
     );
     assert!(!failed.contains('\n'), "{failed}");
     assert_eq!(found[2], started);
-    assert_eq!(
-        found[3],
-        "INFO keyfob: fetch (password): no token after 2000 ms, no answer: unreachable: no network"
-    );
+    assert_eq!(found[3], "INFO keyfob: fetch (password): no token after 2000 ms, no answer: unreachable: no network");
     let next = found[4].strip_prefix("WARN keyfob: renewal failed: unreachable: no network; next attempt in ");
     let next = next.and_then(|rest| rest.strip_suffix(" s")).and_then(|left| left.parse().ok());
     assert!(next.is_some_and(|left: u64| (1..=60).contains(&left)), "{found:?}");

@@ -1,4 +1,4 @@
-//! An answer of HTTP/1.1 (RFC 9112), read into wiped memory of bounded size.
+//! Reads an HTTP/1.1 response (RFC 9112) into wiped memory of bounded size.
 
 use crate::secret::Secret;
 use crate::transport::{Response, ResponseHeaders};
@@ -10,14 +10,14 @@ use core::ops::Range;
 use std::io::{self, Read};
 use zeroize::Zeroizing;
 
-/// A token response has a few hundred bytes; one over a megabyte is no token response.
+/// The largest body. A token response has a few hundred bytes.
 const MAX_BODY: usize = 1024 * 1024;
-/// Everything that a server may send, with what is thrown away: heads, chunk sizes, interim answers. Without this limit
-/// they could go on until the time limit.
+/// The limit for all bytes of an answer, with those that are not kept: heads, chunk sizes, interim answers. Without it a server
+/// could send them until the time limit.
 const MAX_ANSWER: usize = 2 * MAX_BODY;
-/// The largest head, and the largest line of a chunk's size.
+/// The largest head, and the longest line with a chunk's size.
 const MAX_HEAD: usize = 16 * 1024;
-/// The first buffer of a head: a usual answer fits.
+/// The first buffer of a head. Most answers fit.
 const FIRST_BUFFER: usize = 2 * 1024;
 /// The largest first buffer of a body, whatever length the server claims.
 const MAX_FIRST_BODY: usize = 16 * 1024;
@@ -26,11 +26,11 @@ const MAX_FIRST_BODY: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) enum Fault {
     Io(io::Error),
-    /// Not a byte came before this.
+    /// The connection failed before the first byte.
     Nothing(io::Error),
-    /// It is not HTTP, and why.
+    /// The answer is not HTTP, for this reason.
     NotHttp(&'static str),
-    /// It is a TLS alert.
+    /// The answer is a TLS alert.
     Tls,
     HeadTooLarge,
     BodyTooLarge,
@@ -42,7 +42,7 @@ impl From<io::Error> for Fault {
     }
 }
 
-/// Reads a whole answer: interim ones are skipped. `began` is given the time of its first byte.
+/// Reads a whole answer and skips interim ones. `began` is called at the first byte.
 pub(super) fn read(wire: &mut dyn Read, began: &mut dyn FnMut()) -> Result<Response, Fault> {
     let mut input = Input::new(wire, began);
     let mut head = match input.head() {
@@ -60,8 +60,8 @@ pub(super) fn read(wire: &mut dyn Read, began: &mut dyn FnMut()) -> Result<Respo
     Ok(response)
 }
 
-/// Reads the head of a proxy's answer to CONNECT. What follows belongs to the server; where it came along, it is lost,
-/// and so it is an error.
+/// Reads the head of a proxy's answer to CONNECT. The bytes that follow belong to the server: if some were read with the head,
+/// that is an error, because they are lost.
 pub(super) fn read_connect(wire: &mut dyn Read) -> Result<Head, Fault> {
     let mut nothing = || {};
     let mut input = Input::new(wire, &mut nothing);
@@ -70,17 +70,17 @@ pub(super) fn read_connect(wire: &mut dyn Read) -> Result<Head, Fault> {
         head = input.head()?;
     }
     match (200..=299).contains(&head.status) && !input.unread().is_empty() {
-        true => Err(Fault::NotHttp("it goes on before it is sent anything")),
+        true => Err(Fault::NotHttp("it continues before anything was sent")),
         false => Ok(head),
     }
 }
 
-/// Where a body ends (RFC 9112 section 6.3).
+/// How the end of a body is found (RFC 9112 section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Framing {
     Length(u64),
     Chunked,
-    /// With the connection.
+    /// At the end of the connection.
     Close,
 }
 
@@ -100,7 +100,7 @@ impl Head {
             let colon = line.iter().position(|byte| *byte == b':').ok_or("a header has no colon")?;
             let (name, value) = (&line[..colon], &line[colon + 1..]);
             if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
-                return Err("a header's name is none");
+                return Err("the name of a header is not valid");
             }
             // obs-fold (RFC 9112 section 5.2): a line that begins with a space continues the one before it.
             let mut joined: Option<Zeroizing<Vec<u8>>> = None;
@@ -139,24 +139,24 @@ impl Head {
     }
 }
 
-/// `HTTP/1.1 200 OK`; the reason, and the space before it, may be missing.
+/// Reads `HTTP/1.1 200 OK`. The reason, and the space before it, may be missing.
 fn status_line(line: &[u8]) -> Result<(bool, u16), &'static str> {
     let (is_http_1_0, rest) = match (line.strip_prefix(b"HTTP/1.1"), line.strip_prefix(b"HTTP/1.0")) {
         (Some(rest), _) => (false, rest),
         (_, Some(rest)) => (true, rest),
-        _ => return Err("it is of another version than HTTP/1.1 and HTTP/1.0"),
+        _ => return Err("its version is neither HTTP/1.1 nor HTTP/1.0"),
     };
     let rest = rest.strip_prefix(b" ").unwrap_or_default();
-    let (status, reason) = rest.split_at_checked(3).ok_or("its status has not three digits")?;
+    let (status, reason) = rest.split_at_checked(3).ok_or("its status does not have three digits")?;
     let is_number = matches!(status, [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9']) && matches!(reason, [] | [b' ', ..]);
     match status.iter().fold(0, |number, digit| number * 10 + u16::from(digit.wrapping_sub(b'0'))) {
-        _ if !is_number => Err("its status has not three digits"),
+        _ if !is_number => Err("its status does not have three digits"),
         _ if !is_text(reason) => Err("its status line holds a control character"),
         status => Ok((is_http_1_0, status)),
     }
 }
 
-/// Without the spaces around it.
+/// Removes spaces and tabs at both ends.
 fn trim(text: &[u8]) -> &[u8] {
     let is_inner = |byte: &u8| !matches!(byte, b' ' | b'\t');
     let start = text.iter().position(is_inner).unwrap_or(text.len());
@@ -164,12 +164,12 @@ fn trim(text: &[u8]) -> &[u8] {
     &text[start..end]
 }
 
-/// RFC 9110 section 5.5: no control characters.
+/// Returns whether there is no control character (RFC 9110 section 5.5).
 fn is_text(text: &[u8]) -> bool {
     text.iter().all(|byte| matches!(byte, b'\t' | 0x20..=0x7E | 0x80..))
 }
 
-/// Whatever is not UTF-8 is replaced, so that nothing is taken for something else.
+/// Replaces what is not UTF-8, so that two values are never taken for one.
 fn lossy(value: &[u8]) -> Secret {
     match String::from_utf8_lossy(value) {
         Cow::Borrowed(text) => Secret::from(text),
@@ -177,25 +177,26 @@ fn lossy(value: &[u8]) -> Secret {
     }
 }
 
-/// RFC 9110 section 5.6.2.
+/// Returns whether a byte may be in a header's name (RFC 9110 section 5.6.2).
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// A number of digits alone: `u64::from_str_radix` takes a sign too.
+/// Reads a number of digits only: `u64::from_str_radix` accepts a sign as well.
 fn digits(text: &str, radix: u32) -> Option<u64> {
     let is_number = text.bytes().all(|byte| char::from(byte).is_digit(radix));
     u64::from_str_radix(text, radix).ok().filter(|_| is_number)
 }
 
-/// What an answer is that does not begin with `HTTP/1.`. Nothing of it is shown: it may repeat what was sent.
+/// Names the protocol of an answer that does not begin with `HTTP/1.`. Nothing of the answer is shown: it may repeat the
+/// request.
 fn stranger(start: &[u8]) -> &'static str {
     for (beginning, what) in [
         (&b"SSH-"[..], "it is SSH"),
         (b"220", "it is a mail or FTP server's greeting"),
         (b"* OK", "it is IMAP"),
         (b"+OK", "it is POP3"),
-        (b"HTTP/", "it is of another version than HTTP/1.1 and HTTP/1.0"),
+        (b"HTTP/", "its version is neither HTTP/1.1 nor HTTP/1.0"),
         (b"ICY ", "it is a radio stream"),
         (b"{\"", "it is JSON without a head"),
         (b"<!", "it is HTML or XML without a head"),
@@ -301,13 +302,13 @@ impl<'w> Input<'w> {
         Ok(count)
     }
 
-    /// Reads to the empty line behind a head.
+    /// Reads a head, up to and with the empty line.
     fn head(&mut self) -> Result<Head, Fault> {
         const START: &[u8] = b"HTTP/1.";
         let mut searched = 0;
         loop {
             let unread = self.unread();
-            // RFC 9112 section 2.2 has a server skip empty lines, and some servers send one.
+            // RFC 9112 section 2.2 lets a server skip empty lines. Some servers send one.
             let blank = unread.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
             let text = &unread[blank..];
             if text.starts_with(&[21, 3]) {
@@ -318,7 +319,7 @@ impl<'w> Input<'w> {
             if text[..known] != START[..known] {
                 return Err(Fault::NotHttp(stranger(text)));
             }
-            // An end of two or three bytes may have begun in what was searched.
+            // The end has two or three bytes, and may have begun in the part that was searched.
             let start = usize::saturating_sub(searched, blank + 2);
             if let Some(end) = end_of_head(text, start) {
                 let head = Head::read(&text[..end]).map_err(Fault::NotHttp);
@@ -330,7 +331,7 @@ impl<'w> Input<'w> {
         }
     }
 
-    /// Reads a line, and returns where it is in the buffer, without its line feed.
+    /// Reads a line. Returns its place in the buffer, without the line feed.
     fn line(&mut self) -> Result<Range<usize>, Fault> {
         let mut searched = 0;
         loop {
@@ -353,11 +354,11 @@ impl<'w> Input<'w> {
         match framing {
             Framing::Length(length) => self.copy(&mut body, length)?,
             Framing::Close => while self.copy_some(&mut body, usize::MAX)? > 0 {},
-            // RFC 9112 section 7.1. With the last chunk's size the body is whole: trailers are not read.
+            // RFC 9112 section 7.1. The body is complete with the size of the last chunk: trailers are not read.
             Framing::Chunked => loop {
                 let line = self.line()?;
                 let line = core::str::from_utf8(&self.buffer.bytes[line]).unwrap_or_default();
-                // A chunk ends as its size does: with a size that is one too large, the carriage return would be data.
+                // A chunk's line ending is the one of its size: if the size is one too large, the carriage return is data.
                 let end = if line.ends_with('\r') { &b"\r"[..] } else { b"" };
                 let size = line.split(';').next().unwrap_or_default().trim_ascii_end();
                 match digits(size, 16).ok_or(Fault::NotHttp("a chunk's size is no number"))? {
@@ -396,7 +397,7 @@ impl<'w> Input<'w> {
     }
 }
 
-/// Finds the byte behind the first empty line, from `start` on.
+/// Returns the place after the first empty line that ends at `start` or later.
 fn end_of_head(text: &[u8], start: usize) -> Option<usize> {
     (start..text.len()).find_map(|at| match &text[at..] {
         [b'\n', b'\n', ..] => Some(at + 2),
@@ -411,7 +412,7 @@ mod tests {
 
     const BODY: &[u8] = br#"{"access_token":"t0ken"}"#;
 
-    /// Gives at most so many bytes at a time.
+    /// Gives at most this number of bytes at a time.
     struct Pieces<'b>(&'b [u8], usize);
 
     impl Read for Pieces<'_> {
@@ -428,7 +429,7 @@ mod tests {
         read(&mut Pieces(bytes, size), &mut || {})
     }
 
-    /// Answers that show their end: each with the length from which on they are whole.
+    /// Framed answers, each with the length that makes it complete.
     fn framed() -> [(Vec<u8>, usize); 4] {
         let with_length = [b"HTTP/1.1 200 OK\r\nContent-Length: 24\r\nx: y\r\n\r\n", BODY].concat();
         let after_others = [b"\r\nHTTP/1.1 103 Early\nlink: <a>\n b\n\n", &with_length[..]].concat();
@@ -457,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_cut_anywhere_is_none() {
+    fn an_answer_that_is_cut_anywhere_is_an_error() {
         for (bytes, whole) in framed() {
             for end in 0..bytes.len() {
                 match read_pieces(&bytes[..end], usize::MAX) {
@@ -479,7 +480,7 @@ mod tests {
                     changed[at] = byte;
                     if let Ok(response) = read_pieces(&changed, usize::MAX) {
                         assert!(response.body.len() <= changed.len(), "{at} {byte}");
-                        // A body of another length is known as such, or it is the one that was sent.
+                        // A longer body is never framed.
                         assert!(!response.framed || response.body.len() <= BODY.len(), "{at} {byte}");
                     }
                 }

@@ -16,7 +16,8 @@ impl HostPort {
     /// Reads `host:port` or `host`. Returns None unless the host is a name or an address.
     pub(super) fn parse(text: &str, default_port: u16) -> Option<Self> {
         let (host, port) = split(text)?;
-        let is_name = !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        let is_name =
+            !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
         let is_valid = is_name || text.starts_with('[');
         is_valid.then(|| Self { host: host.into(), port: port.unwrap_or(default_port) })
     }
