@@ -165,6 +165,10 @@ impl Turn {
         // What the grant's own source has need not stand here as well.
         let is_in_source = newest.is_some_and(|newest| keeper.grant.is_refresh_by(newest.expose()));
         let refresh = newest.filter(|_| !is_in_source && !keeper.grant.is_kept_in_file());
+        // What is used up may be an older refresh token than the one in the file now, which this record is about.
+        let is_used = state
+            .with(|state| state.used)
+            .is_some_and(|used| keeper.client.request(&keeper.grant).is_ok_and(|request| request.once() == used));
         // A refresh token that was rotated makes another request of it. Any other secret that is another one by now was
         // perhaps not what was sent, and then nobody can say whose token this is.
         if let Some(after) = after.filter(|_| is_same || is_in_source) {
@@ -177,7 +181,6 @@ impl Turn {
                     (false, Some(record)) => (record.pause.as_ref(), record.failures, record.refusals),
                     (false, None) => (None, 0, 0),
                 };
-                let is_used = state.used.is_some() && !is_in_source;
                 let held = state.renewal.held.as_ref();
                 Entry::compose(&Contents { held, refresh, is_used, failures, refusals, pause, unshared_at }, now)
             });
@@ -229,7 +232,11 @@ fn find(keeper: &Keeper, state: &mut impl Access, min_life: Duration, waits: &mu
 fn adopt(keeper: &Keeper, state: &mut impl Access, store: &Store, place: &mut Place, min_life: Duration) {
     let Some(entry) = &place.entry else { return };
     let now = keeper.now();
-    if let Some((record, used)) = load(keeper, entry, now) {
+    let is_current = || {
+        let current = store.entry(&keeper.client, &keeper.grant, &mut Waits::default());
+        current.is_ok_and(|current| current.is_ok_and(|current| current.slot.name() == entry.slot.name()))
+    };
+    if let Some((record, used)) = load(keeper, entry, is_current, now) {
         place.unshared_at = record.unshared_at;
         state.with(|state| state.adopt(record, used));
     }
@@ -238,13 +245,14 @@ fn adopt(keeper: &Keeper, state: &mut impl Access, store: &Store, place: &mut Pl
         return;
     }
     let by_route = store.entry_by_route(entry, &keeper.client);
-    if let Some((record, _)) = by_route.and_then(|entry| load(keeper, &entry, now)) {
+    if let Some((record, _)) = by_route.and_then(|entry| load(keeper, &entry, is_current, now)) {
         state.with(|state| state.adopt_pause(record));
     }
 }
 
-/// What the file holds, with the fingerprints of what would be sent now; and that of what is used up, if it is.
-fn load(keeper: &Keeper, entry: &Entry, now: Duration) -> Option<(Record, Option<u32>)> {
+/// What the file holds, with the fingerprints of what would be sent now; and that of what is used up, if it is. `is_current`
+/// says whether the file is still about what would be sent.
+fn load(keeper: &Keeper, entry: &Entry, is_current: impl Fn() -> bool, now: Duration) -> Option<(Record, Option<u32>)> {
     let mut record = entry.load(now)?;
     let refused = record.pause.as_mut().and_then(|pause| pause.refused.as_mut());
     let mut used = None;
@@ -257,6 +265,10 @@ fn load(keeper: &Keeper, entry: &Entry, now: Duration) -> Option<(Record, Option
                 Some(Refused::Once(once)) => *once = request.once(),
                 None => {}
             }
+        }
+        // Another process may have put a new refresh token into its file since the entry was found.
+        if !is_current() {
+            return None;
         }
     }
     Some((record, used))
