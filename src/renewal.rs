@@ -1,5 +1,8 @@
 //! When a token is renewed, and when the server is left alone: decisions on given times, without I/O and without a clock.
 
+#[cfg(all(feature = "std", unix))]
+mod sharing;
+
 use crate::error::{Error, ErrorKind};
 use crate::request::fnv1a;
 use crate::token::{AccessToken, Lifetime};
@@ -382,27 +385,9 @@ impl Renewal {
         }
     }
 
-    /// Takes over a token that another process fetched, if it is newer and was not refused here.
-    #[cfg(all(feature = "std", unix))]
-    pub(crate) fn adopt(&mut self, other: Held) {
-        let is_refused = self.invalidated.as_ref().is_some_and(|token| token.expose() == other.token.expose());
-        let is_newer = self.held.as_ref().is_none_or(|held| held.fetched_at < other.fetched_at);
-        if is_newer && !is_refused {
-            self.invalidated = None;
-            self.held = Some(other);
-        }
-    }
-
     /// What the last attempt came to, if it failed.
     pub(crate) fn last_failure(&self) -> Option<Error> {
         self.pause.as_ref().map(|pause| pause.error.clone())
-    }
-
-    /// The token at hand, if it says when it ends: only such a one is stored.
-    #[cfg(all(feature = "std", unix))]
-    pub(crate) fn lasting(&self) -> Option<AccessToken> {
-        let token = &self.held.as_ref()?.token;
-        matches!(token.lifetime(), Lifetime::Until(_)).then(|| token.clone())
     }
 
     /// Takes the token at hand out: it is not handed out any more.
@@ -413,16 +398,6 @@ impl Renewal {
 }
 
 impl Pause {
-    /// Whether another way to the server, or more time, might have fared better: no answer of the server's came, and nothing
-    /// was used up.
-    #[cfg(all(feature = "std", unix))]
-    pub(crate) fn is_of_route(&self) -> bool {
-        let is_before_answer =
-            matches!(self.error.kind(), ErrorKind::Unreachable | ErrorKind::Untrusted | ErrorKind::OutcomeUnknown);
-        // 407 is a proxy's.
-        (is_before_answer || self.error.status() == Some(407)) && !matches!(self.refused, Some(Refused::Once(_)))
-    }
-
     /// The error for somebody who asks within the pause: the failure that caused it, with what is left of the wait.
     fn error_at(&self, now: Duration) -> Error {
         match self.until {

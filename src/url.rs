@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorKind};
 use alloc::format;
 use alloc::string::String;
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv6Addr};
 use core::ops::Range;
 
 /// An absolute http or https URL without user information and without a fragment (RFC 6749 section 3.2).
@@ -87,22 +87,45 @@ impl Url {
         &self.text[self.host.start..self.path]
     }
 
-    /// Whether the host is this machine itself.
+    /// Returns whether the host is this machine itself.
     pub(crate) fn is_loopback(&self) -> bool {
-        is_loopback(&self.text[self.host.clone()])
+        is_loopback(self.host())
+    }
+
+    /// Returns whether plain http is safe: the request stays on this machine or its link.
+    pub(crate) fn is_near(&self) -> bool {
+        is_near(self.host())
+    }
+
+    /// Returns the host, without the brackets of an IPv6 address.
+    fn host(&self) -> &str {
+        self.text[self.host.clone()].trim_matches(['[', ']'])
     }
 }
 
-/// Whether a host, as it stands in a URL, is this machine itself: `localhost` or a loopback address, written out (RFC 6761
-/// section 6.3).
+/// Returns whether a host, without brackets, is this machine itself: `localhost` or a loopback address in its usual notation
+/// (RFC 6761 section 6.3).
 pub(crate) fn is_loopback(host: &str) -> bool {
-    match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-        Some(address) => address.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback()),
-        None => {
-            host.eq_ignore_ascii_case("localhost")
-                || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Returns whether a host is a cloud's metadata service or another link-local address. Such services speak plain http, and
+/// answer with the credentials of the machine that asks: a proxy would get its own, or read them.
+pub(crate) fn is_link_local(host: &str) -> bool {
+    match host.parse::<IpAddr>().map(|address| address.to_canonical()) {
+        Ok(IpAddr::V4(address)) => address.is_link_local(),
+        // Amazon's are in fd00:ec2::/32, Google's is fd20:ce::254.
+        Ok(IpAddr::V6(address)) => {
+            address.is_unicast_link_local()
+                || matches!(address.segments(), [0xFD00, 0xEC2, ..] | [0xFD20, 0xCE, 0, 0, 0, 0, 0, 0x254])
         }
+        Err(_) => host.eq_ignore_ascii_case("metadata.google.internal"),
     }
+}
+
+/// Returns whether a request to a host stays on this machine or its link.
+pub(crate) fn is_near(host: &str) -> bool {
+    is_loopback(host) || is_link_local(host)
 }
 
 #[cfg(test)]
@@ -124,6 +147,28 @@ mod tests {
             ("http://10.0.0.1/t", false),
         ] {
             assert_eq!(Url::parse(url).map(|url| url.is_loopback()).ok(), Some(loopback), "{url}");
+        }
+    }
+
+    #[test]
+    fn metadata_services_are_known() {
+        for (host, expected) in [
+            ("169.254.169.254", true),
+            ("169.254.170.2", true),
+            ("[::ffff:169.254.169.254]", true),
+            ("[fd00:ec2::254]", true),
+            ("[fd20:ce::254]", true),
+            ("[fe80::1]", true),
+            ("metadata.google.internal", true),
+            ("Metadata.Google.Internal", true),
+            ("metadata.google.internal.example", false),
+            ("169.254.169.254.example", false),
+            ("10.0.0.1", false),
+            ("[fd00::1]", false),
+            ("as.example", false),
+        ] {
+            let url = Url::parse(&format!("http://{host}:80/t")).ok().unwrap();
+            assert_eq!((url.is_near(), url.is_loopback()), (expected, false), "{host}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Which hosts are asked without a proxy.
 
-use super::proxy::host_and_port;
+use super::host_port;
 use crate::error::Error;
 use alloc::format;
 use core::net::{IpAddr, Ipv6Addr};
@@ -37,7 +37,7 @@ fn matches_entry(entry: &str, host: &str, port: u16) -> Option<bool> {
     // An IPv6 address need not have brackets.
     let (name, its_port) = match entry.parse::<Ipv6Addr>() {
         Ok(_) => (entry, None),
-        Err(_) => host_and_port(entry)?,
+        Err(_) => host_port::split(entry)?,
     };
     let is_port = its_port.is_none_or(|its_port| its_port == port);
     if let Ok(named) = name.parse::<IpAddr>() {
@@ -70,20 +70,6 @@ fn is_within(address: Option<IpAddr>, network: IpAddr, length: u32) -> Option<bo
     }
     let Some((bits, its_width)) = address.map(bits) else { return Some(false) };
     Some(width == its_width && (bits ^ prefix).checked_shr(128 - length).unwrap_or(0) == 0)
-}
-
-/// Whether a host is reached from this machine alone, and its answers are credentials: the metadata services of clouds
-/// and whatever else is link-local. A proxy would answer for another machine, or show the credentials.
-pub(super) fn is_metadata(host: &str) -> bool {
-    match host.parse::<IpAddr>().map(|address| address.to_canonical()) {
-        Ok(IpAddr::V4(address)) => address.is_link_local(),
-        // Amazon's are in fd00:ec2::/32, Google's is fd20:ce::254.
-        Ok(IpAddr::V6(address)) => {
-            address.is_unicast_link_local()
-                || matches!(address.segments(), [0xFD00, 0xEC2, ..] | [0xFD20, 0xCE, 0, 0, 0, 0, 0, 0x254])
-        }
-        Err(_) => host.eq_ignore_ascii_case("metadata.google.internal"),
-    }
 }
 
 #[cfg(test)]
@@ -169,24 +155,6 @@ mod tests {
             let error = needs_no_proxy(&format!("*,{entry}"), "NO_PROXY", "as.example", 443).unwrap_err();
             let message = format!("NO_PROXY: {entry:?} is neither a host, a domain, an address nor a network");
             assert_eq!((error.kind(), error.to_string()), (ErrorKind::Config, message));
-        }
-    }
-
-    #[test]
-    fn metadata_services_are_known() {
-        for (host, expected) in [
-            ("169.254.169.254", true),
-            ("169.254.170.2", true),
-            ("::ffff:169.254.169.254", true),
-            ("fd00:ec2::254", true),
-            ("fd20:ce::254", true),
-            ("fe80::1", true),
-            ("metadata.google.internal", true),
-            ("10.0.0.1", false),
-            ("fd00::1", false),
-            ("as.example", false),
-        ] {
-            assert_eq!(is_metadata(host), expected, "{host}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Which proxy a request goes through, if any.
 
 use super::Target;
+use super::host_port::HostPort;
 use super::no_proxy::needs_no_proxy;
 use crate::encode;
 use crate::error::{Error, ErrorKind};
@@ -11,25 +12,20 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::Ipv6Addr;
 use zeroize::Zeroizing;
 
 /// A proxy that connects to servers on request (CONNECT, RFC 9110 section 9.3.6).
 pub(super) struct Proxy {
     pub(super) is_https: bool,
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub(super) place: HostPort,
     /// The value of `Proxy-Authorization`.
     pub(super) authorization: Option<Secret>,
 }
 
-/// Host and port, for messages.
+/// Shows host and port.
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "[{}]:{}", self.host, self.port),
-            false => write!(f, "{}:{}", self.host, self.port),
-        }
+        self.place.fmt(f)
     }
 }
 
@@ -59,18 +55,8 @@ impl Proxy {
             return Err(bad());
         }
         let (user_info, authority) = rest.rsplit_once('@').map_or((None, rest), |(info, rest)| (Some(info), rest));
-        let (host, port) = host_and_port(authority).ok_or_else(bad)?;
-        let is_address = host.parse::<Ipv6Addr>().is_ok();
-        let is_name = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-        if host.is_empty() || !(is_address || is_name) {
-            return Err(bad());
-        }
-        Ok(Self {
-            is_https,
-            host: host.into(),
-            port: port.unwrap_or(if is_https { 443 } else { 80 }),
-            authorization: user_info.filter(|info| !info.is_empty()).map(basic),
-        })
+        let place = HostPort::parse(authority, if is_https { 443 } else { 80 }).ok_or_else(bad)?;
+        Ok(Self { is_https, place, authorization: user_info.filter(|info| !info.is_empty()).map(basic) })
     }
 
     /// The proxy that the environment names for a target: the variables of curl.
@@ -79,8 +65,10 @@ impl Proxy {
         let own: [&str; 2] = if target.is_https { ["https_proxy", "HTTPS_PROXY"] } else { ["http_proxy"; 2] };
         let Some((name, value)) = variable(&[own[0], own[1], "all_proxy", "ALL_PROXY"])? else { return Ok(None) };
         if let Some((name, exceptions)) = variable(&["no_proxy", "NO_PROXY"])? {
-            if needs_no_proxy(&exceptions, name, target.host, target.port)? {
-                return Ok(None);
+            for HostPort { host, port } in [&target.server, &target.place] {
+                if needs_no_proxy(&exceptions, name, host, *port)? {
+                    return Ok(None);
+                }
             }
         }
         Self::parse(&value, name).map(|proxy| Some(Arc::new(proxy)))
@@ -88,10 +76,10 @@ impl Proxy {
 
     /// The request for a connection to `target`.
     pub(super) fn connect_request(&self, target: &Target<'_>) -> Secret {
-        let (host, port) = (target.bracketed_host, target.port);
+        let place = &target.place;
         encode::exact(|out| {
             // Old proxies close the connection without `Proxy-Connection`.
-            write!(out, "CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\nProxy-Connection: Keep-Alive\r\n")?;
+            write!(out, "CONNECT {place} HTTP/1.1\r\nHost: {place}\r\nProxy-Connection: Keep-Alive\r\n")?;
             if let Some(authorization) = &self.authorization {
                 write!(out, "Proxy-Authorization: {}\r\n", authorization.expose())?;
             }
@@ -169,25 +157,6 @@ fn basic(user_info: &str) -> Secret {
         out.write_str("Basic ")?;
         encode::base64(out, &pair)
     })
-}
-
-/// `host`, `host:port`, `[address]` or `[address]:port`; the host without its brackets.
-pub(super) fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
-    let (host, rest) = match authority.strip_prefix('[') {
-        Some(literal) => {
-            let (host, rest) = literal.split_once(']')?;
-            host.parse::<Ipv6Addr>().ok()?;
-            (host, rest)
-        }
-        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
-    };
-    match rest.strip_prefix(':') {
-        None if rest.is_empty() => Some((host, None)),
-        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
-            port.parse().ok().filter(|port| *port > 0).map(|port| (host, Some(port)))
-        }
-        _ => None,
-    }
 }
 
 /// Names the proxy with its credentials, for telling ways apart.
