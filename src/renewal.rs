@@ -60,9 +60,6 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// replaced again: that it is refused has another reason than its age.
 const FRESH: Duration = Duration::from_secs(10);
 
-/// The codes of RFC 8628 section 3.5 that judge no credentials: the person has not answered yet.
-const NOT_YET: [&str; 2] = ["authorization_pending", "slow_down"];
-
 /// A stable value of one device, by which a fleet's renewals are spread.
 ///
 /// ```
@@ -327,15 +324,14 @@ impl Renewal {
         self.held.as_ref().filter(|held| held.fetched_at > asked_at && !held.token.is_ended())
     }
 
-    /// An attempt that began at `asked_at` failed; `fingerprint` is that of the request. What is held stays.
-    pub(crate) fn failed(&mut self, now: Duration, asked_at: Duration, error: &Error, fingerprint: u32) {
+    /// An attempt that began at `asked_at` failed; `refused` is the fingerprint of the request, where that was refused. What is
+    /// held stays.
+    pub(crate) fn failed(&mut self, now: Duration, asked_at: Duration, error: &Error, refused: Option<u32>) {
         // Nothing was sent, and the next call may try at once; or another attempt has succeeded meanwhile.
         if error.kind() == ErrorKind::Config || self.came_after(asked_at).is_some() {
             return;
         }
-        let is_refusal =
-            error.kind() == ErrorKind::Refused && error.oauth_error().is_none_or(|code| !NOT_YET.contains(&code));
-        let (wait, calm) = if is_refusal {
+        let (wait, calm) = if refused.is_some() {
             self.refusals = self.refusals.saturating_add(1);
             (grown(REFUSAL_FIRST, self.refusals, REFUSAL_CAP), Duration::ZERO)
         } else {
@@ -355,7 +351,7 @@ impl Renewal {
             until: now.saturating_add(wait),
             calm_until: now.saturating_add(wait.max(calm)),
             error: error.clone(),
-            refused: is_refusal.then_some(Refused::Request(fingerprint)),
+            refused: refused.map(Refused::Request),
         });
     }
 

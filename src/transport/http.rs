@@ -175,7 +175,8 @@ impl HttpTransport {
 
     /// Trusts the certificates in this file, in PEM or one in DER, and no others. Default: Mozilla's roots. The first fetch
     /// over https reads it, and fails with [`Config`](crate::ErrorKind::Config) before anything is sent where the file cannot
-    /// be read, or holds no certificate, or one that cannot be read.
+    /// be read, or holds no certificate, or one that cannot be read. A fetch after the file was replaced reads it again, and keeps
+    /// to what it read before where the new one cannot be used.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn roots_file(mut self, path: impl Into<std::path::PathBuf>) -> Self {
