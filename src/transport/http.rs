@@ -353,7 +353,7 @@ impl Transport for HttpTransport {
             }
             let asked = wire.write_all(proxy.connect_request(&target).expose().as_bytes()).and_then(|()| wire.flush());
             asked.map_err(|error| call.not_connected(error.into()))?;
-            let head = answer::read_connect(&mut *wire).map_err(|fault| call.not_connected(fault))?;
+            let head = answer::read_connect(&mut wire).map_err(|fault| call.not_connected(fault))?;
             match head.status {
                 200..=299 => {}
                 407 => return Err(proxy.unauthorized(&head.headers)),
@@ -370,7 +370,7 @@ impl Transport for HttpTransport {
         let sent_at = BootClock.now();
         steps.last = sent_at;
         wire.write_all(message.expose().as_bytes()).and_then(|()| wire.flush()).map_err(|error| call.lost(error))?;
-        let response = answer::read(&mut *wire, &mut || steps.answered = steps.next());
+        let response = answer::read(&mut wire, &mut || steps.answered = steps.next());
         let response = response.map_err(|fault| call.not_answered(fault))?;
         let (bytes_sent, bytes_received) = wire.traffic();
         let timing = Timing {
