@@ -235,7 +235,7 @@ enum Kind {
     Value,
     Provider,
     Followed,
-    #[cfg(unix)]
+    #[cfg(all(feature = "std", unix))]
     File,
 }
 
@@ -287,7 +287,7 @@ impl Kind {
             ),
             Self::SameAssertion => Grant::extension("assertion").secret_parameter("assertion", source),
             Self::Value | Self::Provider | Self::Followed => Grant::refresh_token(source),
-            #[cfg(unix)]
+            #[cfg(all(feature = "std", unix))]
             Self::File => {
                 std::fs::write(directory.join("token"), "first").unwrap();
                 Grant::refresh_token_file(directory.join("token"))
@@ -371,7 +371,7 @@ impl Drop for Directory {
 fn a_failed_refresh_gives_way_to_the_original_grant_or_loses_nothing() {
     let directory = Directory::new("dead-ends");
     let kinds = Kind::ALL.to_vec();
-    #[cfg(unix)]
+    #[cfg(all(feature = "std", unix))]
     let kinds = [kinds, vec![Kind::File]].concat();
     for (answer, meaning) in AFTER_A_REFRESH {
         for &kind in &kinds {

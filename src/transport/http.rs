@@ -356,7 +356,7 @@ impl Transport for HttpTransport {
             }
             let asked = wire.write_all(proxy.connect_request(&target).expose().as_bytes()).and_then(|()| wire.flush());
             asked.map_err(|error| call.not_connected(error.into()))?;
-            let head = answer::read_connect(&mut *wire).map_err(|fault| call.not_connected(fault))?;
+            let head = answer::read_connect(&mut wire).map_err(|fault| call.not_connected(fault))?;
             match head.status {
                 200..=299 => {}
                 407 => return Err(proxy.unauthorized(&head.headers)),
@@ -373,7 +373,7 @@ impl Transport for HttpTransport {
         watch = Watch::start();
         let sent_at = watch.last;
         wire.write_all(message.expose().as_bytes()).and_then(|()| wire.flush()).map_err(|error| call.lost(error))?;
-        let response = answer::read(&mut *wire, &mut || timing.waiting = watch.lap());
+        let response = answer::read(&mut wire, &mut || timing.waiting = watch.lap());
         let response = response.map_err(|fault| call.not_answered(fault))?;
         timing.body = watch.lap();
         (timing.bytes_sent, timing.bytes_received) = wire.traffic();
