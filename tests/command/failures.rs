@@ -251,8 +251,8 @@ fn an_answer_without_a_status_to_tell_of_is_unusable_too() {
 fn a_token_that_lives_too_short_is_unusable() {
     let place = Place::new();
     let server = Server::answering(json(200, r#"{"access_token":"hunter2","expires_in":60}"#));
-    let message = "a fresh token lives 60 s, and at least 61 s were asked for";
-    let text = format!("keyfob: {message}\nhint: ask for less, or whoever runs the server for longer lives\n");
+    let message = "a new token lives 60 s, but at least 61 s were requested";
+    let text = format!("keyfob: {message}\nhint: request less, or have the server issue tokens that live longer\n");
     let json = format!("{}\n", error_json("unusable", message, None, None, None, false));
     for (format, stdout, stderr) in
         [("token", "", &text), ("header", "", &text), ("curl", "proto = \"-all\"\n", &text), ("json", "", &json)]
