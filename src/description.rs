@@ -1,9 +1,10 @@
 //! Endpoints described by a JSON document, and the descriptions of the five dialects.
 
 use crate::client_auth::ClientAuthentication;
-use crate::endpoint::{Endpoint, LifetimeRules, LifetimeUnit, Members, Method, NotPositive, Parameters, Revocation};
+use crate::endpoint::{Endpoint, Members, Method, Parameters, Revocation};
 use crate::error::Error;
 use crate::json;
+use crate::lifetime::{LifetimeRules, LifetimeUnit, NotPositive};
 use crate::words;
 use alloc::borrow::ToOwned;
 use alloc::format;

@@ -1,8 +1,9 @@
 //! When a token is renewed, and when the server is left alone: decisions on given times, without I/O and without a clock.
 
 use crate::error::{Error, ErrorKind};
+use crate::lifetime::Lifetime;
 use crate::request::fnv1a;
-use crate::token::{AccessToken, Lifetime};
+use crate::token::AccessToken;
 use alloc::format;
 use core::time::Duration;
 

@@ -5,10 +5,11 @@ use crate::encode;
 use crate::error::Error;
 use crate::file::{Draft, Slot};
 use crate::form;
+use crate::lifetime::{ExpiresIn, Lifetime};
 use crate::renewal::{Held, Pause, Refused};
-use crate::response::{ExpiresIn, TokenResponse};
+use crate::response::TokenResponse;
 use crate::secret::Secret;
-use crate::token::{AccessToken, Lifetime};
+use crate::token::AccessToken;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
@@ -275,6 +276,8 @@ impl<'b> Fields<'b> {
             access_token,
             token_type: self.text("type"),
             expires_in: ExpiresIn::Unknown,
+            expires_at: None,
+            lifetime_text: None,
             refresh_token: self.text("refresh"),
             scope: self.text("scope"),
         };
