@@ -20,6 +20,7 @@ mod encode;
 mod error;
 mod date;
 mod secret;
+mod template;
 mod text;
 mod url;
 #[cfg(all(feature = "std", unix))]
