@@ -4,6 +4,7 @@ mod members;
 
 pub use self::members::Members;
 
+use crate::api_header::ApiHeader;
 use crate::client_auth::ClientAuthentication;
 use crate::error::Error;
 use crate::lifetime::LifetimeRules;
@@ -42,6 +43,7 @@ pub struct Endpoint {
     pub(crate) members: Members,
     pub(crate) session_members: Vec<(String, Place)>,
     pub(crate) refused_if: Vec<RefusedIf>,
+    pub(crate) api: Option<ApiHeader>,
     pub(crate) lifetime: LifetimeRules,
     pub(crate) revocation: Option<Revocation>,
     pub(crate) grant_type: Option<String>,
@@ -115,6 +117,7 @@ impl Endpoint {
             members: Members::default(),
             session_members: Vec::new(),
             refused_if: Vec::new(),
+            api: None,
             lifetime: LifetimeRules::default(),
             revocation: None,
             grant_type: None,
@@ -235,6 +238,19 @@ impl Endpoint {
     /// `null`.
     pub fn refused_if(mut self, place: impl Into<String>, value: &str) -> Result<Self, Error> {
         self.refused_if.push(RefusedIf::new(place, value)?);
+        Ok(self)
+    }
+
+    /// Sets the header in which the API wants the token, as a template: `X-Auth-Token: {token}`, `Authorization: Token {token}`,
+    /// `Cookie: session={token}`. Default: `Authorization: Bearer {token}` (RFC 6750 section 2.1).
+    ///
+    /// A token of any type is sent in it. [`AccessToken::header`](crate::AccessToken::header) returns name and value.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](crate::ErrorKind::Config) for anything but a header name, a colon and printable ASCII that names `{token}`.
+    pub fn api_header(mut self, header: &str) -> Result<Self, Error> {
+        self.api = Some(ApiHeader::parse(header)?);
         Ok(self)
     }
 

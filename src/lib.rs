@@ -32,6 +32,7 @@ mod client_auth;
 mod number;
 mod place;
 mod refused_if;
+mod api_header;
 mod lifetime;
 mod endpoint;
 mod words;

@@ -117,7 +117,7 @@ pub(crate) fn find(body: &[u8], path: &str) -> Option<Span> {
 }
 
 /// Whether this is the name of a header or a cookie: a token of RFC 9110 section 5.6.2.
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !name.is_empty() && name.bytes().all(is_token)
 }

@@ -480,6 +480,11 @@ fn describe(client: &Client, grant: &Grant) -> Vec<u8> {
         out.flag(is_string);
         out.add(text);
     }
+    out.flag(endpoint.api.is_some());
+    if let Some(api) = &endpoint.api {
+        out.add(&api.name);
+        out.add(api.value.text());
+    }
     let LifetimeRules { absent, not_positive, unit, maximum, jwt, trust_clock } = endpoint.lifetime;
     out.flag(jwt);
     out.flag(trust_clock);

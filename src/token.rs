@@ -7,6 +7,7 @@ use crate::json::Kind;
 use crate::lifetime::{ExpiresIn, Judged, Lifetime, Told};
 use crate::response::{Rejection, TokenResponse};
 use crate::secret::Secret;
+use crate::template::Values;
 use crate::text::{REDACTED, shorten};
 use crate::transport::Response;
 use alloc::borrow::ToOwned;
@@ -33,10 +34,12 @@ use zeroize::Zeroize;
 pub struct AccessToken(Shared<Inner>);
 
 struct Inner {
-    /// `Bearer ‹token›`: the header and the token in one, so that the secret stands once. The token alone, where its
-    /// type cannot be sent as a header.
+    /// The header's value: `Bearer ‹token›`, so that the secret is there once. The token alone if its type cannot be sent as a
+    /// header.
     header: Secret,
     value_start: usize,
+    /// If the API wants another header: its name, and the token, for it may be encoded in the header's value.
+    api: Option<(String, Secret)>,
     token_type: Option<String>,
     scope: Option<String>,
     refresh_token: Option<Secret>,
@@ -70,7 +73,7 @@ impl AccessToken {
             scope: None,
             lifetime_text: None,
         };
-        Ok(Self::new(&response, Lifetime::Unknown.into(), Vec::new(), false))
+        Ok(Self::new(&response, Lifetime::Unknown.into(), Vec::new(), None, false))
     }
 
     /// Reads the token out of the answer to a request. The range is from when the request was sent to when the answer
@@ -139,7 +142,11 @@ impl AccessToken {
             access_token: response.access_token,
             now: answer::server_time(headers).or_else(device_time),
         };
-        Ok(Self::new(&response, endpoint.lifetime.judge(&told, sent_at), members, false))
+        let api = endpoint
+            .api
+            .as_ref()
+            .map(|api| Ok((api.name.clone(), api.value(response.access_token, Values::default())?)));
+        Ok(Self::new(&response, endpoint.lifetime.judge(&told, sent_at), members, api.transpose()?, false))
     }
 
     /// An error if the token had expired when it arrived.
@@ -165,19 +172,37 @@ impl AccessToken {
 
     /// A token as it came out of a store.
     #[cfg(all(feature = "std", unix))]
-    pub(crate) fn stored(response: &TokenResponse<'_>, lifetime: Lifetime, members: Vec<(String, Secret)>) -> Self {
-        Self::new(response, lifetime.into(), members, true)
+    pub(crate) fn stored(
+        response: &TokenResponse<'_>,
+        lifetime: Lifetime,
+        members: Vec<(String, Secret)>,
+        api: Option<(String, Secret)>,
+    ) -> Self {
+        Self::new(response, lifetime.into(), members, api, true)
     }
 
-    fn new(response: &TokenResponse<'_>, judged: Judged, members: Vec<(String, Secret)>, is_stored: bool) -> Self {
+    fn new(
+        response: &TokenResponse<'_>,
+        judged: Judged,
+        members: Vec<(String, Secret)>,
+        api: Option<(String, Secret)>,
+        is_stored: bool,
+    ) -> Self {
         let Judged { lifetime, unbelieved, date_trouble } = judged;
         let prefix = if is_bearer(response.token_type) { BEARER } else { "" };
-        let mut header = String::with_capacity(prefix.len() + response.access_token.len());
-        header.push_str(prefix);
-        header.push_str(response.access_token);
+        let (header, api) = match api {
+            Some((name, value)) => (value, Some((name, response.access_token.into()))),
+            None => {
+                let mut header = String::with_capacity(prefix.len() + response.access_token.len());
+                header.push_str(prefix);
+                header.push_str(response.access_token);
+                (header.into(), None)
+            }
+        };
         Self(Shared::new(Inner {
-            header: header.into(),
+            header,
             value_start: prefix.len(),
+            api,
             token_type: response.token_type.map(String::from),
             scope: response.scope.map(String::from),
             refresh_token: response.refresh_token.map(Secret::from),
@@ -194,18 +219,49 @@ impl AccessToken {
     /// [`authorization`](AccessToken::authorization).
     #[must_use]
     pub fn expose(&self) -> &str {
-        &self.0.header.expose()[self.0.value_start..]
+        match &self.0.api {
+            Some((_, token)) => token.expose(),
+            None => &self.0.header.expose()[self.0.value_start..],
+        }
     }
 
-    /// The value of the `Authorization` header: `Bearer ‹token›` (RFC 6750 section 2.1). Allocates nothing.
+    /// Returns the name and the value of the header in which the API wants the token: what [`Endpoint::api_header`] says, or
+    /// `Authorization` with `Bearer ‹token›`. Allocates nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`authorization`](AccessToken::authorization), but for the header's name.
+    pub fn header(&self) -> Result<(&str, &Secret), Error> {
+        match &self.0.api {
+            Some(_) if self.is_ended() => Err(ended()),
+            Some((name, _)) => Ok((name, &self.0.header)),
+            None => Ok(("Authorization", self.authorization()?)),
+        }
+    }
+
+    /// Returns the name and the value of a header that is not the default one.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn api_header(&self) -> Option<(&str, &str)> {
+        self.0.api.as_ref().map(|(name, _)| (name.as_str(), self.0.header.expose()))
+    }
+
+    /// Returns the value of the `Authorization` header: `Bearer ‹token›` (RFC 6750 section 2.1), or what
+    /// [`Endpoint::api_header`] says. Allocates nothing.
     ///
     /// # Errors
     ///
     /// [`Unusable`](ErrorKind::Unusable) for a token of a type other than Bearer, which must not be sent as one
-    /// (RFC 6749 section 7.1), and for a token that was ended.
+    /// (RFC 6749 section 7.1), for a token that was ended, and for one that the API wants in another header.
     pub fn authorization(&self) -> Result<&Secret, Error> {
         if self.is_ended() {
             return Err(ended());
+        }
+        if let Some((name, _)) = &self.0.api {
+            return match name.eq_ignore_ascii_case("authorization") {
+                true => Ok(&self.0.header),
+                false => Err(Error::new(ErrorKind::Unusable, format!("the token is sent in the header {name}"))
+                    .with_hint("take the name and the value from `AccessToken::header`")),
+            };
         }
         if self.0.value_start == 0 {
             let token_type = shorten(self.token_type().unwrap_or_default());
@@ -298,7 +354,7 @@ impl AccessToken {
 
     /// Drops the token's type where it echoes a secret that was sent. Call it before the token is shared.
     pub(crate) fn redact(&mut self, echoes: &Echoes<'_>) {
-        let is_bearer = self.0.value_start > 0;
+        let is_bearer = is_bearer(self.token_type());
         let Some(token_type) = Shared::get_mut(&mut self.0).and_then(|inner| inner.token_type.as_mut()) else { return };
         if !is_bearer && echoes.are_in(token_type) {
             token_type.zeroize();

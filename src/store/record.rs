@@ -50,13 +50,15 @@ const REFRESH_TOKEN_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 pub(crate) const UNSHARED_KEPT: Duration = Duration::from_secs(60 * 60);
 
 /// In the order in which they stand there.
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 26] = [
     "written",
     "until",
     "token",
     "type",
     "scope",
     "members",
+    "api",
+    "header",
     "deadline",
     "fetched",
     "renew",
@@ -121,6 +123,10 @@ impl Entry {
                 out.text("token", held.token.expose())?;
                 out.texts([("type", held.token.token_type()), ("scope", held.token.scope())])?;
                 out.secret("members", held.token.members())?;
+                if let Some((name, value)) = held.token.api_header() {
+                    out.text("api", name)?;
+                    out.text("header", value)?;
+                }
                 out.time("deadline", deadline)?;
                 out.time("fetched", held.fetched_at)?;
                 out.time("renew", held.renew_at)?;
@@ -282,8 +288,9 @@ impl<'b> Fields<'b> {
             scope: self.text("scope"),
         };
         let lifetime = self.time("deadline").map_or(Lifetime::Once, Lifetime::Until);
+        let api = self.text("api").zip(self.text("header")).map(|(name, value)| (name.into(), value.into()));
         let is_sendable = access_token.bytes().all(|byte| matches!(byte, 0x21..=0x7E));
-        is_sendable.then(|| AccessToken::stored(&response, lifetime, self.members().unwrap_or_default()))
+        is_sendable.then(|| AccessToken::stored(&response, lifetime, self.members().unwrap_or_default(), api))
     }
 
     fn members(&self) -> Option<Vec<(String, Secret)>> {
