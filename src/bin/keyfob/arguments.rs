@@ -80,6 +80,7 @@ const OPTIONS: &[(&str, Kind)] = &[
     ("client-key-env", Kind::Text),
     ("proxy", Kind::Text),
     ("no-proxy", Kind::Flag),
+    ("connect-to", Kind::Text),
     ("allow-http", Kind::Flag),
     ("timeout", Kind::Duration),
     ("lifetime", Kind::Duration),

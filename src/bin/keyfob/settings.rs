@@ -38,6 +38,7 @@ pub(crate) struct Connection {
     system_roots: bool,
     proxy: Option<String>,
     no_proxy: bool,
+    connect_to: Option<String>,
 }
 
 /// How the token is to be had.
@@ -124,6 +125,7 @@ impl Settings {
                 system_roots: take_flag(&mut members, "system_roots")?,
                 proxy: take_text(&mut members, "proxy")?,
                 no_proxy: take_flag(&mut members, "no_proxy")?,
+                connect_to: take_text(&mut members, "connect_to")?,
             },
             needs_certificate,
             needs_store: false,
@@ -376,7 +378,10 @@ impl Connection {
             None if self.no_proxy => transport = transport.no_proxy(),
             None => {}
         }
-        Ok(transport)
+        match &self.connect_to {
+            Some(place) => transport.connect_to(place),
+            None => Ok(transport),
+        }
     }
 }
 
