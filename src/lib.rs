@@ -18,7 +18,7 @@ extern crate std;
 // What every stage uses.
 mod encode;
 mod error;
-mod http_date;
+mod date;
 mod secret;
 mod template;
 mod text;
@@ -29,6 +29,11 @@ mod file;
 // The way of the data: what is asked, who asks, where; the request; the answer; the token.
 mod grant;
 mod client_auth;
+mod number;
+mod place;
+mod refused_if;
+mod api_header;
+mod lifetime;
 mod endpoint;
 mod words;
 mod description;
@@ -72,14 +77,15 @@ pub use {
     client::Client,
     client_auth::{ClientAuthentication, ClientCredentials},
     clock::Clock,
-    endpoint::{Endpoint, LifetimeRules, LifetimeUnit, Members, Method, NotPositive, Parameters, Revocation},
+    endpoint::{Endpoint, Members, Method, Parameters, Revocation},
     error::{Error, ErrorKind},
     grant::Grant,
+    lifetime::{ExpiresIn, Lifetime, LifetimeRules, LifetimeUnit, NotPositive},
     observe::{Event, Observer},
     renewal::Spread,
     request::Request,
-    response::{ExpiresIn, Malformed, OAuthRefusal, Rejection, TokenResponse},
+    response::{Malformed, OAuthRefusal, Rejection, TokenResponse},
     secret::{Exposed, Secret, SecretSource},
-    token::{AccessToken, Lifetime, TokenSource},
+    token::{AccessToken, TokenSource},
     transport::{Response, Timing, Transport},
 };

@@ -23,7 +23,7 @@ const fn s(seconds: u64) -> Duration {
 
 #[track_caller]
 fn read(endpoint: Endpoint, response: Response) -> AccessToken {
-    AccessToken::read(&endpoint, response, s(SENT), s(SENT)).unwrap()
+    AccessToken::read(&endpoint, response, s(SENT)..s(SENT)).unwrap()
 }
 
 fn json(member: &str, value: &str) -> Response {
