@@ -113,9 +113,9 @@ fn several_roots_and_text_between_them_are_accepted() {
 fn a_certificate_that_cannot_be_trusted_is_refused_before_anything_is_sent() {
     const UNKNOWN: &str = "its certificate is not from an issuer that is trusted here";
     const ALONE: &str = "the server sent it alone: it must send the intermediate certificates as well; or if the server \
-                         has its own authority, name that one's certificate (`UreqTransport::roots_file`)";
-    const OWN_AUTHORITY: &str = "if the server has its own authority, name its certificate (`UreqTransport::roots_file`); or trust what \
-                                 this system does (`UreqTransport::system_roots`)";
+                         has its own authority, name that one's certificate (`HttpTransport::roots_file`)";
+    const OWN_AUTHORITY: &str = "if the server has its own authority, name its certificate (`HttpTransport::roots_file`); or trust what \
+                                 this system does (`HttpTransport::system_roots`)";
     const NAME: &str = "use a name that the certificate has, and check that nobody sits in between";
     const CA_FALSE: &str = "it needs one that is marked CA:FALSE (openssl req -x509 -addext basicConstraints=CA:FALSE)";
     let trusting_also = |root: &[u8]| transport().roots_pem(&[CA, root].concat()).unwrap();
@@ -132,7 +132,7 @@ fn a_certificate_that_cannot_be_trusted_is_refused_before_anything_is_sent() {
             SELF_SIGNED,
             trusting(),
             "its certificate is signed by itself, and not trusted here",
-            "if it is the right one, name it (`UreqTransport::roots_file`)",
+            "if it is the right one, name it (`HttpTransport::roots_file`)",
         ),
         (
             "self-signed as an authority",
@@ -831,6 +831,32 @@ fn roots_that_cannot_be_read_are_refused() {
         let hint = (message == NONE).then_some("it must be PEM: -----BEGIN CERTIFICATE-----");
         assert_eq!(error.hint(), hint, "{what}");
     }
+}
+
+#[test]
+fn a_file_of_roots_that_was_replaced_is_read_again() {
+    let server = serve_token(VALID);
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("roots-that-are-replaced");
+    let put = |roots: &[u8]| {
+        let new = path.with_extension("new");
+        std::fs::write(&new, roots).unwrap();
+        std::fs::rename(&new, &path).unwrap();
+    };
+    put(OTHER_NAME.0);
+    let client = client(&server.url("/token"), transport().roots_file(&path));
+    let fetch = || client.fetch(&Grant::client_credentials());
+    assert_eq!(fetch().unwrap_err().kind(), ErrorKind::Untrusted);
+    put(CA);
+    assert_eq!(fetch().unwrap().expose(), "t0ken");
+    // Half of a new file, and none, change nothing.
+    for roots in [&b"-----BEGIN CERTIFICATE-----\nMIIB"[..], b""] {
+        put(roots);
+        assert_eq!(fetch().unwrap().expose(), "t0ken");
+    }
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(fetch().unwrap().expose(), "t0ken");
+    put(OTHER_NAME.0);
+    assert_eq!(fetch().unwrap_err().kind(), ErrorKind::Untrusted);
 }
 
 #[test]

@@ -222,9 +222,9 @@ const OPTIONS: &[(&str, &str)] = &[
     ("`Parameters::Form`", "--params form"),
     ("`Parameters::Json`", "json"),
     ("`TokenCache::renew`", "--fresh"),
-    ("`UreqTransport::no_proxy`", "--no-proxy"),
-    ("`UreqTransport::roots_file`", "--ca-file"),
-    ("`UreqTransport::system_roots`", "--system-roots"),
+    ("`HttpTransport::no_proxy`", "--no-proxy"),
+    ("`HttpTransport::roots_file`", "--ca-file"),
+    ("`HttpTransport::system_roots`", "--system-roots"),
 ];
 
 /// A hint of the library's in the words of the command.

@@ -195,7 +195,7 @@ fn first_bundle() -> Result<(String, Vec<u8>), Error> {
         }
     }
     Err(Error::config("trusted roots: this system has no bundle of them").with_hint(format!(
-        "looked for {}; install ca-certificates, name the bundle in {BUNDLE_VARIABLE}, or name a file (`UreqTransport::roots_file`)",
+        "looked for {}; install ca-certificates, name the bundle in {BUNDLE_VARIABLE}, or name a file (`HttpTransport::roots_file`)",
         BUNDLES.join(", ")
     )))
 }
