@@ -257,10 +257,16 @@ pub(crate) enum Requested {
 }
 
 pub(crate) fn requested() -> Requested {
-    let is_token = std::env::args_os().nth(1).is_some_and(|verb| verb == "token");
+    let verb = std::env::args_os().nth(1).unwrap_or_default();
+    // A word that is no verb was probably meant for `token`, or is the profile of one that was forgotten.
+    let is_wrong = !verb.as_encoded_bytes().starts_with(b"-") && !VERBS.iter().any(|known| verb == *known);
+    let is_token = is_wrong || verb == "token";
     let (mut format, mut profiles) = (None::<OsString>, Vec::new());
     let mut is_known = true;
     let mut words = std::env::args_os().skip(1 + usize::from(is_token));
+    if is_wrong {
+        profiles.push((verb, false));
+    }
     while let Some(word) = words.next() {
         let Some(option) = word.to_str().and_then(|word| word.strip_prefix("--")) else {
             match word.as_encoded_bytes().starts_with(b"-") {
