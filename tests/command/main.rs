@@ -13,6 +13,7 @@ mod running;
 mod serving;
 
 mod failures;
+mod from_curl;
 mod help;
 mod options;
 mod output;

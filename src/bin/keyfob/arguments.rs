@@ -15,6 +15,7 @@ pub(crate) enum Verb {
     Keep,
     Bench,
     Parse,
+    FromCurl,
     Demo,
     Help,
     Version,
@@ -27,6 +28,12 @@ pub(crate) const VERBS: &[(&str, Verb, &str, &str)] = &[
     ("keep", Verb::Keep, "[PROFILE] --file F [options]", "keep a fresh token in a file"),
     ("bench", Verb::Bench, "[PROFILE] [-n N] [options]", "time cold-start fetches, step by step"),
     ("parse", Verb::Parse, "[options]", "show how keyfob reads the token response on standard input"),
+    (
+        "from-curl",
+        Verb::FromCurl,
+        "[--name NAME]",
+        "make a profile and secret files of the curl command line on standard input",
+    ),
     ("demo", Verb::Demo, "", "fetch from five services, played by a server in the same process (feature `demo`)"),
     ("help", Verb::Help, "[VERB | profile | exit-codes]", "print this help, or that of a verb or topic"),
 ];

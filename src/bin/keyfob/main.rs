@@ -13,6 +13,7 @@ mod events;
 mod failure;
 mod fetch;
 mod format;
+mod from_curl;
 mod hand_over;
 mod help;
 mod keep;
@@ -74,6 +75,7 @@ fn run(format: &mut Format) -> Result<ExitCode, Error> {
         Verb::Revoke => revoke(&arguments, format)?,
         Verb::Keep => keep::run(&arguments, format)?,
         Verb::Bench => return bench::run(arguments, format),
+        Verb::FromCurl => from_curl::run(&arguments)?,
         Verb::Demo => demo()?,
     }
     Ok(ExitCode::SUCCESS)

@@ -46,6 +46,7 @@ const ENDPOINT: Places = 64;
 const PROFILE: Places = 128;
 /// A member that a dialect sets.
 const PRESET: Places = 256;
+const FROM_CURL: Places = 512;
 const FETCH: Places = TOKEN | REVOKE | KEEP | BENCH;
 const DESCRIBED: Places = FETCH | ENDPOINT;
 const ASKED: Places = FETCH | PROFILE;
@@ -125,6 +126,7 @@ fn place(verb: Verb) -> Places {
         Verb::Keep => KEEP,
         Verb::Bench => BENCH,
         Verb::Parse => PARSE,
+        Verb::FromCurl => FROM_CURL,
         Verb::Demo | Verb::Help | Verb::Version => 0,
     }
 }
@@ -352,6 +354,16 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
             row("content-type", Kind::Text, PARSE, "T", "its Content-Type (absent)"),
             row("show-secrets", Kind::Flag, PARSE, "", "print tokens"),
         ],
+    ),
+    (
+        "from-curl",
+        &[row(
+            "name",
+            Kind::Text,
+            FROM_CURL,
+            "NAME",
+            "the profile's name, or its path if it has a slash (the host's name)",
+        )],
     ),
     (
         "Messages",

@@ -119,11 +119,10 @@ pub(crate) fn find_profile(name: &Path) -> Result<PathBuf, Error> {
     if name.as_os_str().as_encoded_bytes().contains(&b'/') {
         return Ok(name.to_owned());
     }
-    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let own = variable("XDG_CONFIG_HOME").or_else(|| Some(variable("HOME")?.join(".config")));
     let mut file = name.to_owned().into_os_string();
     file.push(".json");
-    let places = own.into_iter().chain([PathBuf::from("/etc")]).map(|place| place.join("keyfob").join(&file));
+    let places =
+        own_directory().into_iter().chain([PathBuf::from("/etc")]).map(|place| place.join("keyfob").join(&file));
     let places: Vec<PathBuf> = places.collect();
     // One that cannot be examined may exist, with other credentials: reading it shows the fault.
     places.iter().find(|place| may_be_there(place)).cloned().ok_or_else(|| {
@@ -131,6 +130,25 @@ pub(crate) fn find_profile(name: &Path) -> Result<PathBuf, Error> {
         config(format!("profile {}: not found", name.display()))
             .with_hint(format!("looked for {}; the path of another file needs a slash", places.join(" and ")))
     })
+}
+
+/// Returns where a new profile of this name belongs: the name itself if it has a slash, else in the user's directory.
+pub(crate) fn place_for(name: &str) -> Result<PathBuf, Error> {
+    if name.contains('/') {
+        return Ok(name.into());
+    }
+    if name.is_empty() || name.starts_with('.') {
+        return Err(config("the profile needs a name").with_hint("set it with --name"));
+    }
+    let directory =
+        own_directory().ok_or_else(|| config("neither XDG_CONFIG_HOME nor HOME is set to an absolute path"))?;
+    Ok(directory.join("keyfob").join(format!("{name}.json")))
+}
+
+/// Returns the user's directory of configuration.
+fn own_directory() -> Option<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    variable("XDG_CONFIG_HOME").or_else(|| Some(variable("HOME")?.join(".config")))
 }
 
 /// Whether a file exists or may exist: a dangling link does, and one that this user may not examine may.
