@@ -136,7 +136,7 @@ fn variable(words: &mut Words, chars: &mut Chars<'_>) -> Result<(), &'static str
     while let Some(c) = chars.next_if(is_part) {
         name.push(c);
     }
-    if has_braces && chars.next() != Some('}') || has_braces && name.is_empty() {
+    if has_braces && (name.is_empty() || chars.next() != Some('}')) {
         return Err("a shell expansion cannot be followed");
     }
     if name.is_empty() {
