@@ -8,7 +8,7 @@ use crate::grant::Grant;
 use crate::observe::{Event, Observer};
 #[cfg(all(feature = "std", unix))]
 use crate::refresh_file::RefreshTurn;
-use crate::request::Request;
+use crate::request::{Request, TIMEOUT};
 use crate::secret::SecretSource;
 use crate::token::AccessToken;
 use crate::transport::{Response, Transport};
@@ -17,8 +17,6 @@ use alloc::string::String;
 use core::fmt;
 use core::time::Duration;
 
-/// The time limit of a fetch, unless the user sets another.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A client of one authorization server.
@@ -45,7 +43,7 @@ pub struct Client {
 impl Client {
     /// Creates a client that sends through [`HttpTransport`](crate::HttpTransport) and measures time with
     /// [`BootClock`](crate::BootClock).
-    #[cfg(feature = "ureq")]
+    #[cfg(feature = "http")]
     #[must_use]
     pub fn new(endpoint: Endpoint) -> Self {
         Self::with_parts(endpoint, crate::HttpTransport::new(), crate::BootClock)
@@ -167,7 +165,8 @@ impl Client {
     /// Any [`ErrorKind`]; [errors and exit codes](crate::docs::errors) has the table.
     pub fn fetch(&self, grant: &Grant) -> Result<AccessToken, Error> {
         #[cfg(all(feature = "std", unix))]
-        if let Some((mut turn, waited)) = RefreshTurn::wait(grant, self.timeout, self.endpoint.authority())? {
+        if let Some(file) = grant.refresh_file() {
+            let (mut turn, waited) = RefreshTurn::wait(file, self.timeout, self.endpoint.authority())?;
             let mut request = self.request(grant)?;
             request.set_waited(waited);
             let (token, in_time) = self.exchange(grant, &request)?;
@@ -249,23 +248,10 @@ impl Client {
         Request::revocation(&self.endpoint, "token").map(drop)
     }
 
-    /// Names the way in which the server is reached, for telling apart the failures of different ways. None where the
-    /// transport does not say.
-    #[cfg(all(feature = "std", unix))]
-    pub(crate) fn route(&self) -> Option<crate::secret::Secret> {
-        self.transport.route(self.endpoint.url.as_str())
-    }
-
     /// The time limit of a whole fetch.
     #[cfg(feature = "std")]
     pub(crate) fn patience(&self) -> Duration {
         self.timeout
-    }
-
-    /// Who asks.
-    #[cfg(all(feature = "std", unix))]
-    pub(crate) fn credentials(&self) -> &ClientCredentials {
-        &self.credentials
     }
 
     /// The endpoint that this client asks.
@@ -293,6 +279,21 @@ impl Client {
             None => started,
         };
         Ok((response, sent_at))
+    }
+}
+
+/// For a store.
+#[cfg(all(feature = "std", unix))]
+impl Client {
+    /// Names the way in which the server is reached, for telling apart the failures of different ways. None where the
+    /// transport does not say.
+    pub(crate) fn route(&self) -> Option<crate::secret::Secret> {
+        self.transport.route(self.endpoint.url.as_str())
+    }
+
+    /// Who asks.
+    pub(crate) fn credentials(&self) -> &ClientCredentials {
+        &self.credentials
     }
 }
 

@@ -459,7 +459,8 @@ impl Endpoint {
         self
     }
 
-    /// Allows plain http to a host that is not loopback: whoever sits on the way reads the secret and the token.
+    /// Allows plain http to any host: everyone on the way can read the secret and the token. Default: false, and plain http is
+    /// allowed only to this machine, to link-local addresses and to `metadata.google.internal`.
     #[must_use]
     pub fn allow_http(mut self, allow: bool) -> Self {
         self.allow_http = allow;

@@ -20,6 +20,7 @@ mod encode;
 mod error;
 mod http_date;
 mod secret;
+mod template;
 mod text;
 mod url;
 #[cfg(all(feature = "std", unix))]
@@ -47,19 +48,25 @@ mod renewal;
 #[cfg(all(feature = "std", unix))]
 mod store;
 mod cache;
-#[cfg(feature = "std")]
-mod shared;
+#[cfg(feature = "log")]
+mod log_observer;
 #[cfg(feature = "ureq")]
 mod middleware;
 #[cfg(doc)]
 pub mod docs;
 
 #[cfg(feature = "std")]
-pub use clock::BootClock;
+pub use cache::SharedTokenCache;
 #[cfg(feature = "std")]
-pub use shared::SharedTokenCache;
+pub use clock::BootClock;
+#[cfg(feature = "log")]
+pub use log_observer::LogObserver;
+#[cfg(feature = "ureq")]
+pub use middleware::Authorize;
 #[cfg(all(feature = "std", unix))]
 pub use store::Store;
+#[cfg(feature = "http")]
+pub use transport::HttpTransport;
 pub use {
     cache::TokenCache,
     client::Client,
@@ -76,5 +83,3 @@ pub use {
     token::{AccessToken, Lifetime, TokenSource},
     transport::{Response, Timing, Transport},
 };
-#[cfg(feature = "ureq")]
-pub use {middleware::Authorize, transport::HttpTransport};

@@ -1,9 +1,10 @@
 //! A refresh token in a file: one process at a time spends it, and the new one takes its place before anything else.
 
 use crate::error::Error;
-use crate::file::{Draft, Lock, Slot, Unfinished, Waits};
-use crate::grant::Grant;
-use crate::secret::{MAX_SECRET, RefreshFile, Secret, SecretSource, io_reason};
+use crate::file::draft::{Draft, Unfinished};
+use crate::file::waits::Waits;
+use crate::file::{Lock, Slot};
+use crate::secret::{MAX_SECRET, RefreshFile, Report, Secret, SecretSource, io_reason};
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -25,20 +26,16 @@ pub(crate) struct RefreshTurn {
     report: Option<Arc<Report>>,
 }
 
-/// Called with the error where a new token is safe, but not in its place.
-pub(crate) type Report = dyn Fn(&Error) + Send + Sync;
-
 /// Room that is set aside for a new token before the old one is sent: as much as a secret and its line end can take.
 const ROOM: usize = MAX_SECRET + 2;
 
 impl RefreshTurn {
-    /// Waits for the turn to spend the refresh token of `grant`, if that is in a file; tells how long it took.
-    pub(crate) fn wait(grant: &Grant, patience: Duration, host: &str) -> Result<Option<(Self, Duration)>, Error> {
-        let Some(file) = grant.refresh_file() else { return Ok(None) };
+    /// Waits for the turn to spend the refresh token in `file`; returns how long that took.
+    pub(crate) fn wait(file: &RefreshFile, patience: Duration, host: &str) -> Result<(Self, Duration), Error> {
         let mut waits = Waits::default();
         loop {
             if let Some(turn) = Self::take(file)? {
-                return Ok(Some((turn, waits.waited())));
+                return Ok((turn, waits.waited()));
             }
             waits.wait(patience, host)?;
         }

@@ -1,5 +1,8 @@
 //! When a token is renewed, and when the server is left alone: decisions on given times, without I/O and without a clock.
 
+#[cfg(all(feature = "std", unix))]
+mod sharing;
+
 use crate::error::{Error, ErrorKind};
 use crate::request::fnv1a;
 use crate::token::{AccessToken, Lifetime};
@@ -56,9 +59,6 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// A token that replaced an invalidated one, and is refused younger than this and in the first half of its life, is not
 /// replaced again: that it is refused has another reason than its age.
 const FRESH: Duration = Duration::from_secs(10);
-
-/// The codes of RFC 8628 section 3.5 that judge no credentials: the person has not answered yet.
-const NOT_YET: [&str; 2] = ["authorization_pending", "slow_down"];
 
 /// A stable value of one device, by which a fleet's renewals are spread.
 ///
@@ -324,15 +324,14 @@ impl Renewal {
         self.held.as_ref().filter(|held| held.fetched_at > asked_at && !held.token.is_ended())
     }
 
-    /// An attempt that began at `asked_at` failed; `fingerprint` is that of the request. What is held stays.
-    pub(crate) fn failed(&mut self, now: Duration, asked_at: Duration, error: &Error, fingerprint: u32) {
+    /// An attempt that began at `asked_at` failed; `refused` is the fingerprint of the request, where that was refused. What is
+    /// held stays.
+    pub(crate) fn failed(&mut self, now: Duration, asked_at: Duration, error: &Error, refused: Option<u32>) {
         // Nothing was sent, and the next call may try at once; or another attempt has succeeded meanwhile.
         if error.kind() == ErrorKind::Config || self.came_after(asked_at).is_some() {
             return;
         }
-        let is_refusal =
-            error.kind() == ErrorKind::Refused && error.oauth_error().is_none_or(|code| !NOT_YET.contains(&code));
-        let (wait, calm) = if is_refusal {
+        let (wait, calm) = if refused.is_some() {
             self.refusals = self.refusals.saturating_add(1);
             (grown(REFUSAL_FIRST, self.refusals, REFUSAL_CAP), Duration::ZERO)
         } else {
@@ -352,7 +351,7 @@ impl Renewal {
             until: now.saturating_add(wait),
             calm_until: now.saturating_add(wait.max(calm)),
             error: error.clone(),
-            refused: is_refusal.then_some(Refused::Request(fingerprint)),
+            refused: refused.map(Refused::Request),
         });
     }
 
@@ -382,27 +381,9 @@ impl Renewal {
         }
     }
 
-    /// Takes over a token that another process fetched, if it is newer and was not refused here.
-    #[cfg(all(feature = "std", unix))]
-    pub(crate) fn adopt(&mut self, other: Held) {
-        let is_refused = self.invalidated.as_ref().is_some_and(|token| token.expose() == other.token.expose());
-        let is_newer = self.held.as_ref().is_none_or(|held| held.fetched_at < other.fetched_at);
-        if is_newer && !is_refused {
-            self.invalidated = None;
-            self.held = Some(other);
-        }
-    }
-
     /// What the last attempt came to, if it failed.
     pub(crate) fn last_failure(&self) -> Option<Error> {
         self.pause.as_ref().map(|pause| pause.error.clone())
-    }
-
-    /// The token at hand, if it says when it ends: only such a one is stored.
-    #[cfg(all(feature = "std", unix))]
-    pub(crate) fn lasting(&self) -> Option<AccessToken> {
-        let token = &self.held.as_ref()?.token;
-        matches!(token.lifetime(), Lifetime::Until(_)).then(|| token.clone())
     }
 
     /// Takes the token at hand out: it is not handed out any more.
@@ -413,16 +394,6 @@ impl Renewal {
 }
 
 impl Pause {
-    /// Whether another way to the server, or more time, might have fared better: no answer of the server's came, and nothing
-    /// was used up.
-    #[cfg(all(feature = "std", unix))]
-    pub(crate) fn is_of_route(&self) -> bool {
-        let is_before_answer =
-            matches!(self.error.kind(), ErrorKind::Unreachable | ErrorKind::Untrusted | ErrorKind::OutcomeUnknown);
-        // 407 is a proxy's.
-        (is_before_answer || self.error.status() == Some(407)) && !matches!(self.refused, Some(Refused::Once(_)))
-    }
-
     /// The error for somebody who asks within the pause: the failure that caused it, with what is left of the wait.
     fn error_at(&self, now: Duration) -> Error {
         match self.until {

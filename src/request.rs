@@ -41,6 +41,9 @@ struct Header {
     value: Secret,
 }
 
+/// The time limit of an exchange, unless the user sets another.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Sent with every request, unless the user says otherwise.
 pub(crate) const USER_AGENT: &str = concat!("keyfob/", env!("CARGO_PKG_VERSION"));
 
@@ -152,7 +155,7 @@ impl Request {
         mut secrets: Vec<Secret>,
     ) -> Result<Self, Error> {
         let url = &endpoint.url;
-        if !url.is_https() && !url.is_loopback() && !endpoint.allow_http {
+        if !url.is_https() && !url.is_near() && !endpoint.allow_http {
             return Err(Error::config(format!(
                 "plain http to {} would show the credentials to everyone on the way",
                 url.authority()
@@ -188,7 +191,7 @@ impl Request {
             once: 0,
             to_loopback: url.is_loopback(),
             certificate: None,
-            timeout: crate::client::TIMEOUT,
+            timeout: TIMEOUT,
             waited: Duration::ZERO,
         })
     }
@@ -328,7 +331,7 @@ impl Request {
     }
 
     /// The whole time limit, the part that has passed included: for messages.
-    #[cfg(feature = "ureq")]
+    #[cfg(feature = "http")]
     pub(crate) fn whole_timeout(&self) -> Duration {
         self.timeout
     }

@@ -1,11 +1,11 @@
 //! The only I/O: a request goes out, an answer comes back.
 
-#[cfg(feature = "ureq")]
+#[cfg(feature = "http")]
 mod http;
 #[cfg(feature = "tls")]
 mod tls;
 
-#[cfg(feature = "ureq")]
+#[cfg(feature = "http")]
 pub use self::http::HttpTransport;
 
 use crate::error::Error;
@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 /// Sends a request and returns the answer, whatever its status.
 ///
-/// keyfob brings `HttpTransport` (feature `ureq`). For another HTTP stack, or none, implement this; a closure will do.
+/// keyfob brings `HttpTransport` (feature `http`). For another HTTP stack, or none, implement this; a closure will do.
 /// An implementation
 ///
 /// - sends the method, URL, headers and body of the request, adding no more than `Host`, `Content-Length` and what the

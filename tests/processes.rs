@@ -273,7 +273,7 @@ fn where_asking_twice_may_do_harm_the_whole_time_limit_is_waited() {
         // Many, so that a machine that is busy with them does not wait longer for it.
         for outcome in at_once(50, || asked(&["--timeout", "2"])) {
             let host = server.address();
-            outcome.fails(4, &format!("keyfob: another process has been asking {host} for 2 s, and is not done"));
+            outcome.fails(4, &format!("keyfob: another process has been asking {host} for 2 s and has not finished"));
         }
         let waited = start.elapsed();
         assert!(waited >= Duration::from_secs(2) && waited < Duration::from_millis(3500), "{waited:?}");
@@ -610,9 +610,9 @@ fn the_cache_is_in_the_first_directory_that_is_private_and_in_memory() {
         if ! [ /var/run -ef /run ]; then hide /var/run; fi";
     const ASK: &str = "
         for i in 1 2; do keyfob \"$@\" -v --format json; done";
-    const NONE: &str = "/run/OWN: it is not in memory; /var/run/OWN: it is not in memory; /dev/shm/OWN: it is not in memory; \
-                        /tmp/OWN: it is not in memory";
-    let open_to_others = "it is not this user's, or open to others";
+    const NONE: &str = "/run/OWN: not in memory; /var/run/OWN: not in memory; /dev/shm/OWN: not in memory; \
+                        /tmp/OWN: not in memory";
+    let open_to_others = "not this user's, or open to others";
     for (case, expected) in [
         ("".to_owned(), Err(NONE.to_owned())),
         ("export RUNTIME_DIRECTORY=/mnt/a".to_owned(), Ok("/mnt/a")),
@@ -624,7 +624,7 @@ fn the_cache_is_in_the_first_directory_that_is_private_and_in_memory() {
         ("export RUNTIME_DIRECTORY= XDG_RUNTIME_DIR=/mnt/b".to_owned(), Ok("/mnt/b")),
         // What a variable names may be a link: whoever sets the variable sets the link.
         ("export XDG_RUNTIME_DIR=/mnt/link".to_owned(), Ok("/mnt/link")),
-        ("export XDG_RUNTIME_DIR=/mnt/disk".to_owned(), Err(format!("/mnt/disk: it is not in memory; {NONE}"))),
+        ("export XDG_RUNTIME_DIR=/mnt/disk".to_owned(), Err(format!("/mnt/disk: not in memory; {NONE}"))),
         ("export XDG_RUNTIME_DIR=/mnt/open".to_owned(), Err(format!("/mnt/open: {open_to_others}; {NONE}"))),
         ("export XDG_RUNTIME_DIR=/mnt/missing".to_owned(), Err(format!("/mnt/missing: there is no such file; {NONE}"))),
         ("memory /run".to_owned(), Ok("/run/OWN")),
@@ -655,14 +655,14 @@ fn the_cache_is_in_the_first_directory_that_is_private_and_in_memory() {
         let outcome = Started::command(plain).outcome();
         let (first, caches) = match &expected {
             Ok(path) => (format!("keyfob: the cache is in {}", filled(path)), ["miss", "hit"]),
-            Err(why) => (format!("keyfob: there is no place for the cache: {}", filled(why)), ["none", "none"]),
+            Err(why) => (format!("keyfob: no directory for the cache: {}", filled(why)), ["none", "none"]),
         };
         let is_request = |line: &&str| line.contains(" for a token (") || line.contains(": status 200 after ");
         let (notes, lines): (Vec<&str>, Vec<&str>) =
             outcome.stdout.lines().filter(|line| !is_request(line)).partition(|line| line.starts_with("keyfob: /run/"));
         let taken = match &case {
             case if case.contains("chown 65534 /run") => "belongs to another user",
-            _ => "is no directory for this user alone (chmod 700)",
+            _ => "is not a directory for this user alone (chmod 700)",
         };
         let is_taken = case.contains("/run/$own");
         assert_eq!(notes, vec![format!("keyfob: /run/{own} {taken}"); if is_taken { 2 } else { 0 }], "{case}");
@@ -684,7 +684,7 @@ fn a_directory_that_the_user_named_must_be_private_but_may_be_anywhere() {
         fs::create_dir(place.path(name)).unwrap();
         fs::set_permissions(place.path(name), Permissions::from_mode(mode)).unwrap();
     }
-    let open_to_others = "it is not this user's, or open to others";
+    let open_to_others = "not this user's, or open to others";
     let chmod = |name: &str| format!("\nhint: chmod 700 {}", place.path(name));
     let mut wrong = vec![
         ("open", open_to_others, chmod("open")),
@@ -722,7 +722,8 @@ fn where_the_boot_has_no_name_there_is_no_cache_and_no_error() {
     let place = Place::new();
     let server = issuing(3600, AT_ONCE);
     let url = server.url("/t");
-    let why = "the cache needs the name of this boot, and /proc/sys/kernel/random/boot_id cannot be read: there is no such file";
+    let why =
+        "the cache needs the name of this boot: cannot read /proc/sys/kernel/random/boot_id: there is no such file";
     for (options, stderr) in [("--cache-dir dir", format!("keyfob: {why}\n")), ("", String::new())] {
         let ask = format!(
             "mount -t tmpfs memory /proc/sys/kernel/random; for i in 1 2; do keyfob token --url {url} --client-id c {options}; done"

@@ -1,6 +1,6 @@
 //! Proxies: what is asked of them, what they may answer, and which requests go to none. `no_proxy`'s entries and proxies' URLs
 //! have their tables beside their code.
-#![cfg(feature = "ureq")]
+#![cfg(feature = "http")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
@@ -93,7 +93,7 @@ fn link_local_addresses_and_this_machine_are_never_asked_through_a_proxy() {
         assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Config, message), "{url}");
     }
     let error = fetch_through("http://127.0.0.1:1/t", &proxy.url("")).unwrap_err();
-    let message = "plain http to this machine by way of a proxy would show it the credentials";
+    let message = "plain http to this machine through a proxy would show it the credentials";
     assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Config, message));
     assert_eq!(proxy.requests(), []);
 }

@@ -122,7 +122,7 @@ fn no_type_shows_a_secret() {
         Err(Rejection::OAuth(refusal)) => assert_debug_clean("OAuthRefusal", &refusal),
         _ => panic!("this is an OAuth error"),
     }
-    #[cfg(feature = "ureq")]
+    #[cfg(feature = "http")]
     {
         let proxied = keyfob::HttpTransport::new().user_agent("x").proxy("http://user:SENT%2FNEL@p.example:1").unwrap();
         assert_debug_clean("HttpTransport", &proxied);

@@ -694,7 +694,7 @@ fn a_directory_that_is_not_this_users_alone_is_refused() {
         std::fs::create_dir(&path).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
         let error = Store::at(&path).unwrap_err();
-        let message = format!("cache directory {}: it is not this user's, or open to others", path.display());
+        let message = format!("cache directory {}: not this user's, or open to others", path.display());
         assert_eq!((error.kind(), error.to_string()), (ErrorKind::Config, message));
         assert_eq!(error.hint(), Some(format!("chmod 700 {}", path.display()).as_str()));
     }

@@ -171,7 +171,7 @@ fn what_can_be_sent_once_is_waited_for_and_the_error_says_for_whom() {
             let began = Instant::now();
             let error = tokens.token().unwrap_err();
             assert!(began.elapsed() >= TIMEOUT, "{:?}", began.elapsed());
-            let message = "another thread has been asking as.example for 1 s, and is not done";
+            let message = "another thread has been asking as.example for 1 s and has not finished";
             assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Unreachable, message));
             assert!(error.is_retryable());
             first.send(Ok(token("first", 3600))).unwrap();

@@ -113,9 +113,9 @@ fn several_roots_and_text_between_them_are_accepted() {
 fn a_certificate_that_cannot_be_trusted_is_refused_before_anything_is_sent() {
     const UNKNOWN: &str = "its certificate is not from an issuer that is trusted here";
     const ALONE: &str = "the server sent it alone: it must send the intermediate certificates as well; or if the server \
-                         has its own authority, name that one's certificate (`UreqTransport::roots_file`)";
-    const OWN_AUTHORITY: &str = "if the server has its own authority, name its certificate (`UreqTransport::roots_file`); or trust what \
-                                 this system does (`UreqTransport::system_roots`)";
+                         has its own authority, name that one's certificate (`HttpTransport::roots_file`)";
+    const OWN_AUTHORITY: &str = "if the server has its own authority, name its certificate (`HttpTransport::roots_file`); or trust what \
+                                 this system does (`HttpTransport::system_roots`)";
     const NAME: &str = "use a name that the certificate has, and check that nobody sits in between";
     const CA_FALSE: &str = "it needs one that is marked CA:FALSE (openssl req -x509 -addext basicConstraints=CA:FALSE)";
     let trusting_also = |root: &[u8]| transport().roots_pem(&[CA, root].concat()).unwrap();
@@ -132,7 +132,7 @@ fn a_certificate_that_cannot_be_trusted_is_refused_before_anything_is_sent() {
             SELF_SIGNED,
             trusting(),
             "its certificate is signed by itself, and not trusted here",
-            "if it is the right one, name it (`UreqTransport::roots_file`)",
+            "if it is the right one, name it (`HttpTransport::roots_file`)",
         ),
         (
             "self-signed as an authority",

@@ -1,6 +1,6 @@
 //! The transport against a server that answers byte for byte what a test says: every way in which an answer can
 //! be late, cut, too large, or no answer at all.
-#![cfg(feature = "ureq")]
+#![cfg(feature = "http")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;

@@ -6,6 +6,7 @@
 mod answer;
 mod connect;
 mod explain;
+mod host_port;
 mod no_proxy;
 mod proxy;
 #[cfg(feature = "tls")]
@@ -13,6 +14,7 @@ mod tls_stream;
 
 use self::connect::{Tcp, Wire};
 use self::explain::Call;
+use self::host_port::HostPort;
 use self::proxy::Proxy;
 #[cfg(feature = "tls")]
 use super::tls;
@@ -22,6 +24,7 @@ use crate::encode;
 use crate::error::Error;
 use crate::request::{Request, USER_AGENT};
 use crate::secret::Secret;
+use crate::url::{is_link_local, is_loopback, is_near};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -75,6 +78,8 @@ use std::time::Instant;
 pub struct HttpTransport {
     user_agent: Option<String>,
     proxy: ProxyChoice,
+    /// Host and port, or a host alone.
+    connect_to: Option<String>,
     #[cfg(feature = "tls")]
     roots: tls::Roots,
 }
@@ -103,6 +108,7 @@ impl HttpTransport {
         Self {
             user_agent: None,
             proxy: ProxyChoice::Environment,
+            connect_to: None,
             #[cfg(feature = "tls")]
             roots: tls::Roots::Mozilla,
         }
@@ -135,6 +141,27 @@ impl HttpTransport {
         self
     }
 
+    /// Connects to this place instead of the URL's host and port: `10.1.2.3:8443`, `[fd00::1]:8443`, `edge.example`. Default: what
+    /// the URL says. Without a port, the URL's.
+    ///
+    /// Everything else stays as the URL says it: the `Host` header, the name that the server is asked for (SNI), and the name that
+    /// its certificate must have. A proxy is asked for this place, if it is to be reached through one.
+    ///
+    /// Where the URL may be plain http because its host is this machine or a link-local address, this place must be one as well:
+    /// otherwise a fetch fails with [`Config`](crate::ErrorKind::Config) before anything is sent.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](crate::ErrorKind::Config) for anything but a name or an address with an optional port.
+    pub fn connect_to(mut self, place: &str) -> Result<Self, Error> {
+        if HostPort::parse(place, 0).is_none() {
+            return Err(Error::config("connect_to: this is neither HOST:PORT nor HOST")
+                .with_hint("it looks like 10.1.2.3:8443, [fd00::1]:8443 or edge.example"));
+        }
+        self.connect_to = Some(place.into());
+        Ok(self)
+    }
+
     /// Trusts these certificates, in PEM or one in DER, and no others. Default: Mozilla's roots.
     ///
     /// # Errors
@@ -148,7 +175,8 @@ impl HttpTransport {
 
     /// Trusts the certificates in this file, in PEM or one in DER, and no others. Default: Mozilla's roots. The first fetch
     /// over https reads it, and fails with [`Config`](crate::ErrorKind::Config) before anything is sent where the file cannot
-    /// be read, or holds no certificate, or one that cannot be read.
+    /// be read, or holds no certificate, or one that cannot be read. A fetch after the file was replaced reads it again, and keeps
+    /// to what it read before where the new one cannot be used.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn roots_file(mut self, path: impl Into<std::path::PathBuf>) -> Self {
@@ -177,20 +205,29 @@ impl HttpTransport {
         self
     }
 
-    /// The proxy for a target, if it is to go through one.
-    fn proxy_for(&self, target: &Target<'_>, is_loopback: bool) -> Result<Option<Arc<Proxy>>, Error> {
-        // What must not leave this machine or its link: plain http is allowed to this machine for that reason.
-        let is_near = is_loopback && !target.is_https || no_proxy::is_metadata(target.host);
+    fn target<'u>(&self, url: &'u str) -> Option<Target<'u>> {
+        let mut target = Target::of(url)?;
+        if let Some(place) = &self.connect_to {
+            target.place = HostPort::parse(place, target.server.port)?;
+        }
+        Some(target)
+    }
+
+    /// Returns the proxy for a target, if it is to be reached through one.
+    fn proxy_for(&self, target: &Target<'_>) -> Result<Option<Arc<Proxy>>, Error> {
+        // Plain http is allowed to this machine because nobody else sees it.
+        let is_loopback = [&target.server, &target.place].iter().any(|place| is_loopback(&place.host));
+        let is_link_local = [&target.server, &target.place].iter().any(|place| is_link_local(&place.host));
         match &self.proxy {
             ProxyChoice::Direct => Ok(None),
-            ProxyChoice::Environment if is_loopback || is_near => Ok(None),
+            ProxyChoice::Environment if is_loopback || is_link_local => Ok(None),
             ProxyChoice::Environment => Proxy::from_environment(target),
-            ProxyChoice::Proxy(_) if is_near => {
-                let message = match is_loopback {
-                    true => "plain http to this machine by way of a proxy would show it the credentials",
-                    false => "a link-local address cannot be asked through a proxy: it would be the proxy's own",
+            ProxyChoice::Proxy(_) if is_loopback && !target.is_https || is_link_local => {
+                let message = match is_link_local {
+                    true => "a link-local address cannot be asked through a proxy: it would be the proxy's own",
+                    false => "plain http to this machine through a proxy would show it the credentials",
                 };
-                Err(Error::config(message).with_hint("leave the proxy out (--no-proxy), or use https"))
+                Err(Error::config(message).with_hint("leave the proxy out (`HttpTransport::no_proxy`), or use https"))
             }
             ProxyChoice::Proxy(proxy) => Ok(Some(proxy.clone())),
         }
@@ -255,12 +292,11 @@ impl fmt::Debug for HttpTransport {
 /// Where a request goes: the parts of its URL, which was checked when the endpoint was described.
 struct Target<'u> {
     is_https: bool,
-    /// As it stands in the URL.
+    /// Host and port as they are written in the URL.
     authority: &'u str,
-    /// With the brackets of an IPv6 address.
-    bracketed_host: &'u str,
-    host: &'u str,
-    port: u16,
+    server: HostPort,
+    /// Where to connect, which is the server unless `connect_to` says otherwise.
+    place: HostPort,
     /// Path and query.
     path: &'u str,
 }
@@ -270,20 +306,16 @@ impl<'u> Target<'u> {
         let (scheme, rest) = url.split_once("://")?;
         let is_https = scheme.eq_ignore_ascii_case("https");
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        let end = authority.rfind(']').map_or(0, |bracket| bracket + 1);
-        let (bracketed_host, port) = match authority[end..].find(':') {
-            Some(colon) => (&authority[..end + colon], authority[end + colon + 1..].parse().ok()?),
-            None => (authority, if is_https { 443 } else { 80 }),
-        };
-        let host = bracketed_host.trim_start_matches('[').trim_end_matches(']');
-        Some(Self { is_https, authority, bracketed_host, host, port, path })
+        let server = HostPort::parse(authority, if is_https { 443 } else { 80 })?;
+        Some(Self { is_https, authority, place: server.clone(), server, path })
     }
 }
 
 impl Transport for HttpTransport {
     fn send(&self, request: &Request) -> Result<Response, Error> {
         let deadline = Instant::now() + request.timeout().min(LONGEST);
-        let target = Target::of(request.url()).ok_or_else(|| Error::config("url: this is no URL"))?;
+        let target = self.target(request.url());
+        let target = target.ok_or_else(|| Error::config("url: the host is neither a name nor an address"))?;
         if request.url().len() > MAX_URL {
             return Err(Error::config("url: with its parameters it is longer than 64 KiB"));
         }
@@ -293,7 +325,11 @@ impl Transport for HttpTransport {
         if !target.is_https && request.client_certificate().is_some() {
             return Err(Error::config("url: a client certificate is shown over https alone"));
         }
-        let proxy = self.proxy_for(&target, request.is_to_loopback())?;
+        if !target.is_https && is_near(&target.server.host) && !is_near(&target.place.host) {
+            return Err(Error::config("connect_to: plain http to a local host must not be sent to another")
+                .with_hint("use https, or name in the URL the host that is meant"));
+        }
+        let proxy = self.proxy_for(&target)?;
         let message = self.message(request, &target)?;
         #[cfg(feature = "tls")]
         let sessions = self.sessions(request, target.is_https, proxy.as_ref().is_some_and(|proxy| proxy.is_https))?;
@@ -306,18 +342,14 @@ impl Transport for HttpTransport {
         };
 
         let mut steps = Steps::new();
-        let (host, port) = match &proxy {
-            Some(proxy) => (proxy.host.as_str(), proxy.port),
-            None => (target.host, target.port),
-        };
-        let addresses = connect::look_up(host, port, deadline).map_err(|error| call.not_found(error))?;
+        let addresses = connect::look_up(call.dialled(), deadline).map_err(|error| call.not_found(error))?;
         steps.looked_up = steps.next();
         let tcp = Tcp::connect(&addresses, deadline).map_err(|error| call.unreachable(error))?;
         let mut wire: Box<dyn Wire> = Box::new(tcp);
         if let Some(proxy) = &proxy {
             #[cfg(feature = "tls")]
             if let Some(config) = sessions.proxy {
-                wire = call.handshake(wire, config, &proxy.host, true)?;
+                wire = call.handshake(wire, config, &proxy.place.host, true)?;
             }
             let asked = wire.write_all(proxy.connect_request(&target).expose().as_bytes()).and_then(|()| wire.flush());
             asked.map_err(|error| call.not_connected(error.into()))?;
@@ -331,7 +363,7 @@ impl Transport for HttpTransport {
         steps.connected = steps.next();
         #[cfg(feature = "tls")]
         if let Some(config) = sessions.server {
-            wire = call.handshake(wire, config, target.host, false)?;
+            wire = call.handshake(wire, config, &target.server.host, false)?;
             steps.secured = steps.next();
         }
 
@@ -353,18 +385,18 @@ impl Transport for HttpTransport {
         Ok(response.with_timing(timing).with_elapsed(BootClock.now().saturating_sub(sent_at)))
     }
 
-    /// Names the proxy with its credentials, and for https where the roots come from. Of a file of roots, its identity, size
+    /// Names the proxy with its credentials, `connect_to`, and for https where the roots come from. Of a file of roots, its identity, size
     /// and time are compared, and not its content.
     fn route(&self, url: &str) -> Option<Secret> {
-        let target = Target::of(url)?;
-        let is_loopback = crate::url::is_loopback(target.bracketed_host);
+        let target = self.target(url)?;
         // Where the configuration is wrong, no failure of a connection can follow.
-        let proxy = proxy::name(self.proxy_for(&target, is_loopback).ok()?.as_deref());
+        let proxy = proxy::name(self.proxy_for(&target).ok()?.as_deref());
+        let place = self.connect_to.as_deref().unwrap_or_default();
         #[cfg(feature = "tls")]
         let roots = if target.is_https { self.roots.name() } else { String::new() };
         #[cfg(not(feature = "tls"))]
         let roots = "";
-        Some(encode::exact(|out| write!(out, "{}\n{roots}", proxy.expose())))
+        Some(encode::exact(|out| write!(out, "{}\n{place}\n{roots}", proxy.expose())))
     }
 }
 

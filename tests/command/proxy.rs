@@ -229,7 +229,7 @@ fn a_proxy_that_is_named_and_cannot_be_used_is_an_error_and_nothing_is_sent() {
     let server = token_server();
     place.token(&server.url("/t"), &["--proxy", &proxy.url()]).outcome().fails(
         2,
-        "keyfob: plain http to this machine by way of a proxy would show it the credentials\n\
+        "keyfob: plain http to this machine through a proxy would show it the credentials\n\
          hint: leave the proxy out (--no-proxy), or use https",
     );
     assert_eq!((proxy.asked(), server.requests()), (vec![], vec![]));

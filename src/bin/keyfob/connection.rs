@@ -12,6 +12,7 @@ pub(crate) struct Connection {
     system_roots: bool,
     proxy: Option<String>,
     no_proxy: bool,
+    connect_to: Option<String>,
 }
 
 impl Connection {
@@ -22,6 +23,7 @@ impl Connection {
             system_roots: take_flag(members, "system_roots")?,
             proxy: take_text(members, "proxy")?,
             no_proxy: take_flag(members, "no_proxy")?,
+            connect_to: take_text(members, "connect_to")?,
         })
     }
 
@@ -43,7 +45,10 @@ impl Connection {
             None if self.no_proxy => transport = transport.no_proxy(),
             None => {}
         }
-        Ok(transport)
+        match &self.connect_to {
+            Some(place) => transport.connect_to(place),
+            None => Ok(transport),
+        }
     }
 }
 

@@ -136,12 +136,10 @@ const METHODS: &[(&str, &str)] = &[
     ("`Parameters::Form`", "--params form"),
     ("`Parameters::Json`", "json"),
     ("`TokenCache::renew`", "--fresh"),
+    ("`HttpTransport::connect_to`", "--connect-to"),
     ("`HttpTransport::no_proxy`", "--no-proxy"),
-    ("`UreqTransport::no_proxy`", "--no-proxy"),
     ("`HttpTransport::roots_file`", "--ca-file"),
-    ("`UreqTransport::roots_file`", "--ca-file"),
     ("`HttpTransport::system_roots`", "--system-roots"),
-    ("`UreqTransport::system_roots`", "--system-roots"),
 ];
 
 /// A hint of the library, with options instead of methods.

@@ -227,7 +227,7 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
                 .example(r#"{"X-Tenant": "acme"}"#),
             row("basic-raw", Kind::Flag, DESCRIBED, "", "do not form-encode Basic credentials, for servers that do not decode them")
                 .example("true"),
-            row("allow-http", Kind::Flag, DESCRIBED, "", "allow plain http to a host that is not loopback").example("true"),
+            row("allow-http", Kind::Flag, DESCRIBED, "", "allow plain http to a host that is not loopback or link-local").example("true"),
             row("revoke", Kind::Json, ENDPOINT | PRESET, "", "\"delete\": a session is ended by DELETE on the same URL with its token")
                 .example(r#""delete""#),
         ],
@@ -285,6 +285,14 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
             row("proxy", Kind::Text, ASKED, "URL", "use this http or https proxy, whatever the environment says")
                 .example(r#""http://proxy.example:3128""#),
             row("no-proxy", Kind::Flag, ASKED, "", "use no proxy, whatever the environment says").example("true"),
+            row(
+                "connect-to",
+                Kind::Text,
+                ASKED,
+                "HOST:PORT",
+                "connect there instead of to the URL's host, which the certificate must still name",
+            )
+            .example(r#""10.0.0.7:443""#),
             row("timeout", Kind::Duration, ASKED, "T", "the limit for a whole fetch, name look-up included (30)").example("10"),
         ],
     ),

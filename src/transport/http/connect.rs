@@ -1,6 +1,6 @@
 //! From a name to a connection, within the time that there is.
 
-use alloc::borrow::ToOwned;
+use super::host_port::HostPort;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -17,13 +17,14 @@ const FIRST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Returns the addresses of a host, which may be an address itself. getaddrinfo cannot be given a time limit, so it runs
 /// in a thread of its own, which may outlive the request. There is no thread where there is nothing to look up.
-pub(super) fn look_up(host: &str, port: u16, deadline: Instant) -> io::Result<Vec<SocketAddr>> {
+pub(super) fn look_up(place: &HostPort, deadline: Instant) -> io::Result<Vec<SocketAddr>> {
+    let HostPort { host, port } = place.clone();
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(alloc::vec![SocketAddr::new(address, port)]);
     }
     // Not a channel, which is larger.
     let answer = Arc::new((Mutex::new(None), Condvar::new()));
-    let (host, sender) = (host.to_owned(), answer.clone());
+    let sender = answer.clone();
     let thread = std::thread::Builder::new().name("keyfob-names".into()).stack_size(RESOLVER_STACK);
     let started = thread.spawn(move || {
         let found = (host.as_str(), port).to_socket_addrs().map(|addresses| addresses.collect::<Vec<_>>());

@@ -4,6 +4,7 @@ use super::Target;
 use super::answer::Fault;
 #[cfg(feature = "tls")]
 use super::connect::Wire;
+use super::host_port::HostPort;
 use super::proxy::Proxy;
 #[cfg(feature = "tls")]
 use super::tls_stream::{Tls, error_in};
@@ -32,11 +33,21 @@ pub(super) struct Call<'c> {
 }
 
 impl Call<'_> {
+    /// Returns where the connection goes: to the proxy, or to the server.
+    pub(super) fn dialled(&self) -> &HostPort {
+        self.proxy.map_or(&self.target.place, |proxy| &proxy.place)
+    }
+
+    /// Returns whether `connect_to` names another place than the URL.
+    fn is_elsewhere(&self) -> bool {
+        self.target.place != self.target.server
+    }
+
     /// The look-up of a name failed: with a proxy, that of the proxy.
     pub(super) fn not_found(&self, error: io::Error) -> Error {
         let name = match self.proxy {
-            Some(proxy) => format!("of the proxy {}", proxy.host),
-            None => self.target.host.to_string(),
+            Some(proxy) => format!("of the proxy {}", proxy.place.host),
+            None => self.target.place.host.clone(),
         };
         let (message, hint) = match error.kind() {
             io::ErrorKind::TimedOut => (
@@ -46,6 +57,10 @@ impl Call<'_> {
             io::ErrorKind::NotFound if self.proxy.is_some() => {
                 (format!("the name {name} was not found"), "check the proxy's name, and the network")
             }
+            io::ErrorKind::NotFound if self.is_elsewhere() => (
+                format!("the name {name} was not found"),
+                "check the host's name (`HttpTransport::connect_to`), and the network",
+            ),
             io::ErrorKind::NotFound => {
                 (format!("the name {name} was not found"), "check the host's name in the URL, and the network")
             }
@@ -57,9 +72,13 @@ impl Call<'_> {
     /// There is no connection to the server, and nothing was sent to it.
     pub(super) fn unreachable(&self, error: io::Error) -> Error {
         let host = self.target.authority;
+        let place = match self.is_elsewhere() {
+            true => format!(" at {}", self.target.place),
+            false => String::new(),
+        };
         let message = match error.kind() {
-            io::ErrorKind::TimedOut => format!("no connection to {host} within {}", self.seconds()),
-            kind => format!("no connection to {host}: {kind}"),
+            io::ErrorKind::TimedOut => format!("no connection to {host}{place} within {}", self.seconds()),
+            kind => format!("no connection to {host}{place}: {kind}"),
         };
         self.through(Error::new(ErrorKind::Unreachable, message).with_source(error))
     }

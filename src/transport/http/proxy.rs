@@ -1,6 +1,7 @@
 //! Which proxy a request goes through, if any.
 
 use super::Target;
+use super::host_port::HostPort;
 use super::no_proxy::needs_no_proxy;
 use crate::encode;
 use crate::error::{Error, ErrorKind};
@@ -11,25 +12,20 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::Ipv6Addr;
 use zeroize::Zeroizing;
 
 /// A proxy that connects to servers on request (CONNECT, RFC 9110 section 9.3.6).
 pub(super) struct Proxy {
     pub(super) is_https: bool,
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub(super) place: HostPort,
     /// The value of `Proxy-Authorization`.
     pub(super) authorization: Option<Secret>,
 }
 
-/// Host and port, for messages.
+/// Shows host and port.
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "[{}]:{}", self.host, self.port),
-            false => write!(f, "{}:{}", self.host, self.port),
-        }
+        self.place.fmt(f)
     }
 }
 
@@ -42,7 +38,14 @@ impl Proxy {
                 "it looks like http://proxy.example:3128; in a password, encode # as %23, / as %2F, ? as %3F, @ as %40",
             )
         };
-        let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+        let (scheme, rest) = match url.split_once("://") {
+            Some(parts) => parts,
+            // A scheme without its slashes is no user name: the password would begin one word too early.
+            None if url.split_once(':').is_some_and(|(scheme, rest)| is_scheme(scheme) && rest.contains('@')) => {
+                return Err(bad());
+            }
+            None => ("http", url),
+        };
         let is_https = scheme.eq_ignore_ascii_case("https");
         if ["socks", "socks4", "socks4a", "socks5", "socks5h"].iter().any(|socks| socks.eq_ignore_ascii_case(scheme)) {
             let message = format!("{origin}: SOCKS proxies are not supported, and going around it would be wrong");
@@ -59,18 +62,8 @@ impl Proxy {
             return Err(bad());
         }
         let (user_info, authority) = rest.rsplit_once('@').map_or((None, rest), |(info, rest)| (Some(info), rest));
-        let (host, port) = host_and_port(authority).ok_or_else(bad)?;
-        let is_address = host.parse::<Ipv6Addr>().is_ok();
-        let is_name = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-        if host.is_empty() || !(is_address || is_name) {
-            return Err(bad());
-        }
-        Ok(Self {
-            is_https,
-            host: host.into(),
-            port: port.unwrap_or(if is_https { 443 } else { 80 }),
-            authorization: user_info.filter(|info| !info.is_empty()).map(basic),
-        })
+        let place = HostPort::parse(authority, if is_https { 443 } else { 80 }).ok_or_else(bad)?;
+        Ok(Self { is_https, place, authorization: user_info.filter(|info| !info.is_empty()).map(basic) })
     }
 
     /// The proxy that the environment names for a target: the variables of curl.
@@ -79,8 +72,10 @@ impl Proxy {
         let own: [&str; 2] = if target.is_https { ["https_proxy", "HTTPS_PROXY"] } else { ["http_proxy"; 2] };
         let Some((name, value)) = variable(&[own[0], own[1], "all_proxy", "ALL_PROXY"])? else { return Ok(None) };
         if let Some((name, exceptions)) = variable(&["no_proxy", "NO_PROXY"])? {
-            if needs_no_proxy(&exceptions, name, target.host, target.port)? {
-                return Ok(None);
+            for HostPort { host, port } in [&target.server, &target.place] {
+                if needs_no_proxy(&exceptions, name, host, *port)? {
+                    return Ok(None);
+                }
             }
         }
         Self::parse(&value, name).map(|proxy| Some(Arc::new(proxy)))
@@ -88,10 +83,10 @@ impl Proxy {
 
     /// The request for a connection to `target`.
     pub(super) fn connect_request(&self, target: &Target<'_>) -> Secret {
-        let (host, port) = (target.bracketed_host, target.port);
+        let place = &target.place;
         encode::exact(|out| {
             // Old proxies close the connection without `Proxy-Connection`.
-            write!(out, "CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\nProxy-Connection: Keep-Alive\r\n")?;
+            write!(out, "CONNECT {place} HTTP/1.1\r\nHost: {place}\r\nProxy-Connection: Keep-Alive\r\n")?;
             if let Some(authorization) = &self.authorization {
                 write!(out, "Proxy-Authorization: {}\r\n", authorization.expose())?;
             }
@@ -123,6 +118,10 @@ impl Proxy {
         };
         Error::new(ErrorKind::Refused, "the proxy wants other credentials").with_status(407).with_hint(hint)
     }
+}
+
+fn is_scheme(word: &str) -> bool {
+    ["http", "https"].iter().any(|scheme| scheme.eq_ignore_ascii_case(word))
 }
 
 /// The first of these variables that is set, with its name.
@@ -171,25 +170,6 @@ fn basic(user_info: &str) -> Secret {
     })
 }
 
-/// `host`, `host:port`, `[address]` or `[address]:port`; the host without its brackets.
-pub(super) fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
-    let (host, rest) = match authority.strip_prefix('[') {
-        Some(literal) => {
-            let (host, rest) = literal.split_once(']')?;
-            host.parse::<Ipv6Addr>().ok()?;
-            (host, rest)
-        }
-        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
-    };
-    match rest.strip_prefix(':') {
-        None if rest.is_empty() => Some((host, None)),
-        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
-            port.parse().ok().filter(|port| *port > 0).map(|port| (host, Some(port)))
-        }
-        _ => None,
-    }
-}
-
 /// Names the proxy with its credentials, for telling ways apart.
 pub(super) fn name(proxy: Option<&Proxy>) -> Secret {
     encode::exact(|out| match proxy {
@@ -235,6 +215,8 @@ mod tests {
             ("http://svc:geheim@p example", NONE),
             ("http://svc:geheim@p.exämple", NONE),
             ("http://svc:geheim@p%41", NONE),
+            ("http:svc:geheim@127.0.0.1:9", NONE),
+            ("HTTPS:svc:geheim@127.0.0.1", NONE),
         ] {
             let error = Proxy::parse(url, "all_proxy").map(|_| ()).unwrap_err();
             assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Config, message), "{url}");
@@ -249,6 +231,7 @@ mod tests {
             ("http://p.example:3128", "p.example:3128", None),
             ("http://p.example:3128/", "p.example:3128", None),
             ("p.example:3128", "p.example:3128", None),
+            ("http:3128", "http:3128", None),
             ("HTTP://p.example", "p.example:80", None),
             ("http://@p.example", "p.example:80", None),
             ("http://[fd00::1]:3128", "[fd00::1]:3128", None),

@@ -86,17 +86,17 @@ fn refused_certificate(error: &CertificateError, shown: Option<Shown>) -> (Strin
         CertificateError::UnknownIssuer => match shown {
             Some(Shown::SelfSigned) => (
                 "its certificate is signed by itself, and not trusted here",
-                "if it is the right one, name it (`UreqTransport::roots_file`)",
+                "if it is the right one, name it (`HttpTransport::roots_file`)",
             ),
             Some(Shown::Alone) => (
                 "its certificate is not from an issuer that is trusted here",
                 "the server sent it alone: it must send the intermediate certificates as well; or if the server has its \
-                 own authority, name that one's certificate (`UreqTransport::roots_file`)",
+                 own authority, name that one's certificate (`HttpTransport::roots_file`)",
             ),
             _ => (
                 "its certificate is not from an issuer that is trusted here",
-                "if the server has its own authority, name its certificate (`UreqTransport::roots_file`); or trust what this system does \
-                 (`UreqTransport::system_roots`)",
+                "if the server has its own authority, name its certificate (`HttpTransport::roots_file`); or trust what this system does \
+                 (`HttpTransport::system_roots`)",
             ),
         },
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {

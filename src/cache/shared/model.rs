@@ -1,7 +1,7 @@
 //! The lock of [`SharedTokenCache`], explored by loom: each test runs once for every order in which its threads can take
 //! the lock, wait and wake. A thread that is never woken fails the test as a deadlock.
 //!
-//! `RUSTFLAGS='--cfg loom' cargo test --release --no-default-features --features std --lib shared::`
+//! `RUSTFLAGS='--cfg loom' cargo test --release --no-default-features --features std --lib cache::shared::`
 
 use super::SharedTokenCache;
 use crate::client::Client;

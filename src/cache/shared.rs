@@ -1,6 +1,7 @@
-//! The cache for threads: the rules of `cache.rs` behind a lock that is never held while the server is asked.
+//! The cache for threads: the rules of `keeper.rs` behind a lock that is never held while the server is asked.
 
-use crate::cache::{Access, Keeper, State};
+use super::fetcher::Fetcher;
+use super::state::{Access, State};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::grant::Grant;
@@ -42,7 +43,7 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 /// who wait asks as well, in the rest of its own time, where that does no harm. It does with a refresh token or an
 /// extension grant, which may be good for one use: then they go on waiting, and the error says so in the end.
 pub struct SharedTokenCache {
-    keeper: Keeper,
+    fetcher: Fetcher,
     shared: Mutex<Shared>,
     landed: Condvar,
 }
@@ -66,11 +67,11 @@ impl SharedTokenCache {
     /// A cache for what `client` gets for `grant`. Nothing is fetched yet.
     #[must_use]
     pub fn new(client: Client, grant: Grant) -> Self {
-        let keeper = Keeper::new(client, grant);
-        let state = keeper.first_state();
+        let fetcher = Fetcher::new(client, grant);
+        let state = State::new(fetcher.now());
         let last_began = Instant::now();
         let shared = Shared { state, flights: 0, last_began, landings: 0, epoch: 0, waiting: 0, outcome: None };
-        Self { keeper, shared: Mutex::new(shared), landed: Condvar::new() }
+        Self { fetcher, shared: Mutex::new(shared), landed: Condvar::new() }
     }
 
     /// As [`TokenCache::spread`](crate::TokenCache::spread).
@@ -83,7 +84,7 @@ impl SharedTokenCache {
     /// As [`TokenCache::spread_first_fetch`](crate::TokenCache::spread_first_fetch).
     #[must_use]
     pub fn spread_first_fetch(self, spread: Duration) -> Self {
-        let now = self.keeper.now();
+        let now = self.fetcher.now();
         self.lock().state.renewal.spread_first(now, spread);
         self
     }
@@ -92,7 +93,7 @@ impl SharedTokenCache {
     /// that asked the server, and no lock is held meanwhile.
     #[must_use]
     pub fn on_new_refresh_token(mut self, hook: impl Fn(&Secret) -> Result<(), Error> + Send + Sync + 'static) -> Self {
-        self.keeper.on_new_refresh_token = Some(Box::new(hook));
+        self.fetcher.on_new_refresh_token = Some(Box::new(hook));
         self
     }
 
@@ -100,14 +101,14 @@ impl SharedTokenCache {
     #[cfg(unix)]
     #[must_use]
     pub fn store(mut self, store: crate::Store) -> Self {
-        self.keeper.store = Some(store);
+        self.fetcher.store = Some(store);
         self
     }
 
     /// Returns the client that asks.
     #[must_use]
     pub fn client(&self) -> &Client {
-        &self.keeper.client
+        &self.fetcher.client
     }
 
     /// As [`TokenCache::at_hand`](crate::TokenCache::at_hand).
@@ -118,12 +119,12 @@ impl SharedTokenCache {
     pub fn at_hand(&self, min_life: Duration) -> Result<Option<AccessToken>, Error> {
         let (step, epoch) = {
             let shared = self.lock();
-            (shared.state.step(self.keeper.now(), min_life), shared.epoch)
+            (shared.state.step(self.fetcher.now(), min_life), shared.epoch)
         };
         if let Step::Use(token) = step {
             return Ok(Some(token));
         }
-        self.keeper.look(&mut Locked { cache: self, epoch }, min_life)?;
+        self.fetcher.read_store(&mut Locked { cache: self, epoch }, min_life)?;
         Ok(self.valid(min_life))
     }
 
@@ -162,24 +163,24 @@ impl SharedTokenCache {
         self.get(min_life, false)
     }
 
-    /// Returns a token; with `anew` one that the server is asked for now.
-    fn get(&self, min_life: Duration, anew: bool) -> Result<AccessToken, Error> {
-        let (mut is_looked, mut is_refusal_checked) = (false, false);
-        let patience = self.keeper.client.patience();
+    /// Returns a token; with `force` one that the server is asked for now.
+    fn get(&self, min_life: Duration, force: bool) -> Result<AccessToken, Error> {
+        let (mut is_store_read, mut is_refusal_checked) = (false, false);
+        let patience = self.fetcher.client.patience();
         // The clock is not read for a hit.
         let mut came = None::<Instant>;
         let mut shared = self.lock();
         loop {
-            let step = if anew { Step::Renew(None) } else { shared.state.step(self.keeper.now(), min_life) };
+            let step = if force { Step::Renew(None) } else { shared.state.step(self.fetcher.now(), min_life) };
             match step {
                 Step::Use(token) => return Ok(token),
-                Step::Refrain(_) if !is_looked => {
+                Step::Refrain(_) if !is_store_read => {
                     // Files are read for this, so not under the lock.
                     let mut state = Locked { cache: self, epoch: shared.epoch };
                     drop(shared);
-                    is_looked = true;
+                    is_store_read = true;
                     // What is wrong with a secret is told by who sends it.
-                    let _ = self.keeper.look(&mut state, min_life);
+                    let _ = self.fetcher.read_store(&mut state, min_life);
                     shared = self.lock();
                 }
                 Step::Refrain(error) => {
@@ -189,11 +190,11 @@ impl SharedTokenCache {
                     // Secrets may be read from files for this, so not under the lock.
                     drop(shared);
                     is_refusal_checked = true;
-                    let is_other = self.keeper.has_other_credentials(refused);
+                    let is_other = self.fetcher.has_other_credentials(refused);
                     shared = self.lock();
-                    shared.state.renewal.looked(self.keeper.now());
+                    shared.state.renewal.looked(self.fetcher.now());
                     if is_other && shared.state.renewal.refused() == Some(refused) {
-                        shared.state.renewal.forget_refusal(self.keeper.now());
+                        shared.state.renewal.forget_refusal(self.fetcher.now());
                     }
                 }
                 Step::Renew(Some(token)) if shared.flights > 0 => return Ok(token),
@@ -203,7 +204,7 @@ impl SharedTokenCache {
                     if rest.is_zero() {
                         return Err(self.waited_in_vain(taken));
                     }
-                    let limit = match self.keeper.is_repeatable() {
+                    let limit = match self.fetcher.is_repeatable() {
                         true => rest.min((patience / 2).saturating_sub(taken)),
                         false => rest,
                     };
@@ -212,14 +213,14 @@ impl SharedTokenCache {
                     (shared, outcome) = self.wait(shared, limit);
                     if let Some(outcome) = outcome {
                         drop(shared);
-                        self.keeper.client.tell(|| Event::Waited { elapsed: began.elapsed() });
-                        return self.keeper.settle(outcome, None, min_life);
+                        self.fetcher.client.tell(|| Event::Waited { elapsed: began.elapsed() });
+                        return self.fetcher.hand_out(outcome, None, min_life);
                     }
                 }
                 Step::Renew(_) => {
-                    let result = self.fly(shared, min_life, anew, came.map(|came| came.elapsed()).unwrap_or_default());
-                    let valid = if result.is_err() && !anew { self.valid(min_life) } else { None };
-                    return self.keeper.settle(result, valid, min_life);
+                    let result = self.fly(shared, min_life, force, came.map(|came| came.elapsed()).unwrap_or_default());
+                    let valid = if result.is_err() && !force { self.valid(min_life) } else { None };
+                    return self.fetcher.hand_out(result, valid, min_life);
                 }
             }
         }
@@ -227,12 +228,12 @@ impl SharedTokenCache {
 
     /// Whether a request has taken so long that another thread may ask beside it.
     fn is_overdue(&self, shared: &Shared) -> bool {
-        self.keeper.is_repeatable() && shared.last_began.elapsed() >= self.keeper.client.patience() / 2
+        self.fetcher.is_repeatable() && shared.last_began.elapsed() >= self.fetcher.client.patience() / 2
     }
 
     fn waited_in_vain(&self, taken: Duration) -> Error {
-        let (host, seconds) = (self.keeper.client.endpoint().authority(), taken.as_secs());
-        let message = format!("another thread has been asking {host} for {seconds} s, and is not done");
+        let (host, seconds) = (self.fetcher.client.endpoint().authority(), taken.as_secs());
+        let message = format!("another thread has been asking {host} for {seconds} s and has not finished");
         Error::new(ErrorKind::Unreachable, message)
     }
 
@@ -245,7 +246,7 @@ impl SharedTokenCache {
     /// As [`TokenCache::invalidate`](crate::TokenCache::invalidate): a hundred threads that were refused with the same
     /// token cause one request.
     pub fn invalidate(&self, token: &AccessToken) -> bool {
-        let now = self.keeper.now();
+        let now = self.fetcher.now();
         self.lock().state.renewal.invalidate(now, token)
     }
 
@@ -256,7 +257,7 @@ impl SharedTokenCache {
     ///
     /// As [`TokenCache::revoke`](crate::TokenCache::revoke).
     pub fn revoke(&self) -> Result<(), Error> {
-        self.keeper.revoke(|| {
+        self.fetcher.revoke(|| {
             let mut shared = self.lock();
             shared.epoch = shared.epoch.wrapping_add(1);
             // Whoever is not awake yet must not be given what is ended now.
@@ -270,7 +271,7 @@ impl SharedTokenCache {
         &self,
         mut shared: MutexGuard<'_, Shared>,
         min_life: Duration,
-        anew: bool,
+        force: bool,
         waited: Duration,
     ) -> Result<AccessToken, Error> {
         shared.flights += 1;
@@ -280,7 +281,7 @@ impl SharedTokenCache {
 
         // Lands even if a hook, a transport or a clock panics: those who wait must not wait for nothing.
         let mut landing = Landing { cache: self, outcome: None };
-        let result = self.keeper.renew(&mut state, min_life, anew, waited);
+        let result = self.fetcher.renew(&mut state, min_life, force, waited);
         landing.outcome = Some(again(&result));
         result
     }
@@ -288,7 +289,7 @@ impl SharedTokenCache {
     /// Returns the valid token that a failed renewal leaves: not simply the one that it began with, which may be revoked
     /// or refused by now.
     fn valid(&self, min_life: Duration) -> Option<AccessToken> {
-        self.lock().state.step(self.keeper.now(), min_life).token()
+        self.lock().state.step(self.fetcher.now(), min_life).token()
     }
 
     /// Waits for a landing, for `limit` at most; returns what it brought, unless that is not known any more.
@@ -381,7 +382,7 @@ impl TokenSource for SharedTokenCache {
 
 impl fmt::Debug for SharedTokenCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedTokenCache").field("client", &self.keeper.client).finish_non_exhaustive()
+        f.debug_struct("SharedTokenCache").field("client", &self.fetcher.client).finish_non_exhaustive()
     }
 }
 
