@@ -1,7 +1,7 @@
 //! What curl is told where there is no token, also when nobody could read yet that the answer was meant for curl.
 
 use crate::arguments::{self, Requested};
-use crate::output::Format;
+use crate::format::Format;
 use crate::profile;
 use crate::words;
 use miniserde::json::{self, Value};
