@@ -7,7 +7,8 @@ mod spread;
 pub use self::spread::Spread;
 
 use crate::error::{Error, ErrorKind};
-use crate::token::{AccessToken, Lifetime};
+use crate::lifetime::Lifetime;
+use crate::token::AccessToken;
 use alloc::format;
 use core::time::Duration;
 
@@ -62,9 +63,6 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// A token that replaced an invalidated one is not replaced again if it is refused before this age and in the first half of its
 /// life: the reason is not its age.
 const FRESH: Duration = Duration::from_secs(10);
-
-/// The error codes of RFC 8628 section 3.5 that are not refusals: the person has not answered yet.
-const NOT_YET: [&str; 2] = ["authorization_pending", "slow_down"];
 
 fn percent(whole: Duration, percent: u32) -> Duration {
     whole / 100 * percent
@@ -282,15 +280,14 @@ impl Renewal {
         self.held.as_ref().filter(|held| held.fetched_at > asked_at && !held.token.is_ended())
     }
 
-    /// Notes that an attempt that began at `asked_at` failed. `fingerprint` is that of the request. The current token stays.
-    pub(crate) fn failed(&mut self, now: Duration, asked_at: Duration, error: &Error, fingerprint: u32) {
+    /// Notes that an attempt that began at `asked_at` failed. `refused` is the fingerprint of the request, if it was refused. The
+    /// current token stays.
+    pub(crate) fn failed(&mut self, now: Duration, asked_at: Duration, error: &Error, refused: Option<u32>) {
         // Either nothing was sent, so the next call may try at once, or another attempt has succeeded meanwhile.
         if error.kind() == ErrorKind::Config || self.came_after(asked_at).is_some() {
             return;
         }
-        let is_refusal =
-            error.kind() == ErrorKind::Refused && error.oauth_error().is_none_or(|code| !NOT_YET.contains(&code));
-        let (wait, calm) = if is_refusal {
+        let (wait, calm) = if refused.is_some() {
             self.refusals = self.refusals.saturating_add(1);
             (grown(REFUSAL_FIRST, self.refusals, REFUSAL_CAP), Duration::ZERO)
         } else {
@@ -310,7 +307,7 @@ impl Renewal {
             until: now.saturating_add(wait),
             calm_until: now.saturating_add(wait.max(calm)),
             error: error.clone(),
-            refused: is_refusal.then_some(Refused::Request(fingerprint)),
+            refused: refused.map(Refused::Request),
         });
     }
 

@@ -308,7 +308,7 @@ fn clients_with_different_certificates_never_share_a_token() {
     for (what, wrap) in wrappers {
         let directory = Directory::new();
         for (certificate, is_stored) in [("a", false), ("b", false), ("a", true), ("b", true)] {
-            let client = wrap(Client::new(Endpoint::new(URL).unwrap()).clock(|| s(1000)));
+            let client = wrap(Client::with_parts(Endpoint::new(URL).unwrap(), shown, || s(1000)));
             let client = client.client_certificate(SecretSource::value(certificate), SecretSource::value("key"));
             let mut tokens = TokenCache::new(client, Grant::client_credentials()).store(directory.store());
             let token = tokens.token().unwrap();

@@ -1,5 +1,6 @@
 //! Threads that share a cache whose request hangs, and what the cache for threads has in common with the other.
 
+#![cfg(feature = "std")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use core::time::Duration;

@@ -17,6 +17,7 @@ struct Sent {
     request: Request,
     result: Result<AccessToken, Error>,
     spent: Spent,
+    is_refused: bool,
 }
 
 /// Returns whether the server answered, with neither a token nor a request to wait. A proxy's refusal (status 407, or no status
@@ -25,6 +26,26 @@ fn is_answer(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::Refused => error.status().is_some_and(|status| status != 407),
         kind => kind == ErrorKind::Unusable,
+    }
+}
+
+/// The codes of RFC 8628 section 3.5 that are not refusals: the person has not answered yet.
+const NOT_YET: [&str; 2] = ["authorization_pending", "slow_down"];
+
+/// The codes of RFC 6749 section 5.2 that judge the client or its grant, under whatever status.
+const REFUSALS: [&str; 5] =
+    ["invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope"];
+
+/// Returns whether the answer refuses what `grant` sent. For a person's password that is every final answer but a token: many
+/// logins answer a wrong one with a page, a redirect or a status of their own, and lock the account after a few.
+fn is_refusal(grant: &Grant, error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::Refused => error.oauth_error().is_none_or(|code| !NOT_YET.contains(&code)),
+        ErrorKind::Unusable => {
+            let is_final = error.status().is_some() && !error.is_retryable();
+            error.oauth_error().is_some_and(|code| REFUSALS.contains(&code)) || (is_final && grant.is_login())
+        }
+        _ => false,
     }
 }
 
@@ -135,12 +156,12 @@ impl Fetcher {
             return Attempt { refresh_spent: attempt.spent, ..attempt };
         }
         let grant = Grant::refresh_token(SecretSource::value(refresh.expose()));
-        let Sent { request, result, spent } = match self.client.request(&grant) {
+        let Sent { request, result, spent, is_refused } = match self.client.request(&grant) {
             Ok(request) => self.send(request, &grant, start),
             Err(error) => return Attempt::nothing(error),
         };
         let Err(error) = &result else {
-            return Attempt { result, original: None, spent: Spent::No, refresh_spent: spent };
+            return Attempt { result, original: None, spent: Spent::No, refresh_spent: spent, is_refused };
         };
         let original = own.unwrap_or_else(original);
         let has_other = original.as_ref().is_ok_and(|original| start.used != Some(original.once()));
@@ -148,7 +169,8 @@ impl Fetcher {
             return Attempt { refresh_spent: Spent::Yes, ..self.by_original(start, original) };
         }
         // A refusal is remembered with the request that later requests are compared with.
-        Attempt { result, original: Some(original.unwrap_or(request)), spent: Spent::No, refresh_spent: spent }
+        let original = Some(original.unwrap_or(request));
+        Attempt { result, original, spent: Spent::No, refresh_spent: spent, is_refused }
     }
 
     /// Sends the original grant, unless it is used up.
@@ -164,13 +186,14 @@ impl Fetcher {
                     .with_hint("sign in again"),
             );
         }
-        let Sent { request, result, spent } = self.send(request, &self.grant, start);
-        Attempt { result, original: Some(request), spent, refresh_spent: Spent::No }
+        let Sent { request, result, spent, is_refused } = self.send(request, &self.grant, start);
+        Attempt { result, original: Some(request), spent, refresh_spent: Spent::No, is_refused }
     }
 
     fn send(&self, mut request: Request, grant: &Grant, start: &Start) -> Sent {
         request.set_waited(start.waited.saturating_add(self.now().saturating_sub(start.at)));
         let exchanged = self.client.exchange(grant, &request);
+        let is_refused = exchanged.as_ref().is_err_and(|error| is_refusal(grant, error));
         let spent = match &exchanged {
             _ if grant.is_repeatable() => Spent::No,
             Ok((token, in_time)) => match (token.refresh_token(), grant.is_refresh()) {
@@ -190,7 +213,7 @@ impl Fetcher {
             Ok((token, _)) => Ok(token),
             Err(error) => Err(error),
         };
-        Sent { request, result, spent }
+        Sent { request, result, spent, is_refused }
     }
 
     fn save(&self, turn: &mut Turn, token: &AccessToken) -> Result<(), Error> {

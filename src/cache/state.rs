@@ -65,12 +65,14 @@ pub(super) struct Attempt {
     pub(super) spent: Spent,
     /// Whether the newest refresh token is used up.
     pub(super) refresh_spent: Spent,
+    /// Whether the server refused what was sent last.
+    pub(super) is_refused: bool,
 }
 
 impl Attempt {
     /// An attempt that failed before anything was sent.
     pub(super) fn nothing(error: Error) -> Self {
-        Self { result: Err(error), original: None, spent: Spent::No, refresh_spent: Spent::No }
+        Self { result: Err(error), original: None, spent: Spent::No, refresh_spent: Spent::No, is_refused: false }
     }
 }
 
@@ -115,7 +117,7 @@ impl State {
 
     /// Takes in the result of an attempt. Its token is not handed out yet, because its refresh token may have to be stored.
     pub(super) fn receive(&mut self, start: &Start, now: Duration, attempt: Attempt) -> Result<AccessToken, Error> {
-        let Attempt { result, original, spent, refresh_spent } = attempt;
+        let Attempt { result, original, spent, refresh_spent, is_refused } = attempt;
         let sending =
             self.sending.take_if(|sending| start.refresh.as_ref().is_some_and(|refresh| refresh.is_same(sending)));
         if refresh_spent == Spent::No && self.refresh.is_none() {
@@ -130,7 +132,10 @@ impl State {
                 }
             }
             (Err(error), Some(request)) if spent == Spent::Maybe => self.renewal.spent(error, request.once()),
-            (Err(error), Some(request)) => self.renewal.failed(now, start.at, error, request.fingerprint()),
+            (Err(error), Some(request)) => {
+                let refused = is_refused.then(|| request.fingerprint());
+                self.renewal.failed(now, start.at, error, refused);
+            }
             (Err(_), None) => {}
         }
         result
@@ -152,7 +157,7 @@ impl State {
         self.saved(&token);
         if token.is_expired(now) {
             let error = too_late();
-            self.renewal.failed(now, asked_at, &error, 0);
+            self.renewal.failed(now, asked_at, &error, None);
             return Err(error);
         }
         self.renewal.succeeded(now, asked_at, fetched_at, &token);

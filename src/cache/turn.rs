@@ -10,11 +10,12 @@ use crate::file::Lock;
 use crate::file::draft::Draft;
 use crate::file::waits::Waits;
 use crate::grant::Grant;
+use crate::lifetime::Lifetime;
 use crate::refresh_file::RefreshTurn;
 use crate::renewal::{Refused, Step};
 use crate::secret::io_reason;
 use crate::store::{Contents, Entry, Record, Store, UNSHARED_KEPT};
-use crate::token::{AccessToken, Lifetime};
+use crate::token::AccessToken;
 use alloc::boxed::Box;
 use alloc::format;
 use core::time::Duration;
@@ -170,6 +171,10 @@ impl Turn {
         // A refresh token that the grant's own source has is not stored here as well.
         let is_in_source = newest.is_some_and(|newest| fetcher.grant.is_refresh_by(newest.expose()));
         let refresh = newest.filter(|_| !is_in_source && !fetcher.grant.is_kept_in_file());
+        // What is used up may be an older refresh token than the one in the file now, which this record is about.
+        let is_used = state
+            .with(|state| state.used)
+            .is_some_and(|used| fetcher.client.request(&fetcher.grant).is_ok_and(|request| request.once() == used));
         // A rotated refresh token changes the request's identity, which is expected. If any other secret has changed, the token
         // may belong to the old or the new one, so it is not stored.
         if let Some(after) = after.filter(|_| is_same || is_in_source) {
@@ -182,7 +187,6 @@ impl Turn {
                     (false, Some(record)) => (record.pause.as_ref(), record.failures, record.refusals),
                     (false, None) => (None, 0, 0),
                 };
-                let is_used = state.used.is_some() && !is_in_source;
                 let held = state.renewal.held.as_ref();
                 Entry::compose(&Contents { held, refresh, is_used, failures, refusals, pause, unshared_at }, now)
             });
@@ -239,7 +243,11 @@ fn find(fetcher: &Fetcher, state: &mut impl Access, min_life: Duration, waits: &
 fn adopt(fetcher: &Fetcher, state: &mut impl Access, store: &Store, place: &mut Place, min_life: Duration) {
     let Some(entry) = &place.entry else { return };
     let now = fetcher.now();
-    if let Some((record, used)) = load(fetcher, entry, now) {
+    let is_current = || {
+        let current = store.entry(&fetcher.client, &fetcher.grant, &mut Waits::default());
+        current.is_ok_and(|current| current.is_ok_and(|current| current.slot.name() == entry.slot.name()))
+    };
+    if let Some((record, used)) = load(fetcher, entry, is_current, now) {
         place.unshared_at = record.unshared_at;
         state.with(|state| state.adopt(record, used));
     }
@@ -248,14 +256,19 @@ fn adopt(fetcher: &Fetcher, state: &mut impl Access, store: &Store, place: &mut 
         return;
     }
     let by_route = store.entry_by_route(entry, &fetcher.client);
-    if let Some((record, _)) = by_route.and_then(|entry| load(fetcher, &entry, now)) {
+    if let Some((record, _)) = by_route.and_then(|entry| load(fetcher, &entry, is_current, now)) {
         state.with(|state| state.adopt_pause(record));
     }
 }
 
 /// Reads the file, and fills in the fingerprints of the request that would be sent now. Also returns the fingerprint of the
-/// one-time value, if that is used up.
-fn load(fetcher: &Fetcher, entry: &Entry, now: Duration) -> Option<(Record, Option<u32>)> {
+/// one-time value, if that is used up. `is_current` says whether the file is still about what would be sent.
+fn load(
+    fetcher: &Fetcher,
+    entry: &Entry,
+    is_current: impl Fn() -> bool,
+    now: Duration,
+) -> Option<(Record, Option<u32>)> {
     let mut record = entry.load(now)?;
     let refused = record.pause.as_mut().and_then(|pause| pause.refused.as_mut());
     let mut used = None;
@@ -268,6 +281,10 @@ fn load(fetcher: &Fetcher, entry: &Entry, now: Duration) -> Option<(Record, Opti
                 Some(Refused::Once(once)) => *once = request.once(),
                 None => {}
             }
+        }
+        // Another process may have put a new refresh token into its file since the entry was found.
+        if !is_current() {
+            return None;
         }
     }
     Some((record, used))
