@@ -27,28 +27,55 @@ pub(crate) fn exact(write: impl Fn(&mut dyn Write) -> fmt::Result) -> Secret {
 /// `application/x-www-form-urlencoded` (RFC 6749 appendix B); `space` stands for a space: `+`, or `%20` in a query,
 /// which generic URL parsers and form decoders both understand.
 pub(crate) fn form(out: &mut dyn Write, text: &str, space: &str) -> fmt::Result {
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'*' | b'-' | b'.' | b'_' => out.write_char(char::from(byte))?,
-            b' ' => out.write_str(space)?,
-            _ => write!(out, "%{byte:02X}")?,
-        }
-    }
-    Ok(())
+    let is_escaped = |byte: u8| !byte.is_ascii_alphanumeric() && !b"*-._".contains(&byte);
+    escaped(out, text, is_escaped, &mut |out, byte| match byte {
+        b' ' => out.write_str(space),
+        byte => percent(out, byte),
+    })
 }
 
-/// A JSON string (RFC 8259 section 7), quotes included.
+fn percent(out: &mut dyn Write, byte: u8) -> fmt::Result {
+    write!(out, "%{byte:02X}")
+}
+
+/// Percent-encodes everything but the unreserved characters of RFC 3986 section 2.3.
+pub(crate) fn url(out: &mut dyn Write, text: &str) -> fmt::Result {
+    escaped(out, text, |byte| !byte.is_ascii_alphanumeric() && !b"-._~".contains(&byte), &mut percent)
+}
+
+/// Writes a JSON string (RFC 8259 section 7), quotes included.
 pub(crate) fn json_string(out: &mut dyn Write, text: &str) -> fmt::Result {
     out.write_char('"')?;
-    for c in text.chars() {
-        match c {
-            '"' => out.write_str("\\\"")?,
-            '\\' => out.write_str("\\\\")?,
-            '\0'..='\u{1F}' | '\u{7F}' => write!(out, "\\u{:04x}", u32::from(c))?,
-            c => out.write_char(c)?,
-        }
-    }
+    json_text(out, text)?;
     out.write_char('"')
+}
+
+/// Writes a text as it is inside the quotes of a JSON string.
+pub(crate) fn json_text(out: &mut dyn Write, text: &str) -> fmt::Result {
+    let is_escaped = |byte| matches!(byte, b'"' | b'\\' | 0..=0x1F | 0x7F);
+    escaped(out, text, is_escaped, &mut |out, byte| match byte {
+        b'"' => out.write_str("\\\""),
+        b'\\' => out.write_str("\\\\"),
+        byte => write!(out, "\\u{byte:04x}"),
+    })
+}
+
+/// Writes a text, and by `escape` those of its bytes that are to be escaped: either ASCII, or all that is not.
+fn escaped(
+    out: &mut dyn Write,
+    text: &str,
+    is_escaped: impl Fn(u8) -> bool,
+    escape: &mut dyn FnMut(&mut dyn Write, u8) -> fmt::Result,
+) -> fmt::Result {
+    let mut rest = text;
+    while let Some(at) = rest.bytes().position(&is_escaped) {
+        // Inside a character there is no cut: either none of its bytes is escaped, or each is.
+        let length = rest[at..].chars().next().map_or(1, char::len_utf8);
+        out.write_str(&rest[..at])?;
+        rest[at..at + length].bytes().try_for_each(|byte| escape(out, byte))?;
+        rest = &rest[at + length..];
+    }
+    out.write_str(rest)
 }
 
 /// Base64 with padding (RFC 4648 section 4).

@@ -6,8 +6,8 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// The documentation names the transport and the clock, which not every build has.
-#![cfg_attr(not(feature = "ureq"), allow(rustdoc::broken_intra_doc_links))]
+// The documentation names items that not every build has.
+#![cfg_attr(not(all(feature = "ureq", feature = "log")), allow(rustdoc::broken_intra_doc_links))]
 // Indices into a body come from the pass that checked it; a pass over every cut and every changed byte tests them.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
@@ -20,6 +20,7 @@ mod encode;
 mod error;
 mod http_date;
 mod secret;
+mod template;
 mod text;
 mod url;
 #[cfg(all(feature = "std", unix))]
@@ -47,8 +48,6 @@ mod renewal;
 #[cfg(all(feature = "std", unix))]
 mod store;
 mod cache;
-#[cfg(feature = "std")]
-mod shared;
 #[cfg(feature = "log")]
 mod log_observer;
 #[cfg(feature = "ureq")]
@@ -57,13 +56,13 @@ mod middleware;
 pub mod docs;
 
 #[cfg(feature = "std")]
+pub use cache::SharedTokenCache;
+#[cfg(feature = "std")]
 pub use clock::BootClock;
 #[cfg(feature = "log")]
 pub use log_observer::LogObserver;
 #[cfg(feature = "ureq")]
 pub use middleware::Authorize;
-#[cfg(feature = "std")]
-pub use shared::SharedTokenCache;
 #[cfg(all(feature = "std", unix))]
 pub use store::Store;
 #[cfg(feature = "http")]

@@ -41,6 +41,9 @@ struct Header {
     value: Secret,
 }
 
+/// The time limit of an exchange, unless the user sets another.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Sent with every request, unless the user says otherwise.
 pub(crate) const USER_AGENT: &str = concat!("keyfob/", env!("CARGO_PKG_VERSION"));
 
@@ -159,7 +162,9 @@ impl Request {
             ))
             .with_hint("use https, or allow it (`Endpoint::allow_http`) if you trust the network"));
         }
-        let mut headers = alloc::vec![header("Accept", "application/json"), header("User-Agent", USER_AGENT)];
+        // With Authorization and Content-Type: it never grows.
+        let mut headers = Vec::with_capacity(4 + endpoint.headers.len());
+        headers.extend([header("Accept", "application/json"), header("User-Agent", USER_AGENT)]);
         if let Some(value) = authorization {
             check_header("Authorization", value.expose())?;
             headers.push(Header { name: "Authorization".to_owned(), value });
@@ -188,7 +193,7 @@ impl Request {
             once: 0,
             to_loopback: url.is_loopback(),
             certificate: None,
-            timeout: crate::client::TIMEOUT,
+            timeout: TIMEOUT,
             waited: Duration::ZERO,
         })
     }

@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorKind};
 use alloc::format;
 use alloc::string::String;
-use core::net::{IpAddr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::ops::Range;
 
 /// An absolute http or https URL without user information and without a fragment (RFC 6749 section 3.2).
@@ -50,7 +50,14 @@ impl Url {
                 literal[..length].parse::<Ipv6Addr>().map_err(|_| fail("the IPv6 address is not one"))?;
                 length + 2
             }
-            None => authority.find(':').unwrap_or(authority.len()),
+            None => {
+                let host = &authority[..authority.find(':').unwrap_or(authority.len())];
+                if ends_in_number(host) && host.parse::<Ipv4Addr>().is_err() {
+                    return Err(fail("the host is a number, and no IPv4 address")
+                        .with_hint("write an address as four decimal numbers, 10.1.2.3 for example"));
+                }
+                host.len()
+            }
         };
         match authority[host_end..].strip_prefix(':') {
             None if host_end == authority.len() => {}
@@ -128,6 +135,16 @@ pub(crate) fn is_near(host: &str) -> bool {
     is_loopback(host) || is_link_local(host)
 }
 
+/// Whether the last label of a host is a number, decimal or hexadecimal. No name ends in one: it is an IPv4 address, or a
+/// spelling of one (`10.1`, `0x0a000001`, `010.0.0.1`) that resolvers read each in its own way.
+pub(crate) fn ends_in_number(host: &str) -> bool {
+    let last = host.strip_suffix('.').unwrap_or(host).rsplit('.').next().unwrap_or_default();
+    match last.strip_prefix("0x").or(last.strip_prefix("0X")) {
+        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        None => !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,7 +159,9 @@ mod tests {
             ("http://[::1]:80/t", true),
             ("http://127.0.0.1.example/t", false),
             ("http://localhost.example/t", false),
-            ("http://127.1/t", false),
+            ("http://127.0.0.1x/t", false),
+            ("http://1.example/t", false),
+            ("http://0xg/t", false),
             ("http://[::ffff:127.0.0.1]/t", false),
             ("http://10.0.0.1/t", false),
         ] {
@@ -184,6 +203,14 @@ mod tests {
             ("https://as.example:0/", "url: the port is not a number from 1 to 65535"),
             ("https://as.example:99999/", "url: the port is not a number from 1 to 65535"),
             ("https://as.example:+1/", "url: the port is not a number from 1 to 65535"),
+            ("http://127.1/", "url: the host is a number, and no IPv4 address"),
+            ("http://2130706433:80/", "url: the host is a number, and no IPv4 address"),
+            ("http://0x7f000001/", "url: the host is a number, and no IPv4 address"),
+            ("http://0x7f.0.0.0X1/", "url: the host is a number, and no IPv4 address"),
+            ("http://010.0.0.1/", "url: the host is a number, and no IPv4 address"),
+            ("http://10.0.0.1./", "url: the host is a number, and no IPv4 address"),
+            ("http://10.0.0.256/", "url: the host is a number, and no IPv4 address"),
+            ("http://as.1/", "url: the host is a number, and no IPv4 address"),
             ("https://[::1/", "url: the IPv6 address has no closing bracket"),
             ("https://[::g]/", "url: the IPv6 address is not one"),
             ("https://[::1]x/", "url: the port is not a number from 1 to 65535"),

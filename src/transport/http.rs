@@ -176,7 +176,8 @@ impl HttpTransport {
 
     /// Trusts the certificates in this file, in PEM or one in DER, and no others. Default: Mozilla's roots. The first fetch
     /// over https reads the file. If the file or one of its certificates cannot be read, or it has none, the fetch fails with
-    /// [`Config`](crate::ErrorKind::Config) before anything is sent.
+    /// [`Config`](crate::ErrorKind::Config) before anything is sent. A fetch after the file was replaced reads it again, and
+    /// keeps to what it read before if the new one cannot be used.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn roots_file(mut self, path: impl Into<std::path::PathBuf>) -> Self {
@@ -355,7 +356,7 @@ impl Transport for HttpTransport {
             }
             let asked = wire.write_all(proxy.connect_request(&target).expose().as_bytes()).and_then(|()| wire.flush());
             asked.map_err(|error| call.not_connected(error.into()))?;
-            let head = answer::read_connect(&mut *wire).map_err(|fault| call.not_connected(fault))?;
+            let head = answer::read_connect(&mut wire).map_err(|fault| call.not_connected(fault))?;
             match head.status {
                 200..=299 => {}
                 407 => return Err(proxy.unauthorized(&head.headers)),
@@ -372,7 +373,7 @@ impl Transport for HttpTransport {
         watch = Watch::start();
         let sent_at = watch.last;
         wire.write_all(message.expose().as_bytes()).and_then(|()| wire.flush()).map_err(|error| call.lost(error))?;
-        let response = answer::read(&mut *wire, &mut || timing.waiting = watch.lap());
+        let response = answer::read(&mut wire, &mut || timing.waiting = watch.lap());
         let response = response.map_err(|fault| call.not_answered(fault))?;
         timing.body = watch.lap();
         (timing.bytes_sent, timing.bytes_received) = wire.traffic();

@@ -2,6 +2,7 @@
 
 use super::host_port;
 use crate::error::Error;
+use crate::url::ends_in_number;
 use alloc::format;
 use core::net::{IpAddr, Ipv6Addr};
 
@@ -47,9 +48,8 @@ fn matches_entry(entry: &str, host: &str, port: u16) -> Option<bool> {
     let domain = domain.strip_prefix('.').unwrap_or(domain).trim_end_matches('.').to_ascii_lowercase();
     let is_domain =
         !domain.is_empty() && domain.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-    // `10.9` is neither a domain nor a complete address.
-    let is_number = domain.rsplit('.').next().is_some_and(|label| label.bytes().all(|byte| byte.is_ascii_digit()));
-    if !is_domain || is_number {
+    // `10.9` and `0x0a090807` are neither domains nor complete addresses.
+    if !is_domain || ends_in_number(&domain) {
         return None;
     }
     let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
@@ -67,6 +67,10 @@ fn is_within(address: Option<IpAddr>, network: IpAddr, length: u32) -> Option<bo
     let (prefix, width) = bits(network);
     if length > width {
         return None;
+    }
+    // ::ffff:10.0.0.0/104 is 10.0.0.0/8.
+    if let (canonical @ IpAddr::V4(_), IpAddr::V6(_), 96..) = (network.to_canonical(), network, length) {
+        return is_within(address, canonical, length - 96);
     }
     let Some((bits, its_width)) = address.map(bits) else { return Some(false) };
     Some(width == its_width && (bits ^ prefix).checked_shr(128 - length).unwrap_or(0) == 0)
@@ -109,6 +113,12 @@ mod tests {
             ("0.0.0.0/0", "fd00::1", 80, false),
             ("0.0.0.0/0", "as.example", 80, false),
             ("10.0.0.0/8", "::ffff:10.1.2.3", 80, true),
+            ("::ffff:10.0.0.0/104", "10.1.2.3", 80, true),
+            ("::ffff:10.0.0.0/104", "::ffff:10.1.2.3", 80, true),
+            ("::ffff:10.0.0.0/104", "11.1.2.3", 80, false),
+            ("::ffff:10.0.0.0/96", "11.1.2.3", 80, true),
+            ("::ffff:10.1.2.3/128", "10.1.2.3", 80, true),
+            ("::ffff:10.1.2.3/95", "10.1.2.3", 80, false),
             ("fd00::/8", "fd00::1", 80, true),
             ("fd00::/8", "fe00::1", 80, false),
             ("::/0", "fd00::1", 80, true),
@@ -137,6 +147,10 @@ mod tests {
             "fd00::/129",
             "[fd00::/8]",
             "10.9",
+            "0x0a090807",
+            "168364039",
+            "010.9.8.7",
+            "10.0x9",
             "10.9.8.",
             "*example",
             "a*.example",

@@ -38,7 +38,14 @@ impl Proxy {
                 "it looks like http://proxy.example:3128; in a password, encode # as %23, / as %2F, ? as %3F, @ as %40",
             )
         };
-        let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+        let (scheme, rest) = match url.split_once("://") {
+            Some(parts) => parts,
+            // A scheme without its slashes is no user name: the password would begin one word too early.
+            None if url.split_once(':').is_some_and(|(scheme, rest)| is_scheme(scheme) && rest.contains('@')) => {
+                return Err(bad());
+            }
+            None => ("http", url),
+        };
         let is_https = scheme.eq_ignore_ascii_case("https");
         if ["socks", "socks4", "socks4a", "socks5", "socks5h"].iter().any(|socks| socks.eq_ignore_ascii_case(scheme)) {
             let message = format!("{origin}: SOCKS proxies are not supported, and must not be bypassed");
@@ -111,6 +118,10 @@ impl Proxy {
         };
         Error::new(ErrorKind::Refused, "the proxy wants other credentials").with_status(407).with_hint(hint)
     }
+}
+
+fn is_scheme(word: &str) -> bool {
+    ["http", "https"].iter().any(|scheme| scheme.eq_ignore_ascii_case(word))
 }
 
 /// Returns the first of these variables that is set, with its name.
@@ -204,6 +215,8 @@ mod tests {
             ("http://svc:geheim@p example", NONE),
             ("http://svc:geheim@p.exämple", NONE),
             ("http://svc:geheim@p%41", NONE),
+            ("http:svc:geheim@127.0.0.1:9", NONE),
+            ("HTTPS:svc:geheim@127.0.0.1", NONE),
         ] {
             let error = Proxy::parse(url, "all_proxy").map(|_| ()).unwrap_err();
             assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Config, message), "{url}");
@@ -218,6 +231,7 @@ mod tests {
             ("http://p.example:3128", "p.example:3128", None),
             ("http://p.example:3128/", "p.example:3128", None),
             ("p.example:3128", "p.example:3128", None),
+            ("http:3128", "http:3128", None),
             ("HTTP://p.example", "p.example:80", None),
             ("http://@p.example", "p.example:80", None),
             ("http://[fd00::1]:3128", "[fd00::1]:3128", None),

@@ -18,7 +18,7 @@ use rustls::sign::SingleCertAndKey;
 use rustls::{CipherSuite, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// The authorities that a server's certificate may come from.
 pub(in crate::transport) enum Roots {
@@ -26,8 +26,15 @@ pub(in crate::transport) enum Roots {
     Mozilla,
     /// With a hash of the certificates.
     Given(Arc<WebPkiServerVerifier>, u32),
-    /// Read by the first fetch: a cached token needs none, and reading a system's bundle costs more than all else.
-    Later(Bundle, OnceLock<Arc<WebPkiServerVerifier>>),
+    /// Read by the first fetch: a cached token needs none, and reading a system's bundle costs more than all else. Read
+    /// again once the file is another one.
+    Later(Bundle, Mutex<Option<ReadRoots>>),
+}
+
+pub(in crate::transport) struct ReadRoots {
+    /// The file's name and state when it was read.
+    name: String,
+    verifier: Arc<WebPkiServerVerifier>,
 }
 
 pub(in crate::transport) enum Bundle {
@@ -51,7 +58,7 @@ const MAX_BUNDLE: u64 = 16 * 1024 * 1024;
 
 impl Roots {
     pub(in crate::transport) fn later(bundle: Bundle) -> Self {
-        Self::Later(bundle, OnceLock::new())
+        Self::Later(bundle, Mutex::new(None))
     }
 
     pub(in crate::transport) fn given(text: &[u8]) -> Result<Self, Error> {
@@ -64,11 +71,7 @@ impl Roots {
         match self {
             Self::Mozilla => "mozilla".into(),
             Self::Given(_, hash) => format!("given {hash:08x}"),
-            Self::Later(Bundle::File(path), _) => file_name(path),
-            Self::Later(Bundle::System, _) => match std::env::var_os(BUNDLE_VARIABLE).filter(|name| !name.is_empty()) {
-                Some(name) => file_name(Path::new(&name)),
-                None => BUNDLES.iter().find(|place| Path::new(place).exists()).map_or_else(String::new, file_name),
-            },
+            Self::Later(bundle, _) => bundle.name(),
         }
     }
 
@@ -76,15 +79,35 @@ impl Roots {
         match self {
             Self::Mozilla => verifier(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }),
             Self::Given(verifier, _) => Ok(verifier.clone()),
-            Self::Later(bundle, read) => match read.get() {
-                Some(verifier) => Ok(verifier.clone()),
-                None => bundle.read().map(|verifier| read.get_or_init(|| verifier).clone()),
-            },
+            Self::Later(bundle, read) => {
+                let mut read = read.lock().unwrap_or_else(PoisonError::into_inner);
+                let name = bundle.name();
+                match &*read {
+                    Some(last) if last.name == name => return Ok(last.verifier.clone()),
+                    _ => {}
+                }
+                match (bundle.read(), &*read) {
+                    (Ok(verifier), _) => Ok(read.insert(ReadRoots { name, verifier }).verifier.clone()),
+                    // It may be about to be replaced.
+                    (Err(_), Some(last)) => Ok(last.verifier.clone()),
+                    (Err(error), None) => Err(error),
+                }
+            }
         }
     }
 }
 
 impl Bundle {
+    fn name(&self) -> String {
+        match self {
+            Self::File(path) => file_name(path),
+            Self::System => match std::env::var_os(BUNDLE_VARIABLE).filter(|name| !name.is_empty()) {
+                Some(name) => file_name(Path::new(&name)),
+                None => BUNDLES.iter().find(|place| Path::new(place).exists()).map_or_else(String::new, file_name),
+            },
+        }
+    }
+
     fn read(&self) -> Result<Arc<WebPkiServerVerifier>, Error> {
         match self {
             Self::File(path) => {

@@ -1,0 +1,125 @@
+//! What makes two requests the same for a store: everything that is sent, and how the answer is read.
+
+use super::key::Seal;
+use crate::client::Client;
+use crate::client_auth::ClientAuthentication;
+use crate::endpoint::{LifetimeRules, LifetimeUnit, NotPositive, Parameters};
+use crate::error::Error;
+use crate::grant::Grant;
+use crate::secret::FieldValue;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// The parts of a request's identity as one text. Each has its length in front, so that two parts never read as one.
+struct Parts(Vec<u8>);
+
+impl Parts {
+    fn add(&mut self, text: &str) {
+        self.count(text.len());
+        self.0.extend_from_slice(text.as_bytes());
+    }
+
+    /// Adds a part that may be absent; an absent one differs from an empty one.
+    fn option(&mut self, text: Option<&str>) {
+        self.0.push(text.is_some().into());
+        self.add(text.unwrap_or_default());
+    }
+
+    fn flag(&mut self, flag: bool) {
+        self.0.push(flag.into());
+    }
+
+    fn count(&mut self, count: usize) {
+        self.0.extend_from_slice(&(count as u64).to_le_bytes());
+    }
+
+    fn time(&mut self, time: Duration) {
+        self.0.extend_from_slice(&time.as_nanos().to_le_bytes());
+    }
+}
+
+/// Describes the request and how its answer is read, without the secrets. The order and the words belong to the store's
+/// file format ([`FORMAT`](super::FORMAT)).
+pub(super) fn describe(client: &Client, grant: &Grant) -> Vec<u8> {
+    let endpoint = client.endpoint();
+    let mut parts = Parts(Vec::with_capacity(512));
+    let out = &mut parts;
+    out.add(endpoint.url.without_query());
+    out.add(endpoint.method.as_str());
+    out.add(match endpoint.parameters {
+        Parameters::Form => "form",
+        Parameters::Json => "json",
+        Parameters::Query => "query",
+    });
+    out.add(match endpoint.authentication {
+        None => "",
+        Some(ClientAuthentication::ClientSecretBasic) => "client_secret_basic",
+        Some(ClientAuthentication::ClientSecretPost) => "client_secret_post",
+        Some(ClientAuthentication::TlsClientAuth) => "tls_client_auth",
+        Some(ClientAuthentication::None) => "none",
+    });
+    out.flag(endpoint.basic_raw);
+    out.flag(endpoint.omit_grant_type);
+    out.option(grant.grant_type.as_deref());
+    out.option(client.credentials().client_id.as_deref());
+    out.add(&grant.scope);
+    for (path, is_only) in endpoint.members.parts() {
+        out.add(path);
+        out.flag(is_only);
+    }
+    out.count(endpoint.session_members.len());
+    for path in &endpoint.session_members {
+        out.add(path);
+    }
+    let LifetimeRules { absent, not_positive, unit, maximum } = endpoint.lifetime;
+    out.flag(absent.is_some());
+    out.time(absent.unwrap_or_default());
+    let (meaning, lives) = match not_positive {
+        NotPositive::Once => ("once", Duration::ZERO),
+        NotPositive::Unknown => ("unknown", Duration::ZERO),
+        NotPositive::Lives(lives) => ("lives", lives),
+    };
+    out.add(meaning);
+    out.time(lives);
+    out.add(match unit {
+        LifetimeUnit::Seconds => "s",
+        LifetimeUnit::Milliseconds => "ms",
+        LifetimeUnit::Minutes => "min",
+    });
+    out.time(maximum);
+    for fields in [&endpoint.headers, &endpoint.extra, &grant.fields, &grant.parameters] {
+        out.count(fields.len());
+        for field in fields {
+            out.add(&field.name);
+            out.option(match &field.value {
+                FieldValue::Plain(value) => Some(value),
+                FieldValue::Secret(_) | FieldValue::Line(_) => None,
+            });
+            out.flag(field.is_list);
+        }
+    }
+    parts.0
+}
+
+/// Adds each secret that would be sent now, or its identity. The URL's query counts as a secret, because it may hold one.
+pub(super) fn credentials(client: &Client, grant: &Grant, mark: &mut Seal) -> Result<(), Error> {
+    let endpoint = client.endpoint();
+    mark.add(&endpoint.url.as_str()[endpoint.url.without_query().len()..]);
+    for source in [client.credentials().client_secret.as_ref(), grant.bearer.as_ref()] {
+        match source {
+            Some(source) => mark.add_secret(source)?,
+            None => mark.add(""),
+        }
+    }
+    for field in [&endpoint.extra, &endpoint.headers, &grant.fields, &grant.parameters].into_iter().flatten() {
+        if let Some(source) = field.secret_source() {
+            mark.add_secret(source)?;
+        }
+    }
+    // The private key follows from the certificate.
+    match &client.credentials().certificate {
+        Some(certificate) => mark.add_secret(&certificate.chain)?,
+        None => mark.add(""),
+    }
+    Ok(())
+}

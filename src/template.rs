@@ -1,0 +1,322 @@
+#![allow(dead_code)]
+//! Texts with the values of variables in them: `https://{tenant}.example/token`, `Basic {base64:{user}:{key}}`.
+
+use crate::encode;
+use crate::secret::{Exposed, Secret};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::ops::Range;
+
+/// A text that may name variables.
+///
+/// `{name}` is a variable's value, `{base64:TEXT}`, `{json:TEXT}` and `{url:TEXT}` are a text, encoded, that may name
+/// variables in turn. `{{name}}` is the text `{name}`. Every other brace is itself, so GraphQL and JSON need no escapes.
+pub(crate) struct Template {
+    text: String,
+    /// Empty where the text is sent as it is.
+    parts: Vec<Part>,
+}
+
+enum Part {
+    Text(Range<usize>),
+    Name(Range<usize>),
+    Filter(Filter, Vec<Part>),
+}
+
+#[derive(Clone, Copy)]
+enum Filter {
+    Base64,
+    Json,
+    Url,
+}
+
+const FILTERS: [(&str, Filter); 3] = [("base64:", Filter::Base64), ("json:", Filter::Json), ("url:", Filter::Url)];
+
+/// A filter in a filter in a filter is enough; the encoding of each level is done again for the next.
+const MAX_DEPTH: usize = 3;
+
+impl Template {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        let text = text.into();
+        let parts = match text.contains('{') {
+            true => Parser { text: &text, at: 0 }.parts(0).unwrap_or_default(),
+            false => Vec::new(),
+        };
+        match parts[..] {
+            [] | [Part::Text(_)] if !is_shortened(&parts, &text) => Self { text, parts: Vec::new() },
+            _ => Self { text, parts },
+        }
+    }
+
+    /// Returns the text as it was given.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether the text is sent as it was given.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// Calls `each` with every variable that the text names.
+    pub(crate) fn names<'t>(&'t self, each: &mut dyn FnMut(&'t str)) {
+        fn visit<'t>(text: &'t str, parts: &[Part], each: &mut dyn FnMut(&'t str)) {
+            for part in parts {
+                match part {
+                    Part::Text(_) => {}
+                    Part::Name(name) => each(&text[name.clone()]),
+                    Part::Filter(_, parts) => visit(text, parts, each),
+                }
+            }
+        }
+        visit(&self.text, &self.parts, each);
+    }
+
+    /// Calls `piece` with each piece of the text in order, and with whether the piece is a value.
+    ///
+    /// A variable without a value is left out: who calls has looked for it.
+    pub(crate) fn pieces(&self, values: &Values<'_>, piece: &mut dyn FnMut(&str, bool) -> fmt::Result) -> fmt::Result {
+        match self.is_plain() {
+            true => piece(&self.text, false),
+            false => pieces(&self.text, &self.parts, values, piece),
+        }
+    }
+
+    /// Returns the text with the values in it.
+    pub(crate) fn render(&self, values: &Values<'_>) -> Secret {
+        encode::exact(|out| self.pieces(values, &mut |piece, _| out.write_str(piece)))
+    }
+
+    /// Calls `each` with the encoded form of each text that holds a value of its own: a server may echo that form.
+    pub(crate) fn encoded(&self, values: &Values<'_>, each: &mut dyn FnMut(Secret)) {
+        for part in &self.parts {
+            if let Part::Filter(filter, parts) = part {
+                each(filter.apply(&self.text, parts, values));
+            }
+        }
+    }
+}
+
+/// Whether an escape makes the text shorter than it was given.
+fn is_shortened(parts: &[Part], text: &str) -> bool {
+    matches!(parts, [Part::Text(range)] if range.len() != text.len())
+}
+
+fn pieces(
+    text: &str,
+    parts: &[Part],
+    values: &Values<'_>,
+    piece: &mut dyn FnMut(&str, bool) -> fmt::Result,
+) -> fmt::Result {
+    for part in parts {
+        match part {
+            Part::Text(range) => piece(&text[range.clone()], false)?,
+            Part::Name(name) => piece(values.get(&text[name.clone()]).unwrap_or_default(), true)?,
+            Part::Filter(filter, parts) => piece(filter.apply(text, parts, values).expose(), true)?,
+        }
+    }
+    Ok(())
+}
+
+impl Filter {
+    fn apply(self, text: &str, parts: &[Part], values: &Values<'_>) -> Secret {
+        let inner = encode::exact(|out| pieces(text, parts, values, &mut |piece, _| out.write_str(piece)));
+        encode::exact(|out| match self {
+            Self::Base64 => encode::base64(out, inner.expose().as_bytes()),
+            Self::Json => encode::json_text(out, inner.expose()),
+            Self::Url => encode::url(out, inner.expose()),
+        })
+    }
+}
+
+struct Parser<'t> {
+    text: &'t str,
+    at: usize,
+}
+
+impl Parser<'_> {
+    /// Reads the parts up to the end, or in a filter up to its closing brace. None where that is missing.
+    fn parts(&mut self, depth: usize) -> Option<Vec<Part>> {
+        let mut parts = Vec::new();
+        let mut literal = self.at;
+        // The braces of a JSON text inside a filter.
+        let mut open = 0_usize;
+        let end = loop {
+            let rest = &self.text[self.at..];
+            match rest.as_bytes().first() {
+                None if depth > 0 => return None,
+                None => break self.at,
+                Some(b'}') if depth > 0 && open == 0 => break self.at,
+                Some(b'}') => open = open.saturating_sub(1),
+                Some(b'{') => {
+                    let start = self.at;
+                    if let Some(part) = self.reference(depth) {
+                        push_text(&mut parts, literal..start);
+                        parts.push(part);
+                        literal = self.at;
+                        continue;
+                    }
+                    let name = rest.strip_prefix('{').and_then(name);
+                    if let Some(name) = name.filter(|name| rest[name.len() + 3..].starts_with('}')) {
+                        // `{{name}}`, without the outer braces.
+                        push_text(&mut parts, literal..start);
+                        push_text(&mut parts, start + 1..start + name.len() + 3);
+                        self.at = start + name.len() + 4;
+                        literal = self.at;
+                        continue;
+                    }
+                    open += 1;
+                }
+                Some(_) => {}
+            }
+            // The next brace; what is between is one literal.
+            self.at += 1;
+            self.at += self.text.as_bytes()[self.at..].iter().take_while(|byte| !matches!(byte, b'{' | b'}')).count();
+        };
+        push_text(&mut parts, literal..end);
+        Some(parts)
+    }
+
+    /// Reads `{name}` or a filter, if one begins here, and goes to its end.
+    fn reference(&mut self, depth: usize) -> Option<Part> {
+        let start = self.at;
+        let rest = &self.text[start..];
+        if let Some(name) = name(rest) {
+            self.at += name.len() + 2;
+            return Some(Part::Name(start + 1..start + 1 + name.len()));
+        }
+        let (word, filter) = FILTERS.iter().find(|(word, _)| rest[1..].starts_with(word))?;
+        self.at += 1 + word.len();
+        // A filter without its end or too deep is named as if it were a variable: no variable has such a name, so the
+        // request fails.
+        let named = start + 1..self.at;
+        if depth >= MAX_DEPTH {
+            return Some(Part::Name(named));
+        }
+        Some(match self.parts(depth + 1) {
+            Some(parts) => {
+                self.at += 1;
+                Part::Filter(*filter, parts)
+            }
+            None => Part::Name(named),
+        })
+    }
+}
+
+fn push_text(parts: &mut Vec<Part>, range: Range<usize>) {
+    if !range.is_empty() {
+        parts.push(Part::Text(range));
+    }
+}
+
+/// The name in `{name}`, if the text begins with that.
+fn name(text: &str) -> Option<&str> {
+    let (name, _) = text.strip_prefix('{')?.split_once('}')?;
+    is_name(name).then_some(name)
+}
+
+/// Whether a variable may have this name: letters, digits, `_`, `-` and `.`, the first one a letter or `_`.
+pub(crate) fn is_name(name: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_') && name.bytes().all(is_inner)
+}
+
+/// The values of the variables that a request's templates name.
+#[derive(Default)]
+pub(crate) struct Values<'v>(Vec<(&'v str, Exposed<'v>)>);
+
+impl<'v> Values<'v> {
+    pub(crate) fn add(&mut self, name: &'v str, value: Exposed<'v>) {
+        self.0.push((name, value));
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| &**value)
+    }
+}
+
+/// Shows the text as it was given: it holds no value.
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.text.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values() -> Values<'static> {
+        let mut values = Values::default();
+        for (name, value) in [("a", "1"), ("b.c", "é\"/"), ("x_y-z", "p:q"), ("empty", "")] {
+            values.add(name, Exposed::borrowed(value));
+        }
+        values
+    }
+
+    #[test]
+    fn a_template_is_rendered() {
+        for (text, rendered) in [
+            ("", ""),
+            ("plain", "plain"),
+            ("{a}", "1"),
+            ("x{a}y{a}z", "x1y1z"),
+            ("{b.c}{x_y-z}", "é\"/p:q"),
+            ("[{empty}]", "[]"),
+            // What names nothing is itself.
+            ("{}", "{}"),
+            ("{ a }", "{ a }"),
+            ("{1}", "{1}"),
+            ("{a", "{a"),
+            ("a}", "a}"),
+            ("{é}", "{é}"),
+            ("{a b}", "{a b}"),
+            ("${a}", "$1"),
+            (r#"{"a": {"b": "{a}"}}"#, r#"{"a": {"b": "1"}}"#),
+            (r#"{"a":{a}}"#, r#"{"a":1}"#),
+            ("mutation { signIn(email: \"{a}\") { token } }", "mutation { signIn(email: \"1\") { token } }"),
+            // An escape.
+            ("{{a}}", "{a}"),
+            ("x{{a}}{a}", "x{a}1"),
+            ("{{a}", "{1"),
+            ("{a}}", "1}"),
+            ("{{ a }}", "{{ a }}"),
+            ("{{}}", "{{}}"),
+            ("{{{a}}}", "{{a}}"),
+            // Filters.
+            ("Basic {base64:{a}:{x_y-z}}", "Basic MTpwOnE="),
+            ("{base64:}", ""),
+            ("{json:{b.c}\n}", "é\\\"/\\u000a"),
+            ("{url:{b.c} ~}", "%C3%A9%22%2F%20~"),
+            ("{json:{\"k\":{\"l\":{a}}}}!", "{\\\"k\\\":{\\\"l\\\":1}}!"),
+            ("{url:{base64:{b.c}}}", "w6kiLw%3D%3D"),
+            ("{base64:{{a}}}", "e2F9"),
+            ("{other:{a}}", "{other:1}"),
+        ] {
+            assert_eq!(Template::new(text).render(&values()).expose(), rendered, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_a_template_that_names_something_is_not_plain() {
+        for (text, is_plain) in [("", true), ("{", true), ("{ a }", true), ("{a}", false), ("{{a}}", false)] {
+            assert_eq!(Template::new(text).is_plain(), is_plain, "{text}");
+        }
+    }
+
+    #[test]
+    fn filters_nest_three_deep() {
+        let names = |text: &str| {
+            let template = Template::new(text);
+            let mut found = Vec::new();
+            template.names(&mut |name| found.push(String::from(name)));
+            found
+        };
+        assert_eq!(names("{url:{url:{url:{a}}}}"), ["a"]);
+        assert_eq!(names("{url:{url:{url:{url:{a}}}}}"), ["url:", "a"]);
+        // One that does not end is no text.
+        assert_eq!(names("{a}{base64:{a}"), ["a", "base64:"]);
+        assert_eq!(names(&"{url:".repeat(10_000)), ["url:"]);
+    }
+}
