@@ -28,7 +28,7 @@ pub(crate) fn http(text: &str) -> Option<i64> {
     seconds([&text[12..16], &text[5..7], &text[17..19], &text[20..22], &text[23..25]].map(digits), month)
 }
 
-/// Reads `1985-04-12T23:20:50.52Z` and `1996-12-19T16:39:57-08:00` (RFC 3339 section 5.6). Tolerated beside it: a space for
+/// Reads `1985-04-12T23:20:50.52Z` and `1996-12-19T16:39:57-08:00` (RFC 3339 section 5.6). Also tolerated: a space for
 /// the `T`, and an offset without its colon or its minutes.
 fn rfc_3339(text: &[u8]) -> Option<Milliseconds> {
     let (date, rest) = text.split_at_checked(19)?;

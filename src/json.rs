@@ -1,7 +1,7 @@
 //! JSON (RFC 8259), read in place: one pass over the bytes, no allocation, no recursion.
 //!
-//! [`scan`] checks the whole document and notes where the wanted members stand; [`unescape`] then turns a string
-//! into its text on the spot, for an escape is never shorter than what it stands for. Tolerated beyond the RFC: a
+//! [`scan`] checks the whole document and notes the places of the wanted members; [`unescape`] then turns a string
+//! into its text in place, because an escape is never shorter than its character. Tolerated beyond the RFC: a
 //! byte-order mark, one trailing comma in an object or array, and bytes that are not UTF-8 inside strings (who uses
 //! a string checks it). Everything else that the RFC forbids is refused with the offset.
 
@@ -41,7 +41,7 @@ pub(crate) enum Kind {
     Array,
 }
 
-/// Where a value stands in the document.
+/// The place of a value in the document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) kind: Kind,
@@ -57,7 +57,7 @@ impl Span {
     }
 }
 
-/// A member that is looked for, and where its value stands once it is found.
+/// A wanted member, and the place of its value once it is found.
 #[derive(Clone, Copy)]
 pub(crate) struct Wanted<'p> {
     /// Names of members and indices of elements, joined by dots: `data.0.token`. An empty path is never found.
@@ -81,12 +81,11 @@ impl<'p> Wanted<'p> {
     }
 }
 
-/// What a pass found beside the wanted members.
+/// The findings of a pass in addition to the wanted members.
 pub(crate) struct Found {
     /// The first one.
     pub(crate) trailing_comma: Option<usize>,
-    /// A wanted member that stands there a second time with another value, or an object that leads to one a second time;
-    /// the first one is noted.
+    /// A second wanted member with another value, or a second object on the way to one; the first such fault.
     pub(crate) twice: Option<Fault>,
 }
 
@@ -102,7 +101,7 @@ pub(crate) fn scan(bytes: &[u8], wanted: &mut [Wanted<'_>]) -> Result<Found, Fau
     }
 }
 
-/// Why the document is refused where the cursor stands.
+/// The reason why the document is refused at the cursor.
 type Reason = &'static str;
 
 const CUT: Reason = "the JSON text is cut off";
@@ -112,7 +111,7 @@ const CUT: Reason = "the JSON text is cut off";
 struct Match {
     ends: u16,
     leads: u16,
-    /// Where the next name stands in those that lead on: they are the same up to there.
+    /// The start of the next name in the paths that lead on: they are the same up to there.
     from: u32,
 }
 
@@ -223,7 +222,7 @@ impl Cursor<'_> {
         }
     }
 
-    /// Reads what stands behind a value: a comma and then another value, or the container's closing bracket.
+    /// Reads what follows a value: a comma and then another value, or the container's closing bracket.
     #[inline]
     fn comma(&mut self, close: u8, found: &mut Found) -> Result<bool, Reason> {
         match self.skip_space() {
@@ -385,7 +384,7 @@ impl Cursor<'_> {
             let member = &mut wanted[ends.trailing_zeros() as usize].span;
             match *member {
                 Some(first) if self.differ(first, span) => {
-                    let fault = Fault { reason: "a member stands there twice, with two values", offset: span.start };
+                    let fault = Fault { reason: "duplicate member with two values", offset: span.start };
                     found.twice = found.twice.or(Some(fault));
                 }
                 _ => *member = Some(span),
@@ -420,7 +419,7 @@ impl Cursor<'_> {
                 matched.ends |= 1 << index;
             } else if outer.leads & 1 << index != 0 {
                 if member.met >= end {
-                    let reason = "an object that leads to a member stands there twice";
+                    let reason = "duplicate object on the way to a member";
                     found.twice = found.twice.or(Some(Fault { reason, offset: self.at }));
                 }
                 member.met = end;

@@ -1,6 +1,6 @@
 //! The token response (RFC 6749 sections 5.1 and 5.2), read in place and tolerantly.
 //!
-//! What is tolerated, and for which server, is one list in src/docs/tolerances.md; anything that is not on it is refused.
+//! src/docs/tolerances.md lists what is tolerated, and for which server; anything that is not on the list is refused.
 
 mod raw;
 
@@ -16,8 +16,8 @@ use alloc::string::String;
 use core::fmt;
 use core::ops::Range;
 
-/// A token response as it was read, borrowed from the body: nothing was copied. [What is
-/// tolerated](crate::docs::tolerances) lists what the reader accepts.
+/// A token response (RFC 6749 section 5.1), borrowed from the answer: nothing is copied. [What is
+/// tolerated](crate::docs::tolerances) lists what the reader accepts beyond the RFC.
 #[non_exhaustive]
 pub struct TokenResponse<'b> {
     /// One or more visible ASCII characters (0x21 to 0x7E).
@@ -43,11 +43,11 @@ impl fmt::Debug for TokenResponse<'_> {
     }
 }
 
-/// Why an answer yields no token.
+/// The reason why an answer yields no token.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Rejection<'b> {
-    /// The server refused, by an error of RFC 6749 section 5.2.
+    /// The server refused with an error of RFC 6749 section 5.2.
     OAuth(OAuthRefusal<'b>),
     /// The answer is not a token response.
     Malformed(Malformed),
@@ -71,31 +71,31 @@ impl core::error::Error for Rejection<'_> {}
 
 /// An OAuth error as the server sent it (RFC 6749 section 5.2), borrowed from the body.
 ///
-/// Both texts are the server's: they may hold control characters, and even echo a secret. In place of one that is
-/// larger than 64 KiB stands `‹too long›`.
+/// Both texts are the server's: they may hold control characters, and may echo a secret. A text of more than 64 KiB is
+/// replaced with `‹too long›`.
 pub struct OAuthRefusal<'b> {
     error: &'b [u8],
     error_description: Option<&'b [u8]>,
 }
 
 impl OAuthRefusal<'_> {
-    /// The error code, `invalid_client` for example.
+    /// Returns the error code, such as `invalid_client`.
     #[must_use]
     pub fn error(&self) -> Cow<'_, str> {
         short_text(self.error)
     }
 
-    /// The server's explanation; none where it is absent, empty or no string.
+    /// Returns the server's explanation. None if it is absent, empty or no string.
     #[must_use]
     pub fn error_description(&self) -> Option<Cow<'_, str>> {
         self.error_description.map(short_text)
     }
 }
 
-/// More than this explains nothing, and would be copied several times over.
+/// A longer text explains nothing, and would be copied several times.
 pub(crate) const MAX_TEXT: usize = 64 * 1024;
 
-/// All or nothing of a text: half of a secret that it echoes could not be found in it any more.
+/// Returns all of a text or nothing: half of a secret that it echoes could no longer be found in it.
 fn short_text(text: &[u8]) -> Cow<'_, str> {
     if text.len() > MAX_TEXT { Cow::Borrowed("‹too long›") } else { String::from_utf8_lossy(text) }
 }
@@ -107,7 +107,7 @@ impl fmt::Debug for OAuthRefusal<'_> {
     }
 }
 
-/// Why an answer is no token response, and at which byte of the body. Never holds the body's text.
+/// The reason why an answer is no token response, and the byte of the body that shows it. It never holds the body's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed {
     reason: Reason,
@@ -129,12 +129,12 @@ impl Malformed {
         Self { reason: Reason::Text(reason), offset: Some(offset) }
     }
 
-    /// What the caller of a service that answers so with a success can do about it.
+    /// Returns what the caller can do about such an answer under a status of success.
     pub(crate) fn hint(&self) -> &'static str {
         match self.reason {
-            Reason::Text(UNFRAMED) => "ask whoever runs the server to send a Content-Length, or JSON",
+            Reason::Text(UNFRAMED) => "ask the server's operator for a Content-Length, or for JSON",
             Reason::Text(COMPRESSED) => "ask for it as it is: send `Accept-Encoding: identity` (`Endpoint::header`)",
-            _ => "is this the token endpoint? where the token stands in another member, name it (`Endpoint::members`)",
+            _ => "is this the token endpoint? if the token is in another place, name it (`Endpoint::members`)",
         }
     }
 }

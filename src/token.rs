@@ -20,7 +20,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use zeroize::Zeroize;
 
-/// An access token. Its clones share one secret, which is wiped with the last of them.
+/// An access token. Its clones share one secret, which is wiped when the last clone is dropped.
 ///
 /// ```
 /// use keyfob::AccessToken;
@@ -54,11 +54,11 @@ struct Inner {
 const BEARER: &str = "Bearer ";
 
 impl AccessToken {
-    /// A token that is already there: a personal access token, or a stand-in for tests. Its lifetime is unknown.
+    /// Makes a token from a text: a personal access token, or a stand-in for tests. Its lifetime is unknown.
     ///
     /// # Errors
     ///
-    /// [`Config`](ErrorKind::Config) where it is empty or holds a character outside visible ASCII (0x21 to 0x7E).
+    /// [`Config`](ErrorKind::Config) if it is empty or holds a character outside visible ASCII (0x21 to 0x7E).
     pub fn bearer(token: impl AsRef<str>) -> Result<Self, Error> {
         let token = token.as_ref();
         if token.is_empty() || !token.bytes().all(|byte| matches!(byte, 0x21..=0x7E)) {
@@ -170,7 +170,7 @@ impl AccessToken {
         .with_hint("the connection is slower than the token's life: ask whoever runs the server for a longer one"))
     }
 
-    /// A token as it came out of a store.
+    /// Makes a token from what a store holds.
     #[cfg(all(feature = "std", unix))]
     pub(crate) fn stored(
         response: &TokenResponse<'_>,
@@ -215,8 +215,7 @@ impl AccessToken {
         }))
     }
 
-    /// The token itself, even of one that was ended. For an HTTP header use
-    /// [`authorization`](AccessToken::authorization).
+    /// Returns the token itself, even after it was ended. For an HTTP header use [`header`](AccessToken::header).
     #[must_use]
     pub fn expose(&self) -> &str {
         match &self.0.api {
@@ -274,44 +273,44 @@ impl AccessToken {
         Ok(&self.0.header)
     }
 
-    /// The token's type as the server sent it; none where it did not say, which is taken for Bearer.
+    /// Returns the token's type as the server sent it. None if the server sent none, which counts as Bearer.
     #[must_use]
     pub fn token_type(&self) -> Option<&str> {
         self.0.token_type.as_deref()
     }
 
-    /// The scope as the server sent it. Where it is none, it is the one that was asked for (RFC 6749 section 5.1).
+    /// Returns the scope as the server sent it. None if it is the scope that was asked for (RFC 6749 section 5.1).
     #[must_use]
     pub fn scope(&self) -> Option<&str> {
         self.0.scope.as_deref()
     }
 
-    /// The refresh token that came with it.
+    /// Returns the refresh token that came with it.
     #[must_use]
     pub fn refresh_token(&self) -> Option<&Secret> {
         self.0.refresh_token.as_ref()
     }
 
-    /// Another member of the answer that [`Endpoint::keep_member`] asked for: a string's text, or anything else as
-    /// JSON. None where the answer did not have it.
+    /// Returns another member of the answer, by the place that [`Endpoint::keep_member`] named: a string's text, or anything
+    /// else as JSON. None if the answer did not have it.
     #[must_use]
     pub fn member(&self, path: &str) -> Option<&Secret> {
         self.0.members.iter().find(|(name, _)| name == path).map(|(_, value)| value)
     }
 
-    /// The members that were asked for, with their paths.
+    /// Returns the members that were kept, with their places.
     #[cfg(all(feature = "std", unix))]
     pub(crate) fn members(&self) -> &[(String, Secret)] {
         &self.0.members
     }
 
-    /// Whether another process fetched it, and it came out of a store.
+    /// Returns whether the token came out of a store, where another process had put it.
     #[must_use]
     pub fn is_stored(&self) -> bool {
         self.0.is_stored
     }
 
-    /// How long the token lives.
+    /// Returns how long the token lives.
     #[must_use]
     pub fn lifetime(&self) -> Lifetime {
         self.0.lifetime
@@ -332,13 +331,13 @@ impl AccessToken {
         self.0.date_trouble
     }
 
-    /// Whether the token's life is over at `now`, by the clock it was read with. An unknown lifetime is never over.
+    /// Returns whether the token has expired at `now`, by the clock it was read with. One with an unknown lifetime never has.
     #[must_use]
     pub fn is_expired(&self, now: Duration) -> bool {
         self.remaining(now).is_some_and(|remaining| remaining.is_zero())
     }
 
-    /// What is left of the token's life at `now`; none where that is not known.
+    /// Returns the rest of the token's lifetime at `now`, zero if it has expired. None if the lifetime is unknown.
     #[must_use]
     pub fn remaining(&self, now: Duration) -> Option<Duration> {
         match self.0.lifetime {
@@ -347,12 +346,12 @@ impl AccessToken {
         }
     }
 
-    /// Whether this is a clone of `other`, and not just of the same text.
+    /// Returns whether this is a clone of `other`, and not just a token of the same text.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Shared::ptr_eq(&self.0, &other.0)
     }
 
-    /// Drops the token's type where it echoes a secret that was sent. Call it before the token is shared.
+    /// Drops the token's type if it echoes a secret that was sent. Call it before the token is shared.
     pub(crate) fn redact(&mut self, echoes: &Echoes<'_>) {
         let is_bearer = is_bearer(self.token_type());
         let Some(token_type) = Shared::get_mut(&mut self.0).and_then(|inner| inner.token_type.as_mut()) else { return };
@@ -366,7 +365,7 @@ impl AccessToken {
         self.0.ended.load(Ordering::Acquire)
     }
 
-    /// From now on no clone of this token is sent any more.
+    /// Ends the token: no clone of it is sent any more.
     pub(crate) fn end(&self) {
         self.0.ended.store(true, Ordering::Release);
     }
@@ -383,7 +382,7 @@ impl fmt::Debug for AccessToken {
     }
 }
 
-/// Something that gives a token: write your code against it, and test it without a server.
+/// A source of tokens. Code that is written against it can be tested without a server.
 ///
 /// Implemented for [`SharedTokenCache`](crate::SharedTokenCache), for [`AccessToken`] (which returns a clone of itself), for
 /// closures such as `|| client.fetch(&grant)`, and for an `Arc` of any of them.
@@ -403,7 +402,7 @@ pub trait TokenSource {
     ///
     /// # Errors
     ///
-    /// Whatever keeps the source from getting one.
+    /// Any [`ErrorKind`], depending on the source.
     fn token(&self) -> Result<AccessToken, Error>;
 
     /// Reports that a protected resource refused `token` (status 401). Returns whether another call of

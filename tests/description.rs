@@ -72,7 +72,8 @@ fn mistakes_are_named_with_their_place() {
         (r#"{"url": "https://as.example", "field": 1}"#, "`field`: this must be a string"),
         (
             r#"{"url": "https://as.example", "field": {"token": "a"}}"#,
-            "`field`: \"token\" is none of access_token, token_type, expires_in, refresh_token, scope",
+            "`field`: \"token\" is none of access_token, token_type, expires_in, expires_at, refresh_token, scope, error, \
+             error_description",
         ),
         (
             r#"{"url": "https://as.example", "lifetime": 0}"#,
@@ -92,11 +93,11 @@ fn mistakes_are_named_with_their_place() {
         ),
         (
             r#"{"url": "https://as.example", "lifetime": {"unit": "hours"}}"#,
-            "`lifetime.unit`: \"hours\" is none of seconds, milliseconds, minutes",
+            "`lifetime.unit`: \"hours\" is none of seconds, milliseconds, minutes, text",
         ),
         (
             r#"{"url": "https://as.example", "lifetime": {"default": 1}}"#,
-            "`lifetime`: \"default\" is none of absent, zero, unit, maximum",
+            "`lifetime`: \"default\" is none of absent, zero, unit, maximum, jwt, trust_clock",
         ),
         (r#"{"url": "https://as.example", "revoke": "post"}"#, "`revoke`: \"post\" is none of delete"),
         (

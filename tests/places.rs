@@ -44,7 +44,7 @@ fn a_path_leads_through_objects_and_arrays() {
         ("0.token", r#"{"token":"t"}"#, "there is no access token"),
         ("0.token", r#"[{"token":"t"}"#, "the JSON text is cut off"),
         ("0.token", r#"[{"token":"t"}] x"#, "text after the end of the JSON object"),
-        ("0.token", r#"[{"token":"t","token":"u"}]"#, "a member stands there twice, with two values"),
+        ("0.token", r#"[{"token":"t","token":"u"}]"#, "duplicate member with two values"),
     ] {
         let got = token(&format!(r#""field":"{path}""#), Response::new(200, body));
         let got = got.strip_prefix("the answer is no token response: ").unwrap_or(&got).to_owned();

@@ -68,12 +68,9 @@ fn what_is_no_token_response_is_refused_with_reason_and_place() {
         (r#"{"access_token":"\x41"}"#, "an unknown escape in a string, at byte 18"),
         (r#"{"access_token":"\u12"}"#, "a \\u escape without four hex digits, at byte 21"),
         ("{\"access_token\":\"a\nb\"}", "a control character in a string, at byte 18"),
-        (r#"{"access_token":"a","access_token":"b"}"#, "a member stands there twice, with two values, at byte 36"),
-        (r#"{"access_token":"a","access\u005ftoken":"b"}"#, "a member stands there twice, with two values, at byte 41"),
-        (
-            r#"{"access_token":"a","expires_in":1,"expires_in":2}"#,
-            "a member stands there twice, with two values, at byte 48",
-        ),
+        (r#"{"access_token":"a","access_token":"b"}"#, "duplicate member with two values, at byte 36"),
+        (r#"{"access_token":"a","access\u005ftoken":"b"}"#, "duplicate member with two values, at byte 41"),
+        (r#"{"access_token":"a","expires_in":1,"expires_in":2}"#, "duplicate member with two values, at byte 48"),
         (r#"{"access_token":"t","token_type":7}"#, "the token type is no string, at byte 33"),
         (
             r#"{"access_token":"t","token_type":"a\nb"}"#,
@@ -124,7 +121,7 @@ fn a_form_is_read_only_where_it_is_one() {
         (FORM, "access_token=a%0d%0aX", "the access token holds a character that is not visible ASCII, at byte 14"),
         (FORM, "access_token=a%4", "a percent sign without two hex digits, at byte 14"),
         (FORM, "access_token=a&x=%zz", "a percent sign without two hex digits, at byte 17"),
-        (FORM, "access_token=a&access_token=a", "a member stands there twice, at byte 15"),
+        (FORM, "access_token=a&access_token=a", "duplicate member, at byte 15"),
         (FORM, "old_access_token=a", "there is no access token"),
         (FORM, "access_token", "the access token is empty, at byte 12"),
         (FORM, "error=&access_token=", "the access token is empty, at byte 20"),
@@ -426,7 +423,7 @@ fn fifty_megabytes_of_brackets_are_refused_at_once() {
 
 #[test]
 fn a_path_is_followed_to_one_place_only() {
-    let twice = |at: usize| Err(format!("an object that leads to a member stands there twice, at byte {at}"));
+    let twice = |at: usize| Err(format!("duplicate object on the way to a member, at byte {at}"));
     for (path, body, expected) in [
         ("data.token", r#"{"data":{"token":"a","expires_in":5},"data":{"token_type":"Bearer"}}"#, twice(44)),
         ("data.token", r#"{"data":{"expires_in":5},"data":{"token":"a"}}"#, twice(32)),

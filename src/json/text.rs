@@ -5,7 +5,7 @@ use crate::secret::Secret;
 use core::ops::Range;
 use zeroize::Zeroizing;
 
-/// Whether `name`, which holds escapes, stands for `text`.
+/// Returns whether `name`, which holds escapes, is `text`.
 pub(super) fn is_same_escaped(text: &[u8], name: &[u8]) -> bool {
     let Ok(text) = core::str::from_utf8(text) else { return false };
     let mut expected = text.chars();
@@ -17,7 +17,7 @@ pub(super) fn is_same_escaped(text: &[u8], name: &[u8]) -> bool {
             Some(c)
         } else {
             at += 1;
-            // A byte beyond ASCII is a part of a character, and no name that is asked for has one beside an escape.
+            // A byte beyond ASCII is a part of a character, and no wanted name has one together with an escape.
             char::from(name[at - 1]).is_ascii().then_some(char::from(name[at - 1]))
         };
         if c.is_none() || expected.next() != c {
@@ -27,7 +27,7 @@ pub(super) fn is_same_escaped(text: &[u8], name: &[u8]) -> bool {
     expected.next().is_none()
 }
 
-/// The character that the escape at `at` stands for, and how many bytes it takes; none for a lone surrogate.
+/// Returns the character of the escape at `at`, and how many bytes it takes. None for a lone surrogate.
 fn escape(bytes: &[u8], at: usize) -> Option<(char, usize)> {
     let simple = match *bytes.get(at + 1)? {
         b'b' => '\u{8}',
@@ -60,7 +60,7 @@ fn hex4(bytes: &[u8], at: usize) -> Option<u32> {
 /// Turns the string at `span`, which [`scan`](super::scan) has checked, into its text, in place. What it no longer needs is
 /// filled with spaces, so that no half of a secret stays behind the text.
 ///
-/// A lone surrogate stands for no character: it is a [`Fault`], or U+FFFD where `lossy` is set.
+/// A lone surrogate is no character: it is a [`Fault`], or U+FFFD if `lossy` is set.
 pub(crate) fn unescape(bytes: &mut [u8], span: Span, lossy: bool) -> Result<Range<usize>, Fault> {
     if span.is_escaped { unescape_escaped(bytes, span, lossy) } else { Ok(span.range()) }
 }

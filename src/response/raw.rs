@@ -21,7 +21,7 @@ const EXPIRES_AT: usize = 7;
 /// From a member to the place to fall back to.
 const FALLBACK: usize = 7;
 
-/// What both syntaxes are read into: the places of the texts, unescaped and checked.
+/// The members as ranges of the body, unescaped and checked.
 pub(super) struct Raw {
     pub(super) access_token: Result<Range<usize>, Malformed>,
     pub(super) token_type: Result<Option<Range<usize>>, Malformed>,

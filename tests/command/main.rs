@@ -100,7 +100,7 @@ const CREDENTIALS_HINT: &str =
 const CLIENT_HINT: &str = "check client id and secret, and the client authentication: some servers want it among the \
                            parameters (--auth client_secret_post), or not form-encoded (--basic-raw)";
 
-const ENDPOINT_HINT: &str = "is this the token endpoint? where the token stands in another member, name it (--field)";
+const ENDPOINT_HINT: &str = "is this the token endpoint? if the token is in another place, name it (--field)";
 
 /// The request as a text: method and target, the headers that are not in every request, a blank line, the body.
 #[track_caller]

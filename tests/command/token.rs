@@ -97,7 +97,7 @@ fn a_token_may_stand_in_another_member() {
     place.token(&server.url("/t"), &[]).outcome().fails(
         5,
         "keyfob: the answer is no token response: there is no access token\n\
-         hint: is this the token endpoint? where the token stands in another member, name it (--field)",
+         hint: is this the token endpoint? if the token is in another place, name it (--field)",
     );
 }
 

@@ -42,7 +42,7 @@ enum Verdict {
     Refused(&'static [&'static str]),
 }
 
-const TWICE: &str = "a member stands there twice";
+const TWICE: &str = "duplicate member";
 const NAMES: [&str; 7] =
     ["access_token", "token_type", "expires_in", "refresh_token", "scope", "error", "error_description"];
 
