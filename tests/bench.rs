@@ -432,7 +432,7 @@ fn a_server_that_is_not_there_is_told_as_ever() {
 #[test]
 fn it_does_not_say_what_it_takes_before_it_could() {
     let place = Place::new();
-    let told = "keyfob: proxy: SOCKS proxies are not supported, and going around it would be wrong\n\
+    let told = "keyfob: proxy: SOCKS proxies are not supported, and must not be bypassed\n\
                 hint: name an http proxy, or list the host in no_proxy";
     bench(&place, "https://localhost/t", &["--proxy", "socks5://localhost"]).outcome().fails(2, told);
 }

@@ -131,11 +131,11 @@ fn a_client_is_known_by_its_certificate() {
         (
             &["--client-cert-file", "cert.pem", "--client-key-file", "expired.key.pem"],
             "client key: it does not belong to the client certificate\n\
-             hint: the client's certificate stands first in its file, then those that issued it",
+             hint: the file must start with the client's certificate, followed by those that issued it",
         ),
         (
             &["--client-cert-file", "cert.pem", "--client-key-file", "encrypted.pem"],
-            "client key: it is encrypted, and nobody is there to ask for its password\n\
+            "client key: it is encrypted, and keyfob cannot ask for its password\n\
              hint: decrypt it into a file that others cannot read: \
              (umask 077; openssl pkey -in encrypted.pem -out key.pem)",
         ),
@@ -204,7 +204,7 @@ fn blurting(bytes: &'static [u8]) -> Server {
 #[cfg(feature = "tls")]
 fn a_server_that_speaks_no_tls_under_https_is_not_trusted() {
     let server = blurting(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
-    let message = format!("{}: it does not speak TLS there", server.address());
+    let message = format!("{}: it does not speak TLS on this port", server.address());
     let hint = "hint: check the port, and whether the URL should say http://";
     let json = error_json("untrusted", &message, None, None, None, false);
     error_for(&server, &[], 7, &format!("keyfob: {message}\n{hint}"), &json);
@@ -283,7 +283,7 @@ fn plain_http_at_a_port_that_speaks_tls_and_just_closes_gets_a_hint_and_no_secon
         4,
         &format!(
             "keyfob: the connection to {address} ended before the answer did: unexpected end of file\n\
-             hint: the server said nothing: if it speaks TLS, write https:// in the URL"
+             hint: the server sent nothing: if it speaks TLS, write https:// in the URL"
         ),
     );
     let listener = server.join().unwrap();
