@@ -178,7 +178,10 @@ impl Turn {
         // may belong to the old or the new one, so it is not stored.
         if let Some(after) = after.filter(|_| is_same || is_in_source) {
             let content = state.with(|state| {
-                state.store.known_at = now;
+                // What the server told another process meanwhile is read again, for this process does not know it yet.
+                if is_of_all || in_place.is_none() {
+                    state.store.known_at = now;
+                }
                 let own = (state.renewal.pause.as_ref(), state.renewal.failures, state.renewal.refusals);
                 // A failure of this process or its route does not concern the others; the server's last word does.
                 let (pause, failures, refusals) = match (is_of_all, &in_place) {
