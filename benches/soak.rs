@@ -69,6 +69,8 @@ mod soak {
     const LATE: Duration = Duration::from_millis(500);
     /// A process that sleeps this much too long was stopped, or not given a processor.
     const GAP: Duration = Duration::from_millis(40);
+    /// How long a request may be on its way, on such a machine.
+    const UNDER_WAY: Duration = Duration::from_millis(100);
     const REFUSING: Duration = Duration::from_millis(300);
 
     /// What may grow from the second sixth of the time to the last: the mean of memory, by the allocator's leftovers; the
@@ -274,6 +276,8 @@ mod soak {
         counts: [AtomicU64; FAULTS.len()],
         /// For each client, nanoseconds before which it was asked not to come.
         not_before: [AtomicU64; STORE_CLIENTS.end as usize],
+        /// When it was asked that.
+        asked_at: [AtomicU64; STORE_CLIENTS.end as usize],
         /// For each client, the refresh token that it is to send, and whether that has arrived.
         refresh: Mutex<BTreeMap<u64, (u64, bool)>>,
         /// Refresh tokens sent again because the answer had not arrived.
@@ -294,6 +298,7 @@ mod soak {
                 serial: AtomicU64::new(0),
                 counts: Default::default(),
                 not_before: Default::default(),
+                asked_at: Default::default(),
                 refresh: Mutex::default(),
                 lost: AtomicU64::new(0),
                 violations: Mutex::default(),
@@ -389,7 +394,9 @@ mod soak {
             // A process that is stopped with the answer, or has no room for it, cannot pass it on.
             if let Some(not_before) = self.not_before.get(client as usize) {
                 let not_before = Duration::from_nanos(not_before.load(Ordering::SeqCst));
-                if now < not_before {
+                // What another thread or process had sent by then does not count.
+                let asked_at = Duration::from_nanos(self.asked_at[client as usize].load(Ordering::SeqCst));
+                if now < not_before && now > asked_at + UNDER_WAY {
                     self.violation(format!("client {client} came {:?} before it was asked to", not_before - now));
                 }
             }
@@ -454,6 +461,7 @@ mod soak {
                     let mut refresh = self.refresh.lock().expect("no thread panics with it");
                     refresh.entry(client).and_modify(|(current, arrived)| *arrived |= *current == serial);
                 } else if let Some(not_before) = self.not_before.get(client as usize) {
+                    self.asked_at[client as usize].store(monotonic().as_nanos() as u64, Ordering::SeqCst);
                     not_before.store(asked_until, Ordering::SeqCst);
                 }
             }
@@ -527,6 +535,13 @@ mod soak {
             ASKED_AT.set(monotonic());
             BootClock.now()
         }
+    }
+
+    /// For how long this process did not run.
+    #[derive(Default)]
+    struct Stopped {
+        ms: AtomicU64,
+        ticks: AtomicU64,
     }
 
     enum Role {
@@ -631,8 +646,7 @@ mod soak {
         fn round(&self, had: &[Mutex<Option<Instant>>], ends: Instant, random: &mut Random) -> Report {
             let caches = self.caches();
             let threads = if matches!(self.role, Role::Alone) { THREADS } else { PROCESS_THREADS };
-            // The time for which this process did not run, in milliseconds.
-            let stopped = AtomicU64::new(0);
+            let stopped = Stopped::default();
             std::thread::scope(|scope| {
                 let (caches, stopped) = (&caches, &stopped);
                 let threads: Vec<_> = (0..threads)
@@ -652,8 +666,9 @@ mod soak {
                     std::thread::sleep(Duration::from_millis(10));
                     let gap = slept.elapsed();
                     if gap > GAP {
-                        stopped.fetch_add(gap.as_millis() as u64, Ordering::SeqCst);
+                        stopped.ms.fetch_add(gap.as_millis() as u64, Ordering::SeqCst);
                     }
+                    stopped.ticks.fetch_add(1, Ordering::SeqCst);
                 }
                 threads.into_iter().for_each(|thread| report.add(thread.join().expect("no thread panics")));
                 report
@@ -664,7 +679,7 @@ mod soak {
             &self,
             caches: &[(u64, SharedTokenCache)],
             had: &[Mutex<Option<Instant>>],
-            stopped: &AtomicU64,
+            stopped: &Stopped,
             mut random: Random,
             ends: Instant,
         ) -> Report {
@@ -672,13 +687,16 @@ mod soak {
             while Instant::now() < ends {
                 let index = random.within(0..caches.len() as u64) as usize;
                 let (id, tokens) = &caches[index];
-                let (begun, before) = (Instant::now(), stopped.load(Ordering::SeqCst));
+                let (begun, before) = (Instant::now(), stopped.ms.load(Ordering::SeqCst));
                 let result = tokens.token();
                 let mut took = begun.elapsed();
                 if took > self.timeout() {
                     // Whoever counts the time may not have been woken yet.
-                    std::thread::sleep(2 * GAP);
-                    let gaps = stopped.load(Ordering::SeqCst) - before;
+                    let ticks = stopped.ticks.load(Ordering::SeqCst);
+                    while stopped.ticks.load(Ordering::SeqCst) < ticks + 2 {
+                        std::thread::sleep(Duration::from_millis(10));
+                    }
+                    let gaps = stopped.ms.load(Ordering::SeqCst) - before;
                     took = took.saturating_sub(Duration::from_millis(gaps));
                 }
                 if took > self.timeout() + LATE {

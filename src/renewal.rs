@@ -303,8 +303,13 @@ impl Renewal {
             let asked = asked + self.spread.salted(grown(asked / 4, self.failures, cap), self.failures);
             (backoff.max(asked), calm)
         };
+        let until = now.saturating_add(wait);
+        // The server asked another attempt to wait for longer, and that still holds.
+        if self.pause.as_ref().is_some_and(|pause| pause.until > until && pause.error.retry_after().is_some()) {
+            return;
+        }
         self.pause = Some(Pause {
-            until: now.saturating_add(wait),
+            until,
             calm_until: now.saturating_add(wait.max(calm)),
             error: error.clone(),
             refused: refused.map(Refused::Request),

@@ -7,7 +7,7 @@ use core::time::Duration;
 use keyfob::{
     AccessToken, Client, Endpoint, Error, ErrorKind, Grant, Request, Response, SharedTokenCache, TokenSource,
 };
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -211,4 +211,30 @@ fn the_shared_cache_has_the_methods_of_the_cache_for_one_owner() {
     assert!(!AccessToken::bearer("fixed").unwrap().invalidate(&token_now));
     let closure: &dyn TokenSource = &|| AccessToken::bearer("made");
     assert!(!closure.invalidate(&token_now));
+}
+
+#[test]
+fn a_request_that_fails_late_does_not_shorten_the_wait_that_the_server_asked_another_thread_for() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let requests = count.clone();
+    let server = move |_: &Request| match requests.fetch_add(1, Ordering::SeqCst) {
+        0 => {
+            thread::sleep(TIMEOUT);
+            Err(Error::new(ErrorKind::Unreachable, "no answer"))
+        }
+        _ => Ok(Response::new(503, *b"").with_header("Retry-After", "60")),
+    };
+    let endpoint = Endpoint::new("https://as.example/token").unwrap();
+    let client = Client::with_parts(endpoint, server, || Duration::from_secs(7)).timeout(TIMEOUT);
+    let tokens = SharedTokenCache::new(client, Grant::client_credentials());
+    thread::scope(|scope| {
+        let first = scope.spawn(|| tokens.token());
+        while count.load(Ordering::SeqCst) == 0 {
+            thread::yield_now();
+        }
+        assert_eq!(tokens.token().unwrap_err().kind(), ErrorKind::Wait);
+        assert_eq!(first.join().unwrap().unwrap_err().kind(), ErrorKind::Unreachable);
+    });
+    assert_eq!(tokens.token().unwrap_err().kind(), ErrorKind::Wait);
+    assert!(tokens.next_attempt().is_some_and(|at| at >= Duration::from_secs(67)));
 }

@@ -5,7 +5,7 @@
 
 use super::fetcher::Fetcher;
 use super::state::{Access, State};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::file::Lock;
 use crate::file::draft::Draft;
 use crate::file::waits::Waits;
@@ -171,7 +171,7 @@ impl Turn {
         // A refresh token that the grant's own source has is not stored here as well.
         let is_in_source = newest.is_some_and(|newest| fetcher.grant.is_refresh_by(newest.expose()));
         let refresh = newest.filter(|_| !is_in_source && !fetcher.grant.is_kept_in_file());
-        // What is used up may be an older refresh token than the one in the file now, which this record is about.
+        // What is used up may be an older refresh token than the one that this record is about.
         let is_used = state
             .with(|state| state.used)
             .is_some_and(|used| fetcher.client.request(&fetcher.grant).is_ok_and(|request| request.once() == used));
@@ -179,7 +179,10 @@ impl Turn {
         // may belong to the old or the new one, so it is not stored.
         if let Some(after) = after.filter(|_| is_same || is_in_source) {
             let content = state.with(|state| {
-                state.store.known_at = now;
+                // What the server told another process meanwhile is read again, for this process does not know it yet.
+                if is_of_all || in_place.is_none() {
+                    state.store.known_at = now;
+                }
                 let own = (state.renewal.pause.as_ref(), state.renewal.failures, state.renewal.refusals);
                 // A failure of this process or its route does not concern the others; the server's last word does.
                 let (pause, failures, refusals) = match (is_of_all, &in_place) {
@@ -262,7 +265,7 @@ fn adopt(fetcher: &Fetcher, state: &mut impl Access, store: &Store, place: &mut 
 }
 
 /// Reads the file, and fills in the fingerprints of the request that would be sent now. Also returns the fingerprint of the
-/// one-time value, if that is used up. `is_current` says whether the file is still about what would be sent.
+/// one-time value, if that is used up. `is_current` returns whether the file is still about the request that would be sent.
 fn load(
     fetcher: &Fetcher,
     entry: &Entry,
@@ -322,6 +325,10 @@ pub(super) fn join(
             }
             _ => turn.place = find(fetcher, state, min_life, &mut turn.waits)?,
         }
+        if !force && turn.waits.has_waited() && is_first_failure(fetcher, state, min_life) {
+            turn.waits.wait(patience, host)?;
+            continue;
+        }
         let valid = match step(state, &turn.waits)? {
             Step::Use(token) => return Ok(Join::Token(token)),
             step => step.token(),
@@ -352,6 +359,18 @@ pub(super) fn join(
         turn.began_at = fetcher.now();
         return Ok(Join::Turn(Box::new(turn)));
     }
+}
+
+/// Returns whether the request that was waited for failed once, in a way that another may not. One of the waiting processes
+/// then sends its own, after the backoff of a second at most: a single lost answer must not fail all of them.
+fn is_first_failure(fetcher: &Fetcher, state: &mut impl Access, min_life: Duration) -> bool {
+    fetcher.grant.is_repeatable()
+        && state.with(|state| {
+            let is_passing = |error: Error| error.is_retryable() && error.kind() != ErrorKind::Wait;
+            state.renewal.failures == 1
+                && state.renewal.last_failure().is_some_and(is_passing)
+                && matches!(state.step(fetcher.now(), min_life), Step::Refrain(_))
+        })
 }
 
 /// Removes the token for this request from the store, and returns it.
