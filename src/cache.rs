@@ -1,9 +1,8 @@
-//! A token that stays valid: fetched once, handed out until it nears its end, renewed before it is over.
+//! A token that stays valid: fetched once, handed out until it is about to expire, and renewed before that.
 //!
 //! One cache holds one client, one grant and one token, so it needs no key and can never hand one user's token to
-//! another. [`TokenCache`] is for one owner; [`SharedTokenCache`](crate::SharedTokenCache) is the same for threads. When
-//! the server is asked is decided in `renewal.rs`, how it is asked in `cache/keeper.rs`, and which of several processes asks
-//! it in `cache/turn.rs`.
+//! another. [`TokenCache`] is for one owner, [`SharedTokenCache`](crate::SharedTokenCache) for threads. `renewal.rs` decides
+//! when to ask the server, `cache/renew.rs` how, and `cache/turn.rs` which of several processes does it.
 
 mod fetcher;
 mod state;
@@ -34,7 +33,8 @@ use alloc::boxed::Box;
 use core::fmt;
 use core::time::Duration;
 
-/// A cache for one owner, with or without `std`.
+/// Keeps the token of one client and one grant valid. For one owner, with or without `std`; threads share a
+/// [`SharedTokenCache`](crate::SharedTokenCache).
 ///
 /// ```
 /// use core::time::Duration;
@@ -44,7 +44,7 @@ use core::time::Duration;
 /// let client = Client::with_parts(Endpoint::new("https://as.example/token")?, answer, || Duration::ZERO);
 /// let mut tokens = TokenCache::new(client, Grant::client_credentials());
 /// assert_eq!(tokens.token()?.expose(), "abc"); // fetched
-/// assert_eq!(tokens.token()?.expose(), "abc"); // at hand
+/// assert_eq!(tokens.token()?.expose(), "abc"); // from the cache
 /// # Ok::<(), Error>(())
 /// ```
 pub struct TokenCache {
@@ -53,7 +53,7 @@ pub struct TokenCache {
 }
 
 impl TokenCache {
-    /// A cache for what `client` gets for `grant`. Nothing is fetched yet.
+    /// Creates an empty cache for what `client` gets for `grant`. Nothing is fetched yet.
     #[must_use]
     pub fn new(client: Client, grant: Grant) -> Self {
         let fetcher = Fetcher::new(client, grant);
@@ -61,34 +61,37 @@ impl TokenCache {
         Self { fetcher, state }
     }
 
-    /// Sets the value by which a fleet's renewals are spread. Default: the moment, to the nanosecond. Set it where a device has
-    /// something of its own that stays: a serial number, a machine id.
+    /// Sets the value that spreads the renewals of a fleet. Default: derived from the clock's time at creation, in nanoseconds.
+    /// Set it if the device has something unique and stable: a serial number, a machine id.
     #[must_use]
     pub fn spread(mut self, spread: Spread) -> Self {
         self.state.renewal = Renewal::new(spread);
         self
     }
 
-    /// Delays the first fetch by this instance's part of `spread`: until then [`token`](TokenCache::token) is an
-    /// error of kind [`Wait`](ErrorKind::Wait). Call it after [`share`](TokenCache::spread).
+    /// Delays the first fetch by this device's part of `spread`. Default: no delay. Until then [`token`](TokenCache::token)
+    /// fails with [`Wait`](ErrorKind::Wait). Call [`spread`](TokenCache::spread) first.
     #[must_use]
     pub fn spread_first_fetch(mut self, spread: Duration) -> Self {
         self.state.renewal.spread_first(self.fetcher.now(), spread);
         self
     }
 
-    /// Hands each new refresh token to `hook` before the access token that came with it is handed out: to be stored.
+    /// Sets the hook that stores new refresh tokens. It is called with each new refresh token before the access token that came
+    /// with it is returned. Default: none; the cache keeps the newest refresh token in memory.
     ///
-    /// If the hook fails or panics, nothing is lost: both tokens are kept, and the next call tries the hook again, without
-    /// a request. The hook must not ask the same cache for a token.
+    /// If the hook fails or panics, both tokens are kept, and the next call runs the hook again without a request. The hook must
+    /// not ask the same cache for a token.
     #[must_use]
     pub fn on_new_refresh_token(mut self, hook: impl Fn(&Secret) -> Result<(), Error> + Send + Sync + 'static) -> Self {
         self.fetcher.on_new_refresh_token = Some(Box::new(hook));
         self
     }
 
-    /// Shares tokens, refusals and backoffs with the processes that use the same store: one of them asks the server, and
-    /// the others wait for it or use the token at hand, as threads do.
+    /// Sets the store through which this cache shares tokens, refusals and backoffs with other processes. Default: none.
+    ///
+    /// One process sends the request; the others wait for its token. See [`Store`] for what is shared and how long
+    /// processes wait.
     #[cfg(all(feature = "std", unix))]
     #[must_use]
     pub fn store(mut self, store: Store) -> Self {
@@ -96,17 +99,17 @@ impl TokenCache {
         self
     }
 
-    /// Returns the client that asks.
+    /// Returns the client that sends the requests.
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.fetcher.client
     }
 
-    /// Returns a token that is in the cache or its store and valid for at least `min_life`. The server is not asked.
+    /// Returns the token in the cache or its store, if one is valid for at least `min_life`. Sends no request.
     ///
     /// # Errors
     ///
-    /// [`Config`](ErrorKind::Config) where a secret cannot be read, for then nobody can say whose token to look for.
+    /// [`Config`](ErrorKind::Config) if a secret cannot be read: the store finds a token by the request's secrets.
     pub fn at_hand(&mut self, min_life: Duration) -> Result<Option<AccessToken>, Error> {
         let now = self.fetcher.now();
         if let Step::Use(token) = self.state.step(now, min_life) {
@@ -116,11 +119,10 @@ impl TokenCache {
         Ok(self.state.step(now, min_life).token())
     }
 
-    /// Takes over what other processes have changed in the store, and returns whether this cache's token changed with it.
+    /// Takes over changes that other processes made in the store. Returns whether this cache's token changed. Sends no request.
     ///
-    /// A token that another process replaced gives way to the newer one. A token that was stored and is there no longer,
-    /// because another process revoked it, is forgotten. Nothing changes without a store, where the store cannot be read,
-    /// and for a token that never was in it. The server is not asked.
+    /// A token that another process replaced gives way to the newer one. A stored token that another process revoked is
+    /// forgotten. Nothing changes if there is no store, it cannot be read, or the token was never in it.
     ///
     /// [`token`](TokenCache::token) does not read the store while it has a valid token. Call this every few seconds in a
     /// program that hands its token on for longer, for example in a file.
@@ -133,7 +135,7 @@ impl TokenCache {
             return true;
         }
         let stored = entry.load(self.fetcher.now()).and_then(|record| record.held);
-        // A token that never was there may be one that could not be stored.
+        // A token that never was in the store may be one that could not be stored.
         let was_stored = held.is_stored() || self.state.store.token.as_ref().is_some_and(is_held);
         let is_removed = was_stored && !stored.is_some_and(|stored| is_held(&stored.token));
         if is_removed {
@@ -142,15 +144,15 @@ impl TokenCache {
         is_removed
     }
 
-    /// Returns why the last attempt to renew failed, if it did. While the token in the cache is valid, that is no error of
-    /// [`token`](TokenCache::token).
+    /// Returns why the last attempt to renew failed; `None` after a success. While the token in the cache is valid,
+    /// [`token`](TokenCache::token) does not report such a failure.
     #[must_use]
     pub fn last_failure(&self) -> Option<Error> {
         self.state.renewal.last_failure()
     }
 
-    /// Returns a new token from the server, whatever is in the cache, stored or remembered. If that fails, a token that was
-    /// there before is kept.
+    /// Returns a new token from the server, even if the cache or the store has a valid one or a backoff is in effect. If the
+    /// request fails, the cache keeps the token that it had.
     ///
     /// # Errors
     ///
@@ -164,23 +166,23 @@ impl TokenCache {
     ///
     /// # Errors
     ///
-    /// Those of [`Client::fetch`] where there is no valid token. A failure is remembered: until its time has passed, the
-    /// server is not asked again, and the error is the same, with what is left of the time in [`Error::retry_after`]. A
-    /// failed renewal is no error as long as the token in the cache is valid.
+    /// Those of [`Client::fetch`], if there is no valid token. After a failure no request is sent for a while (the backoff);
+    /// until then the error is the same, with the remaining time in [`Error::retry_after`]. A failed renewal is not an error
+    /// while the token in the cache is valid.
     pub fn token(&mut self) -> Result<AccessToken, Error> {
         self.token_valid_for(Duration::ZERO)
     }
 
-    /// Returns a token that is valid for at least `min_life`: the one in the cache, or a new one. An unknown lifetime is long
-    /// enough.
+    /// Returns a token that is valid for at least `min_life`: the one in the cache, or a new one. A token whose lifetime is
+    /// unknown is accepted.
     ///
     /// # Errors
     ///
-    /// As [`token`](TokenCache::token), and [`Unusable`](ErrorKind::Unusable) where even a fresh token is too short.
+    /// Those of [`token`](TokenCache::token), and [`Unusable`](ErrorKind::Unusable) if even a new token lives for less.
     pub fn token_valid_for(&mut self, min_life: Duration) -> Result<AccessToken, Error> {
         let mut step = self.state.step(self.fetcher.now(), min_life);
         if let Step::Refrain(_) = step {
-            // What is wrong with a secret is told by who sends it.
+            // If a secret cannot be read, the next request reports it.
             let _ = self.fetcher.read_store(&mut self.state, min_life);
             step = self.state.step(self.fetcher.now(), min_life);
         }
@@ -197,20 +199,20 @@ impl TokenCache {
             Step::Renew(valid) => valid,
         };
         let result = self.fetcher.renew(&mut self.state, min_life, false, Duration::ZERO);
-        // One may have come out of the store meanwhile.
+        // A token may have come out of the store meanwhile.
         let valid = valid.or_else(|| self.state.step(self.fetcher.now(), min_life).token());
         self.fetcher.hand_out(result, valid, min_life)
     }
 
-    /// When [`token`](TokenCache::token) will ask the server next, by the client's clock: a device that sleeps between
-    /// its tasks, or a program that wants its token renewed before somebody waits for it, calls it then. A moment that
-    /// has passed means at once; none means not before something changes, as with a token whose lifetime is unknown or
-    /// that is not for keeping. It is a second after the last attempt at the earliest, so that a loop around it never spins.
+    /// Returns when [`token`](TokenCache::token) will next send a request, as a moment of the client's clock. A device that
+    /// sleeps between its tasks, or a program that renews ahead of use, calls [`token`](TokenCache::token) then.
     ///
-    /// While what the grant sends may be used up, it is every 10 s: then its source is read, and the server asked only where
-    /// that gives another.
+    /// A moment in the past means at once. `None` means not before something changes: the token's lifetime is unknown, or the
+    /// token is not for keeping. The moment is at least 1 s after the last attempt, so a loop around it never spins.
+    /// [`invalidate`](TokenCache::invalidate), a longer `min_life` and new credentials may cause an earlier request.
     ///
-    /// [`invalidate`](TokenCache::invalidate), a longer life asked for and new credentials may make it sooner.
+    /// If a refresh token or another grant that is good for one use may be used up, the moment comes every 10 s: the grant's
+    /// source is read again, and a request is sent only if it gives a different value.
     ///
     /// ```
     /// use core::time::Duration;
@@ -229,17 +231,17 @@ impl TokenCache {
         self.state.renewal.next_attempt()
     }
 
-    /// Says that a protected resource refused `token` (status 401). Tells whether another try makes sense: it does
-    /// unless this token had just replaced another that was refused.
+    /// Reports that a protected resource refused `token` (status 401), so that the next call renews it. Returns whether to try
+    /// again with a new token: `false` only if `token` itself had just replaced a refused one.
     pub fn invalidate(&mut self, token: &AccessToken) -> bool {
         self.state.renewal.invalidate(self.fetcher.now(), token)
     }
 
-    /// Forgets the token, then ends it at the server. Without a token there is nothing to do.
+    /// Forgets the token, in the store too, then revokes it at the server. Does nothing if there is no token.
     ///
     /// # Errors
     ///
-    /// [`Config`](ErrorKind::Config) where the endpoint knows no way to end a token: then nothing is forgotten. Otherwise
+    /// [`Config`](ErrorKind::Config) if the endpoint has no way to revoke a token; then nothing is forgotten. Otherwise
     /// those of [`Client::revoke`].
     pub fn revoke(&mut self) -> Result<(), Error> {
         self.fetcher.revoke(|| self.state.forget())

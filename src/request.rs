@@ -162,7 +162,9 @@ impl Request {
             ))
             .with_hint("use https, or allow it (`Endpoint::allow_http`) if you trust the network"));
         }
-        let mut headers = alloc::vec![header("Accept", "application/json"), header("User-Agent", USER_AGENT)];
+        // With Authorization and Content-Type: it never grows.
+        let mut headers = Vec::with_capacity(4 + endpoint.headers.len());
+        headers.extend([header("Accept", "application/json"), header("User-Agent", USER_AGENT)]);
         if let Some(value) = authorization {
             check_header("Authorization", value.expose())?;
             headers.push(Header { name: "Authorization".to_owned(), value });

@@ -235,7 +235,7 @@ enum Kind {
     Value,
     Provider,
     Followed,
-    #[cfg(unix)]
+    #[cfg(all(feature = "std", unix))]
     File,
 }
 
@@ -287,7 +287,7 @@ impl Kind {
             ),
             Self::SameAssertion => Grant::extension("assertion").secret_parameter("assertion", source),
             Self::Value | Self::Provider | Self::Followed => Grant::refresh_token(source),
-            #[cfg(unix)]
+            #[cfg(all(feature = "std", unix))]
             Self::File => {
                 std::fs::write(directory.join("token"), "first").unwrap();
                 Grant::refresh_token_file(directory.join("token"))
@@ -368,10 +368,10 @@ impl Drop for Directory {
 }
 
 #[test]
-fn a_refresh_that_fails_gives_way_to_the_original_grant_and_where_there_is_none_loses_nothing() {
+fn a_failed_refresh_gives_way_to_the_original_grant_or_loses_nothing() {
     let directory = Directory::new("dead-ends");
     let kinds = Kind::ALL.to_vec();
-    #[cfg(unix)]
+    #[cfg(all(feature = "std", unix))]
     let kinds = [kinds, vec![Kind::File]].concat();
     for (answer, meaning) in AFTER_A_REFRESH {
         for &kind in &kinds {
@@ -553,7 +553,7 @@ fn check_schedule(kind: Kind, sent: &[(char, String, Duration, Answer)], case: &
 }
 
 #[test]
-fn no_history_ends_in_a_cache_that_has_no_token_though_the_server_would_give_one() {
+fn no_history_ends_without_a_token_that_the_server_would_issue() {
     let directory = Directory::new("histories");
     let mut is_checked = [0; 2];
     for number in 1..=25_000_u64 {

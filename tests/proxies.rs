@@ -8,7 +8,7 @@ mod common;
 #[path = "common/command.rs"]
 mod running;
 
-use common::{Server, Stream, json, read_request};
+use common::{Server, Stream, answer, json, read_request};
 use keyfob::{AccessToken, BootClock, Client, Endpoint, Error, ErrorKind, Grant, HttpTransport};
 
 const TOKEN: &str = r#"{"access_token":"t0ken","token_type":"Bearer","expires_in":3600}"#;
@@ -61,8 +61,8 @@ fn a_proxy_that_wants_other_credentials_refuses() {
         (
             "me:x@",
             "Negotiate",
-            "the proxy {} offers Negotiate, and keyfob can log in by Basic alone: ask for that, or put a local proxy that can \
-             do it in between",
+            "the proxy {} offers Negotiate, and keyfob supports Basic only: ask for that, or use a local proxy that can \
+             log in",
         ),
     ] {
         let answer =
@@ -77,6 +77,19 @@ fn a_proxy_that_wants_other_credentials_refuses() {
         assert_eq!((error.status(), error.is_retryable()), (Some(407), false));
         assert_eq!(error.hint().unwrap(), hint.replace("{}", &proxy.address().to_string()));
     }
+}
+
+#[test]
+fn a_407_inside_a_tunnel_is_a_refusal_too() {
+    let proxy = Server::with(|_, stream: &mut dyn Stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+        if read_request(stream).is_some() {
+            let _ = stream.write_all(&answer(407, &["proxy-authenticate: Basic realm=x"], ""));
+        }
+    });
+    let error = fetch_through("http://as.invalid/t", &proxy.url("")).unwrap_err();
+    assert_eq!((error.kind(), error.status(), error.is_retryable()), (ErrorKind::Refused, Some(407), false));
+    assert_eq!(error.to_string(), "the proxy wants other credentials");
 }
 
 #[test]
@@ -175,7 +188,7 @@ mod environment {
             "http://svc:hunter2@127.0.0.1:31z8".to_owned(),
         ] {
             let run = place.token("http://as.invalid/t", &["--allow-http"]).variable("http_proxy", value);
-            run.outcome().fails(2, &format!("keyfob: http_proxy: this is no proxy's URL\n{FORM}"));
+            run.outcome().fails(2, &format!("keyfob: http_proxy: this is not the URL of a proxy\n{FORM}"));
         }
         let latin_1 = std::ffi::OsStr::from_bytes(b"http://svc:hunter2\xF6@127.0.0.1:9");
         for name in ["http_proxy", "all_proxy", "ALL_PROXY"] {

@@ -7,8 +7,8 @@ use crate::store::Record;
 use crate::token::AccessToken;
 
 impl State {
-    /// Takes over what another process has left, if that is newer than what is known here. `used` is the fingerprint of
-    /// what the original request carries, if that is used up.
+    /// Takes over another process's record, if it is newer than what this process knows. `used` is the fingerprint of the
+    /// original request's one-time value, if that is used up.
     pub(super) fn adopt(&mut self, record: Record, used: Option<u32>) {
         if let Some(held) = record.held {
             self.renewal.adopt(held);
@@ -17,7 +17,7 @@ impl State {
             self.store.known_at = record.written_at;
             (self.renewal.pause, self.renewal.failures, self.renewal.refusals) =
                 (record.pause, record.failures, record.refusals);
-            // What is being sent is not sent once more.
+            // A refresh token that is being sent is not sent a second time.
             let sending = self.sending.as_ref().and_then(AccessToken::refresh_token).map(Secret::expose);
             let is_being_sent = |token: &Secret| sending == Some(token.expose());
             self.refresh = record.refresh.filter(|token| !token.refresh_token().is_some_and(is_being_sent));
@@ -25,8 +25,7 @@ impl State {
         }
     }
 
-    /// Takes over a failure of another process that reaches the server in the same way, where that lasts longer than what is
-    /// known here.
+    /// Takes over the failure of another process with the same route, if its pause lasts longer than this one's.
     pub(super) fn adopt_pause(&mut self, record: Record) {
         let until = |pause: &Option<Pause>| pause.as_ref().map(|pause| pause.until.max(pause.calm_until));
         if until(&record.pause) > until(&self.renewal.pause) {

@@ -1,4 +1,4 @@
-//! Without an operating system that has files and processes, nothing is shared: it is always this program's turn.
+//! The stand-in for `turn.rs` without files and processes: nothing is shared, and it is always this program's turn.
 
 use super::fetcher::Fetcher;
 use super::state::Access;
@@ -7,7 +7,7 @@ use crate::token::AccessToken;
 use core::time::Duration;
 
 pub(super) enum Join {
-    #[allow(dead_code, reason = "no other process has one")]
+    #[allow(dead_code, reason = "there is no other process")]
     Token(AccessToken),
     Turn(Turn),
 }

@@ -1,4 +1,4 @@
-//! How the server is asked for a cache: with the refresh token or the original grant, and after other processes.
+//! How a cache renews its token: with the refresh token or the original grant, in turn with other processes.
 
 use super::fetcher::Fetcher;
 use super::state::{Access, Attempt, Spent, Start};
@@ -12,7 +12,7 @@ use crate::secret::SecretSource;
 use crate::token::AccessToken;
 use core::time::Duration;
 
-/// One request for a token, and what it came to.
+/// One request for a token, and its result.
 struct Sent {
     request: Request,
     result: Result<AccessToken, Error>,
@@ -20,8 +20,8 @@ struct Sent {
     is_refused: bool,
 }
 
-/// Whether the server answered, and neither with a token nor with "later". A proxy's refusal (status 407, or none where it
-/// let no request through) says nothing about what was sent to the server.
+/// Returns whether the server answered, with neither a token nor a request to wait. A proxy's refusal (status 407, or no status
+/// if no request got through) says nothing about the credentials.
 fn is_answer(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::Refused => error.status().is_some_and(|status| status != 407),
@@ -29,15 +29,15 @@ fn is_answer(error: &Error) -> bool {
     }
 }
 
-/// The codes of RFC 8628 section 3.5 that judge no credentials: the person has not answered yet.
+/// The codes of RFC 8628 section 3.5 that are not refusals: the person has not answered yet.
 const NOT_YET: [&str; 2] = ["authorization_pending", "slow_down"];
 
-/// The codes of RFC 6749 section 5.2 that judge who asks, under whatever status.
+/// The codes of RFC 6749 section 5.2 that judge the client or its grant, under whatever status.
 const REFUSALS: [&str; 5] =
     ["invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope"];
 
-/// Whether the answer refuses what `grant` sent. To a person's password that is every final answer but a token: many logins
-/// answer a wrong one with a page, a redirect or a status of their own, and lock the account after a few.
+/// Returns whether the answer refuses what `grant` sent. For a person's password that is every final answer but a token: many
+/// logins answer a wrong one with a page, a redirect or a status of their own, and lock the account after a few.
 fn is_refusal(grant: &Grant, error: &Error) -> bool {
     match error.kind() {
         ErrorKind::Refused => error.oauth_error().is_none_or(|code| !NOT_YET.contains(&code)),
@@ -49,20 +49,20 @@ fn is_refusal(grant: &Grant, error: &Error) -> bool {
     }
 }
 
-/// Whether the server may have taken what was sent, and nobody heard of it.
+/// Returns whether the server may have accepted the request although no usable answer came.
 fn is_lost(error: &Error) -> bool {
     match (error.kind(), error.status()) {
         (ErrorKind::OutcomeUnknown, _) => true,
-        // A gateway that got no answer does not know either.
+        // A gateway that got no answer.
         (_, Some(502 | 504)) => true,
-        // A success that cannot be read; but an error of OAuth's is one under any status.
+        // A success that cannot be read. An OAuth error counts as an error under any status.
         (ErrorKind::Unusable, status) => status.is_none_or(|status| status < 300) && error.oauth_error().is_none(),
         _ => false,
     }
 }
 
 impl Fetcher {
-    /// Whether the credentials differ from those that were refused.
+    /// Returns whether the credentials differ from the refused ones.
     pub(super) fn has_other_credentials(&self, refused: Refused) -> bool {
         self.client.request(&self.grant).is_ok_and(|request| match refused {
             Refused::Request(fingerprint) => request.fingerprint() != fingerprint,
@@ -70,19 +70,19 @@ impl Fetcher {
         })
     }
 
-    /// Whether a thread may ask beside another: without harm to what that sends.
+    /// Returns whether a second thread may send a request without harm to the first one's.
     #[cfg(feature = "std")]
     pub(super) fn is_repeatable(&self) -> bool {
         self.grant.is_repeatable()
     }
 
-    /// Takes over what other processes have left.
+    /// Takes over what other processes have stored.
     pub(super) fn read_store(&self, state: &mut impl Access, min_life: Duration) -> Result<(), Error> {
         turn::read_store(self, state, min_life).map(drop)
     }
 
-    /// Renews, unless another process has done so; with `force` in any case. `waited` is the part of the time limit that has
-    /// gone by.
+    /// Renews the token, unless another process has done so; with `force` in any case. `waited` is the used part of the time
+    /// limit.
     pub(super) fn renew(
         &self,
         state: &mut impl Access,
@@ -96,7 +96,7 @@ impl Fetcher {
         let mut turn = match turn::join(self, state, min_life, force || is_unsaved, waited)? {
             Join::Token(token) => {
                 if token.is_stored() {
-                    self.client.tell(|| Event::StoreHit);
+                    self.client.notify(|| Event::StoreHit);
                 }
                 return Ok(token);
             }
@@ -104,19 +104,19 @@ impl Fetcher {
         };
         let elapsed = turn.waited();
         if !elapsed.is_zero() {
-            self.client.tell(|| Event::Waited { elapsed });
+            self.client.notify(|| Event::Waited { elapsed });
         }
         let result = self.renew_in(&mut turn, state, waited);
         turn.end(self, state, &result);
         if let Err(error) = &result {
             let next_attempt = state.with(|state| state.renewal.next_attempt());
-            self.client.tell(|| Event::RenewalFailed { error, next_attempt });
+            self.client.notify(|| Event::RenewalFailed { error, next_attempt });
         }
         result
     }
 
-    /// Asks the server, has a new refresh token stored, and only then takes the new token over. The state has what came
-    /// at each point, so that nothing is lost if the hook fails or panics.
+    /// Sends the request, has a new refresh token stored, and only then keeps the new token. The state is up to date at each
+    /// point, so nothing is lost if the hook fails or panics.
     fn renew_in(&self, turn: &mut Turn, state: &mut impl Access, waited: Duration) -> Result<AccessToken, Error> {
         if let Some((token, fetched_at)) = state.with(|state| state.unsaved.clone()) {
             self.save(turn, &token)?;
@@ -128,7 +128,7 @@ impl Fetcher {
         }
         let at = self.now();
         let waited = waited.saturating_add(turn.waited());
-        // Without the turn it may be on its way already.
+        // Without the turn another process may be sending it already.
         let may_take = !turn.is_alone();
         let (refresh, used) =
             state.with(|state| (may_take.then(|| state.take_refresh(&self.grant)).flatten(), state.used));
@@ -141,14 +141,14 @@ impl Fetcher {
         state.with(|state| state.keep(now, start.at, fetched_at, token))
     }
 
-    /// Asks the server: with the refresh token where there is one, else with the original grant and all its parameters. At
-    /// most two requests: a refresh that was answered, and not with a token or "later", gives way to the original grant.
+    /// Sends the refresh token if there is one, otherwise the original grant with all its parameters. At most two requests: if
+    /// the server refuses the refresh token, the original grant follows.
     fn attempt(&self, start: &Start) -> Attempt {
         let original = || self.client.request(&self.grant);
         let Some(refresh) = start.refresh.as_ref().and_then(AccessToken::refresh_token) else {
             return self.by_original(start, original());
         };
-        // Each source is read once, and none before it is needed.
+        // Each source is read once, and not before it is needed.
         let own = self.grant.is_refresh().then(original);
         if own.as_ref().is_some_and(|own| own.as_ref().is_ok_and(|own| own.is_refresh_by(refresh))) {
             // The grant's own source has the newest refresh token.
@@ -168,22 +168,22 @@ impl Fetcher {
         if is_answer(error) && (has_other || spent == Spent::Yes) {
             return Attempt { refresh_spent: Spent::Yes, ..self.by_original(start, original) };
         }
-        // A refusal is remembered for the request by which other credentials are recognised.
+        // A refusal is remembered with the request that later requests are compared with.
         let original = Some(original.unwrap_or(request));
         Attempt { result, original, spent: Spent::No, refresh_spent: spent, is_refused }
     }
 
-    /// Asks with the original grant, unless what it carries is used up.
+    /// Sends the original grant, unless it is used up.
     fn by_original(&self, start: &Start, request: Result<Request, Error>) -> Attempt {
         let request = match request {
             Ok(request) => request,
             Err(error) => return Attempt::nothing(error),
         };
         if start.used == Some(request.once()) {
-            // Strict servers end the whole family of tokens when they see one of them again.
+            // Strict servers revoke all tokens of a family when one of them is used again.
             return Attempt::nothing(
                 Error::config("the grant was already used once, and the refresh token it returned is lost")
-                    .with_hint("a new one is needed: sign in again"),
+                    .with_hint("sign in again"),
             );
         }
         let Sent { request, result, spent, is_refused } = self.send(request, &self.grant, start);
@@ -208,7 +208,7 @@ impl Fetcher {
             Err(_) => Spent::No,
         };
         let result = match exchanged {
-            // A refresh token that came too late is good all the same.
+            // A refresh token that came too late can still be used.
             Ok((token, Err(late))) if token.refresh_token().is_none() => Err(late),
             Ok((token, _)) => Ok(token),
             Err(error) => Err(error),
@@ -224,8 +224,8 @@ impl Fetcher {
         }
     }
 
-    /// Forgets all tokens, the stored one too, then ends them at the server, all of them even if one fails. Where the
-    /// endpoint cannot end a token, none is forgotten.
+    /// Forgets all tokens, the stored one too, then revokes each at the server, even if one fails. If the endpoint cannot
+    /// revoke a token, none is forgotten.
     pub(super) fn revoke(&self, forget: impl FnOnce() -> [Option<AccessToken>; 2]) -> Result<(), Error> {
         self.client.check_revocation()?;
         let [held, unsaved] = forget();
@@ -238,7 +238,8 @@ impl Fetcher {
         first
     }
 
-    /// What the caller gets: a failed renewal takes no valid token away, and a fresh one that is too short is an error.
+    /// Returns what the caller gets: after a failed renewal the token that is still valid, if there is one. A new token that
+    /// does not live for `min_life` is an error.
     pub(super) fn hand_out(
         &self,
         result: Result<AccessToken, Error>,

@@ -1,4 +1,4 @@
-//! The cache for threads: the rules of `keeper.rs` behind a lock that is never held while the server is asked.
+//! The cache for threads: the rules of `renew.rs` behind a lock that is never held during a request.
 
 use super::fetcher::Fetcher;
 use super::state::{Access, State};
@@ -20,7 +20,7 @@ use loom::sync::{Condvar, Mutex, MutexGuard};
 #[cfg(not(all(loom, test)))]
 use std::sync::{Condvar, Mutex, MutexGuard};
 
-/// A cache for threads: share it by reference, in an `Arc` or as a `static`.
+/// A [`TokenCache`](crate::TokenCache) for threads. Share it by reference, in an `Arc` or as a `static`.
 ///
 /// ```no_run
 /// use keyfob::{Client, Endpoint, Grant, SecretSource, SharedTokenCache};
@@ -36,52 +36,54 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 /// # Ok::<(), keyfob::Error>(())
 /// ```
 ///
-/// One request is under way, whatever the number of callers. While it is, callers get the token in the cache if it is still
-/// valid; otherwise they wait, and get the token or the error that the request brings.
+/// Any number of callers cause one request. While it is under way, callers get the token in the cache if that is still valid.
+/// Otherwise they wait, and all get the token or the error that the request brings.
 ///
-/// Nobody waits longer than the client's [`timeout`](Client::timeout). Once a request has taken half of it, one of those
-/// who wait asks as well, in the rest of its own time, where that does no harm. It does with a refresh token or an
-/// extension grant, which may be good for one use: then they go on waiting, and the error says so in the end.
+/// No caller waits longer than the client's [`timeout`](Client::timeout). Once a request has taken half of it, one of the
+/// waiting callers sends a second request, with the rest of its own time. A refresh token or an extension grant may be good
+/// for one use only, so there no second request is sent: the callers go on waiting, and fail with
+/// [`Unreachable`](ErrorKind::Unreachable) when their time is up.
 pub struct SharedTokenCache {
     fetcher: Fetcher,
     shared: Mutex<Shared>,
-    landed: Condvar,
+    wake: Condvar,
 }
 
 struct Shared {
     state: State,
-    /// The number of threads that are asking the server: more than one only where one takes very long.
-    flights: u32,
-    /// When the last of them began.
+    /// The number of requests under way. More than one only if one takes very long.
+    requests: u32,
+    /// When the last of them was sent.
     last_began: Instant,
-    /// Counts what those who wait are woken for.
-    landings: u32,
-    /// Counts what makes a flight's token unwelcome: revocations.
+    /// Counts the finished requests that waiting threads were woken for.
+    finished: u32,
+    /// Counts revocations. A token that was requested before one is not kept.
     epoch: u32,
+    /// The number of waiting threads.
     waiting: u32,
-    /// What the last landing brought, as long as somebody waits for it.
+    /// The result of the last finished request, while threads wait for it.
     outcome: Option<Result<AccessToken, Error>>,
 }
 
 impl SharedTokenCache {
-    /// A cache for what `client` gets for `grant`. Nothing is fetched yet.
+    /// Creates an empty cache for what `client` gets for `grant`. Nothing is fetched yet.
     #[must_use]
     pub fn new(client: Client, grant: Grant) -> Self {
         let fetcher = Fetcher::new(client, grant);
         let state = State::new(fetcher.now());
         let last_began = Instant::now();
-        let shared = Shared { state, flights: 0, last_began, landings: 0, epoch: 0, waiting: 0, outcome: None };
-        Self { fetcher, shared: Mutex::new(shared), landed: Condvar::new() }
+        let shared = Shared { state, requests: 0, last_began, finished: 0, epoch: 0, waiting: 0, outcome: None };
+        Self { fetcher, shared: Mutex::new(shared), wake: Condvar::new() }
     }
 
-    /// As [`TokenCache::spread`](crate::TokenCache::spread).
+    /// Sets the value that spreads a fleet's renewals: see [`TokenCache::spread`](crate::TokenCache::spread).
     #[must_use]
     pub fn spread(self, spread: Spread) -> Self {
         self.lock().state.renewal = Renewal::new(spread);
         self
     }
 
-    /// As [`TokenCache::spread_first_fetch`](crate::TokenCache::spread_first_fetch).
+    /// Delays the first fetch: see [`TokenCache::spread_first_fetch`](crate::TokenCache::spread_first_fetch).
     #[must_use]
     pub fn spread_first_fetch(self, spread: Duration) -> Self {
         let now = self.fetcher.now();
@@ -89,15 +91,16 @@ impl SharedTokenCache {
         self
     }
 
-    /// As [`TokenCache::on_new_refresh_token`](crate::TokenCache::on_new_refresh_token). The hook runs in the thread
-    /// that asked the server, and no lock is held meanwhile.
+    /// Sets the hook that stores new refresh tokens: see
+    /// [`TokenCache::on_new_refresh_token`](crate::TokenCache::on_new_refresh_token). The hook runs in the thread that sent the
+    /// request, and no lock is held while it runs.
     #[must_use]
     pub fn on_new_refresh_token(mut self, hook: impl Fn(&Secret) -> Result<(), Error> + Send + Sync + 'static) -> Self {
         self.fetcher.on_new_refresh_token = Some(Box::new(hook));
         self
     }
 
-    /// As [`TokenCache::store`](crate::TokenCache::store).
+    /// Sets the store: see [`TokenCache::store`](crate::TokenCache::store).
     #[cfg(unix)]
     #[must_use]
     pub fn store(mut self, store: crate::Store) -> Self {
@@ -105,13 +108,14 @@ impl SharedTokenCache {
         self
     }
 
-    /// Returns the client that asks.
+    /// Returns the client that sends the requests.
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.fetcher.client
     }
 
-    /// As [`TokenCache::at_hand`](crate::TokenCache::at_hand).
+    /// Returns a valid token from the cache or its store, without a request: see
+    /// [`TokenCache::at_hand`](crate::TokenCache::at_hand).
     ///
     /// # Errors
     ///
@@ -128,13 +132,14 @@ impl SharedTokenCache {
         Ok(self.valid(min_life))
     }
 
-    /// As [`TokenCache::last_failure`](crate::TokenCache::last_failure).
+    /// Returns why the last attempt to renew failed: see [`TokenCache::last_failure`](crate::TokenCache::last_failure).
     #[must_use]
     pub fn last_failure(&self) -> Option<Error> {
         self.lock().state.renewal.last_failure()
     }
 
-    /// As [`TokenCache::renew`](crate::TokenCache::renew). A request that another thread has under way counts.
+    /// Returns a new token from the server: see [`TokenCache::renew`](crate::TokenCache::renew). If another thread's request is
+    /// under way, waits for its result.
     ///
     /// # Errors
     ///
@@ -143,17 +148,18 @@ impl SharedTokenCache {
         self.get(Duration::ZERO, true)
     }
 
-    /// As [`TokenCache::token`](crate::TokenCache::token).
+    /// Returns a valid token, from the cache or the server: see [`TokenCache::token`](crate::TokenCache::token).
     ///
     /// # Errors
     ///
-    /// As [`TokenCache::token`](crate::TokenCache::token), and [`Unreachable`](ErrorKind::Unreachable) where another
+    /// Those of [`TokenCache::token`](crate::TokenCache::token), and [`Unreachable`](ErrorKind::Unreachable) if another
     /// thread's request has taken the whole [`timeout`](Client::timeout).
     pub fn token(&self) -> Result<AccessToken, Error> {
         self.token_valid_for(Duration::ZERO)
     }
 
-    /// As [`TokenCache::token_valid_for`](crate::TokenCache::token_valid_for).
+    /// Returns a token that is valid for at least `min_life`: see
+    /// [`TokenCache::token_valid_for`](crate::TokenCache::token_valid_for).
     ///
     /// # Errors
     ///
@@ -163,62 +169,63 @@ impl SharedTokenCache {
         self.get(min_life, false)
     }
 
-    /// Returns a token; with `force` one that the server is asked for now.
+    /// Returns a token; with `force` always a new one.
     fn get(&self, min_life: Duration, force: bool) -> Result<AccessToken, Error> {
-        let (mut is_store_read, mut is_refusal_checked) = (false, false);
+        let (mut has_read_store, mut has_checked_refusal) = (false, false);
         let patience = self.fetcher.client.patience();
-        // The clock is not read for a hit.
-        let mut came = None::<Instant>;
+        // Not set for a hit, which reads no clock.
+        let mut waits_since = None::<Instant>;
         let mut shared = self.lock();
         loop {
             let step = if force { Step::Renew(None) } else { shared.state.step(self.fetcher.now(), min_life) };
             match step {
                 Step::Use(token) => return Ok(token),
-                Step::Refrain(_) if !is_store_read => {
-                    // Files are read for this, so not under the lock.
+                Step::Refrain(_) if !has_read_store => {
+                    // Reads files, so not under the lock.
                     let mut state = Locked { cache: self, epoch: shared.epoch };
                     drop(shared);
-                    is_store_read = true;
-                    // What is wrong with a secret is told by who sends it.
+                    has_read_store = true;
+                    // If a secret cannot be read, the next request reports it.
                     let _ = self.fetcher.read_store(&mut state, min_life);
                     shared = self.lock();
                 }
                 Step::Refrain(error) => {
-                    let Some(refused) = shared.state.renewal.refused().filter(|_| !is_refusal_checked) else {
+                    let Some(refused) = shared.state.renewal.refused().filter(|_| !has_checked_refusal) else {
                         return Err(error);
                     };
-                    // Secrets may be read from files for this, so not under the lock.
+                    // May read secrets from files, so not under the lock.
                     drop(shared);
-                    is_refusal_checked = true;
-                    let is_other = self.fetcher.has_other_credentials(refused);
+                    has_checked_refusal = true;
+                    let has_changed = self.fetcher.has_other_credentials(refused);
                     shared = self.lock();
                     shared.state.renewal.looked(self.fetcher.now());
-                    if is_other && shared.state.renewal.refused() == Some(refused) {
+                    if has_changed && shared.state.renewal.refused() == Some(refused) {
                         shared.state.renewal.forget_refusal(self.fetcher.now());
                     }
                 }
-                Step::Renew(Some(token)) if shared.flights > 0 => return Ok(token),
-                Step::Renew(None) if shared.flights > 0 && !self.is_overdue(&shared) => {
-                    let taken = shared.last_began.elapsed();
-                    let rest = patience.saturating_sub(came.get_or_insert_with(Instant::now).elapsed());
+                Step::Renew(Some(token)) if shared.requests > 0 => return Ok(token),
+                Step::Renew(None) if shared.requests > 0 && !self.is_overdue(&shared) => {
+                    let elapsed = shared.last_began.elapsed();
+                    let rest = patience.saturating_sub(waits_since.get_or_insert_with(Instant::now).elapsed());
                     if rest.is_zero() {
-                        return Err(self.waited_in_vain(taken));
+                        return Err(self.timeout(elapsed));
                     }
                     let limit = match self.fetcher.is_repeatable() {
-                        true => rest.min((patience / 2).saturating_sub(taken)),
+                        true => rest.min((patience / 2).saturating_sub(elapsed)),
                         false => rest,
                     };
-                    let began = Instant::now();
+                    let since = Instant::now();
                     let outcome;
                     (shared, outcome) = self.wait(shared, limit);
                     if let Some(outcome) = outcome {
                         drop(shared);
-                        self.fetcher.client.tell(|| Event::Waited { elapsed: began.elapsed() });
+                        self.fetcher.client.notify(|| Event::Waited { elapsed: since.elapsed() });
                         return self.fetcher.hand_out(outcome, None, min_life);
                     }
                 }
                 Step::Renew(_) => {
-                    let result = self.fly(shared, min_life, force, came.map(|came| came.elapsed()).unwrap_or_default());
+                    let waited = waits_since.map(|since| since.elapsed()).unwrap_or_default();
+                    let result = self.fetch(shared, min_life, force, waited);
                     let valid = if result.is_err() && !force { self.valid(min_life) } else { None };
                     return self.fetcher.hand_out(result, valid, min_life);
                 }
@@ -226,32 +233,32 @@ impl SharedTokenCache {
         }
     }
 
-    /// Whether a request has taken so long that another thread may ask beside it.
+    /// Returns whether a request has taken so long that another thread may send one too.
     fn is_overdue(&self, shared: &Shared) -> bool {
         self.fetcher.is_repeatable() && shared.last_began.elapsed() >= self.fetcher.client.patience() / 2
     }
 
-    fn waited_in_vain(&self, taken: Duration) -> Error {
-        let (host, seconds) = (self.fetcher.client.endpoint().authority(), taken.as_secs());
+    fn timeout(&self, elapsed: Duration) -> Error {
+        let (host, seconds) = (self.fetcher.client.endpoint().authority(), elapsed.as_secs());
         let message = format!("another thread has been asking {host} for {seconds} s and has not finished");
         Error::new(ErrorKind::Unreachable, message)
     }
 
-    /// As [`TokenCache::next_attempt`](crate::TokenCache::next_attempt).
+    /// Returns when the server will be asked next: see [`TokenCache::next_attempt`](crate::TokenCache::next_attempt).
     #[must_use]
     pub fn next_attempt(&self) -> Option<Duration> {
         self.lock().state.renewal.next_attempt()
     }
 
-    /// As [`TokenCache::invalidate`](crate::TokenCache::invalidate): a hundred threads that were refused with the same
-    /// token cause one request.
+    /// Reports that a protected resource refused `token`: see [`TokenCache::invalidate`](crate::TokenCache::invalidate).
+    /// Threads that were refused with the same token cause one request together.
     pub fn invalidate(&self, token: &AccessToken) -> bool {
         let now = self.fetcher.now();
         self.lock().state.renewal.invalidate(now, token)
     }
 
-    /// Forgets the token, then ends it at the server. A token that is being fetched meanwhile is handed to those who
-    /// wait for it, and not kept.
+    /// Forgets the token, then revokes it at the server: see [`TokenCache::revoke`](crate::TokenCache::revoke). A token that is
+    /// being fetched at the time goes to the callers that wait for it, and is not kept.
     ///
     /// # Errors
     ///
@@ -260,56 +267,56 @@ impl SharedTokenCache {
         self.fetcher.revoke(|| {
             let mut shared = self.lock();
             shared.epoch = shared.epoch.wrapping_add(1);
-            // Whoever is not awake yet must not be given what is ended now.
+            // Threads that have not woken up yet must not get the token that is revoked now.
             shared.outcome = None;
             shared.state.forget()
         })
     }
 
-    /// Asks the server, without the lock. `waited` is the part of the time limit that has gone by.
-    fn fly(
+    /// Sends a request, without the lock. `waited` is the used part of the time limit.
+    fn fetch(
         &self,
         mut shared: MutexGuard<'_, Shared>,
         min_life: Duration,
         force: bool,
         waited: Duration,
     ) -> Result<AccessToken, Error> {
-        shared.flights += 1;
+        shared.requests += 1;
         shared.last_began = Instant::now();
         let mut state = Locked { cache: self, epoch: shared.epoch };
         drop(shared);
 
-        // Lands even if a hook, a transport or a clock panics: those who wait must not wait for nothing.
-        let mut landing = Landing { cache: self, outcome: None };
+        // Wakes the waiting threads even if a hook, a transport or a clock panics.
+        let mut finish = Finish { cache: self, outcome: None };
         let result = self.fetcher.renew(&mut state, min_life, force, waited);
-        landing.outcome = Some(again(&result));
+        finish.outcome = Some(result.clone());
         result
     }
 
-    /// Returns the valid token that a failed renewal leaves: not simply the one that it began with, which may be revoked
-    /// or refused by now.
+    /// Returns the valid token that a failed renewal leaves. It is not simply the token from before, which may be revoked or
+    /// refused by now.
     fn valid(&self, min_life: Duration) -> Option<AccessToken> {
         self.lock().state.step(self.fetcher.now(), min_life).token()
     }
 
-    /// Waits for a landing, for `limit` at most; returns what it brought, unless that is not known any more.
+    /// Waits for a request to finish, for `limit` at most. Returns its result, unless another has finished since.
     fn wait<'c>(
         &'c self,
         mut shared: MutexGuard<'c, Shared>,
         limit: Duration,
     ) -> (MutexGuard<'c, Shared>, Option<Result<AccessToken, Error>>) {
-        let (landings, began) = (shared.landings, Instant::now());
+        let (finished, since) = (shared.finished, Instant::now());
         shared.waiting += 1;
-        while shared.landings == landings {
-            let left = limit.saturating_sub(began.elapsed());
+        while shared.finished == finished {
+            let left = limit.saturating_sub(since.elapsed());
             if left.is_zero() {
                 break;
             }
-            (shared, _) = self.landed.wait_timeout(shared, left).unwrap_or_else(|poisoned| poisoned.into_inner());
+            (shared, _) = self.wake.wait_timeout(shared, left).unwrap_or_else(|poisoned| poisoned.into_inner());
         }
         shared.waiting -= 1;
         let outcome = match &shared.outcome {
-            Some(outcome) if shared.landings == landings.wrapping_add(1) => Some(again(outcome)),
+            Some(outcome) if shared.finished == finished.wrapping_add(1) => Some(outcome.clone()),
             _ => None,
         };
         if shared.waiting == 0 {
@@ -318,21 +325,13 @@ impl SharedTokenCache {
         (shared, outcome)
     }
 
-    /// A panic under the lock (in a clock) leaves nothing half done, so it does not poison the cache.
+    /// Locks the state. A panic under the lock (in a clock) leaves nothing half done, so poisoning is ignored.
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
-/// The same outcome once more, for the next who waits.
-fn again(outcome: &Result<AccessToken, Error>) -> Result<AccessToken, Error> {
-    match outcome {
-        Ok(token) => Ok(token.clone()),
-        Err(error) => Err(error.clone()),
-    }
-}
-
-/// The state during a flight, locked for each step alone.
+/// The state during a request, locked for one step at a time.
 struct Locked<'c> {
     cache: &'c SharedTokenCache,
     epoch: u32,
@@ -342,7 +341,7 @@ impl Access for Locked<'_> {
     fn with<T>(&mut self, work: impl FnOnce(&mut State) -> T) -> T {
         let mut shared = self.cache.lock();
         let result = work(&mut shared.state);
-        // What was revoked meanwhile does not come back.
+        // A token that was revoked meanwhile does not come back.
         if shared.epoch != self.epoch {
             shared.state.forget();
         }
@@ -350,22 +349,22 @@ impl Access for Locked<'_> {
     }
 }
 
-/// Ends a flight when it is dropped, whatever happened.
-struct Landing<'c> {
+/// Ends a request when it is dropped, whatever happened.
+struct Finish<'c> {
     cache: &'c SharedTokenCache,
     outcome: Option<Result<AccessToken, Error>>,
 }
 
-impl Drop for Landing<'_> {
+impl Drop for Finish<'_> {
     fn drop(&mut self) {
         let mut shared = self.cache.lock();
-        shared.flights -= 1;
-        // Another may still bring a token.
-        if shared.flights == 0 || matches!(self.outcome, Some(Ok(_))) {
-            shared.landings = shared.landings.wrapping_add(1);
+        shared.requests -= 1;
+        // Another request may still bring a token.
+        if shared.requests == 0 || matches!(self.outcome, Some(Ok(_))) {
+            shared.finished = shared.finished.wrapping_add(1);
             shared.outcome = self.outcome.take().filter(|_| shared.waiting > 0);
             drop(shared);
-            self.cache.landed.notify_all();
+            self.cache.wake.notify_all();
         }
     }
 }

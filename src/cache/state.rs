@@ -1,4 +1,4 @@
-//! The part of a cache that changes: the token, the newest refresh token, and what the last attempt came to.
+//! The part of a cache that changes: the token, the newest refresh token, and the result of the last attempt.
 
 use crate::error::Error;
 use crate::grant::Grant;
@@ -7,16 +7,16 @@ use crate::request::Request;
 use crate::token::AccessToken;
 use core::time::Duration;
 
-/// What changes with each renewal.
+/// The parts of a cache that change with each renewal.
 pub(super) struct State {
     pub(super) renewal: Renewal,
     /// The token that came with the newest refresh token.
     pub(super) refresh: Option<AccessToken>,
-    /// A token whose refresh token the hook has not stored yet, and when it came. It is handed out once that is done.
+    /// A token that waits for the hook to store its refresh token, and when it came.
     pub(super) unsaved: Option<(AccessToken, Duration)>,
-    /// The fingerprint of what the original request carries, where that can be used once and was.
+    /// The fingerprint of the original request's one-time value, if that is used up.
     pub(super) used: Option<u32>,
-    /// The token that came with the refresh token that is being sent.
+    /// The token that came with the refresh token that is being sent now.
     pub(super) sending: Option<AccessToken>,
     /// What this process knows about its file in the store.
     #[cfg(all(feature = "std", unix))]
@@ -33,8 +33,8 @@ pub(super) struct InStore {
     pub(super) token: Option<AccessToken>,
 }
 
-/// The way to the state: [`State`] itself for one owner, a lock around each step for threads. In between anything may
-/// happen, to the state too, and each step may be the last: a hook may panic.
+/// Access to the state: direct for one owner, under a lock for threads. Between two calls the state may change, and any call
+/// may be the last, because a hook may panic.
 pub(super) trait Access {
     fn with<T>(&mut self, work: impl FnOnce(&mut State) -> T) -> T;
 }
@@ -44,48 +44,51 @@ impl Access for State {
         work(self)
     }
 }
-/// Whether what a request carried is used up: a refresh token, or the parameters of a grant that is good for one use.
+
+/// Whether a request used up its refresh token or its one-time grant.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Spent {
-    /// It is as good as before, as far as anybody knows.
+    /// It can still be used.
     No,
-    /// Perhaps: the answer was lost, or cannot be read.
+    /// Unknown: the answer was lost, or cannot be read.
     Maybe,
-    /// It was taken for a token, or refused for good.
+    /// The server exchanged it for a token, or refused it for good.
     Yes,
 }
-/// What an attempt came to: one request, or two where the refresh token gave way to the original grant.
+
+/// The result of an attempt: of one request, or of two if the refresh token gave way to the original grant.
 pub(super) struct Attempt {
     pub(super) result: Result<AccessToken, Error>,
-    /// The request that the original grant makes, where it was made.
+    /// The original grant's request, if it was built.
     pub(super) original: Option<Request>,
-    /// Whether what the original request carries is used up.
+    /// Whether the original grant is used up.
     pub(super) spent: Spent,
-    /// Likewise the newest refresh token.
+    /// Whether the newest refresh token is used up.
     pub(super) refresh_spent: Spent,
     /// Whether the server refused what was sent last.
     pub(super) is_refused: bool,
 }
 
 impl Attempt {
-    /// Nothing was sent.
+    /// An attempt that failed before anything was sent.
     pub(super) fn nothing(error: Error) -> Self {
         Self { result: Err(error), original: None, spent: Spent::No, refresh_spent: Spent::No, is_refused: false }
     }
 }
 
-/// What an attempt starts from.
+/// The start of an attempt.
 pub(super) struct Start {
     /// The token that came with the newest refresh token, unless another thread is sending that.
     pub(super) refresh: Option<AccessToken>,
-    /// The fingerprint of what the original request carries once, if that is used up.
+    /// The fingerprint of the original request's one-time value, if that is used up.
     pub(super) used: Option<u32>,
     pub(super) at: Duration,
-    /// The part of the time limit that went by while another thread or process was waited for.
+    /// The part of the time limit that was spent waiting for other threads and processes.
     pub(super) waited: Duration,
 }
+
 impl State {
-    /// The state of a cache that begins at `now`.
+    /// Creates the state of a cache at `now`.
     pub(super) fn new(now: Duration) -> Self {
         // Devices of one kind boot alike, but not to the nanosecond.
         let moment = now.as_nanos().to_le_bytes();
@@ -104,14 +107,15 @@ impl State {
         self.renewal.step(now, min_life)
     }
 
-    /// Lends the newest refresh token to an attempt. Nobody else gets it until that has ended; if it panics, ever.
+    /// Takes the newest refresh token for an attempt. No other attempt gets it until this one has ended, and never if it
+    /// panics.
     pub(super) fn take_refresh(&mut self, grant: &Grant) -> Option<AccessToken> {
         let refresh = self.refresh.take_if(|_| !grant.is_kept_in_file())?;
         self.sending = Some(refresh.clone());
         Some(refresh)
     }
 
-    /// Takes over what the requests came to. A token is not handed out yet: its refresh token may have to be stored.
+    /// Takes in the result of an attempt. Its token is not handed out yet, because its refresh token may have to be stored.
     pub(super) fn receive(&mut self, start: &Start, now: Duration, attempt: Attempt) -> Result<AccessToken, Error> {
         let Attempt { result, original, spent, refresh_spent, is_refused } = attempt;
         let sending =
@@ -137,12 +141,12 @@ impl State {
         result
     }
 
-    /// The hook has stored the refresh token that came with `token`.
+    /// Notes that the refresh token that came with `token` is stored.
     pub(super) fn saved(&mut self, token: &AccessToken) {
         self.unsaved.take_if(|(unsaved, _)| unsaved.is_same(token));
     }
 
-    /// Keeps a token that was asked for at `asked_at` and came at `fetched_at`, once all that came with it is stored.
+    /// Keeps a token that was requested at `asked_at` and came at `fetched_at`, once its refresh token is stored.
     pub(super) fn keep(
         &mut self,
         now: Duration,
@@ -160,7 +164,7 @@ impl State {
         Ok(token)
     }
 
-    /// Forgets all tokens; returns the one that was at hand, and one that was not handed out yet.
+    /// Forgets all tokens. Returns the current one, and one that was not handed out yet.
     pub(super) fn forget(&mut self) -> [Option<AccessToken>; 2] {
         (self.refresh, self.sending) = (None, None);
         [self.renewal.take(), self.unsaved.take().map(|(token, _)| token)]

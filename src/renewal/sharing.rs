@@ -6,7 +6,7 @@ use crate::lifetime::Lifetime;
 use crate::token::AccessToken;
 
 impl Renewal {
-    /// Takes over a token that another process fetched, if it is newer and was not refused here.
+    /// Takes over a token that another process fetched, if it is newer and no resource has refused it here.
     pub(crate) fn adopt(&mut self, other: Held) {
         let is_refused = self.invalidated.as_ref().is_some_and(|token| token.expose() == other.token.expose());
         let is_newer = self.held.as_ref().is_none_or(|held| held.fetched_at < other.fetched_at);
@@ -16,7 +16,7 @@ impl Renewal {
         }
     }
 
-    /// The token at hand, if it says when it ends: only such a one is stored.
+    /// Returns the current token if its expiry is known; only then can it be stored.
     pub(crate) fn lasting(&self) -> Option<AccessToken> {
         let token = &self.held.as_ref()?.token;
         matches!(token.lifetime(), Lifetime::Until(_)).then(|| token.clone())
@@ -24,12 +24,12 @@ impl Renewal {
 }
 
 impl Pause {
-    /// Whether another way to the server, or more time, might have fared better: no answer of the server's came, and nothing
-    /// was used up.
+    /// Returns whether another route to the server, or more time, might have succeeded: the server did not answer, and no
+    /// one-time value was used up.
     pub(crate) fn is_of_route(&self) -> bool {
         let is_before_answer =
             matches!(self.error.kind(), ErrorKind::Unreachable | ErrorKind::Untrusted | ErrorKind::OutcomeUnknown);
-        // 407 is a proxy's.
+        // Status 407 comes from a proxy.
         (is_before_answer || self.error.status() == Some(407)) && !matches!(self.refused, Some(Refused::Once(_)))
     }
 }

@@ -192,7 +192,8 @@ pub(super) fn token_text(body: &[u8], range: Range<usize>) -> Result<Range<usize
     }
     match first_outside(&body[range.clone()], 0x21..=0x7E) {
         None => Ok(range),
-        Some(6) if body[range.clone()].to_ascii_lowercase().starts_with(b"bearer ") => {
+        // Compared in place: a copy of the token would not be wiped.
+        Some(6) if body[range.clone()][..6].eq_ignore_ascii_case(b"bearer") && body[range.start + 6] == b' ' => {
             Err(Malformed::at("the access token has its scheme, `Bearer`, before it", range.start))
         }
         Some(at) => {

@@ -239,7 +239,7 @@ fn an_answer_that_cannot_be_used_is_told_without_its_text() {
 fn an_answer_without_a_status_to_tell_of_is_unusable_too() {
     for (bytes, message) in [
         (answer(200, &[], &"x".repeat(1024 * 1024 + 1)), "the answer is larger than 1 MiB"),
-        (b"SSH-2.0-OpenSSH_9.7\r\n".to_vec(), "the answer of HOST is not HTTP: it is SSH"),
+        (b"SSH-2.0-OpenSSH_9.7\r\n".to_vec(), "the answer from HOST is not HTTP: it is SSH"),
     ] {
         let server = Server::answering(bytes);
         let json = error_json("unusable", message, None, None, None, false);
@@ -251,8 +251,8 @@ fn an_answer_without_a_status_to_tell_of_is_unusable_too() {
 fn a_token_that_lives_too_short_is_unusable() {
     let place = Place::new();
     let server = Server::answering(json(200, r#"{"access_token":"hunter2","expires_in":60}"#));
-    let message = "a fresh token lives 60 s, and at least 61 s were asked for";
-    let text = format!("keyfob: {message}\nhint: ask for less, or whoever runs the server for longer lives\n");
+    let message = "a new token lives 60 s, but at least 61 s were requested";
+    let text = format!("keyfob: {message}\nhint: request less, or have the server issue tokens that live longer\n");
     let json = format!("{}\n", error_json("unusable", message, None, None, None, false));
     for (format, stdout, stderr) in
         [("token", "", &text), ("header", "", &text), ("curl", "proto = \"-all\"\n", &text), ("json", "", &json)]
@@ -377,7 +377,7 @@ fn an_answer_that_was_cut_off_may_be_asked_for_again_only_where_that_is_harmless
         ] {
             let json = error_json("outcome_unknown", &message, None, None, None, retryable);
             let hint = match answer {
-                b"" => "\nhint: the server said nothing: if it speaks TLS, write https:// in the URL",
+                b"" => "\nhint: the server sent nothing: if it speaks TLS, write https:// in the URL",
                 _ => "",
             };
             error_for(&server, options, 4, &format!("keyfob: {message}{hint}"), &json);

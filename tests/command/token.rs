@@ -64,7 +64,7 @@ fn a_life_of_zero_is_handed_out_with_a_hint() {
         place.token(&server.url("/t"), &[]).outcome().is(
             0,
             "tok-1\n",
-            "hint: the server says the token lives 0 s or less; if it means something else, say so (--lifetime)\n",
+            "hint: the server says the token lives 0 s or less; if it means something else, set the lifetime (--lifetime)\n",
         );
     }
 }

@@ -38,7 +38,7 @@ fn the_systems_roots_are_those_of_its_bundle() {
         outcome.fails(2, &format!("keyfob: trusted roots: SSL_CERT_FILE, {name}: {why}"));
     }
     let both = place.token(&url, &["--system-roots", "--ca-file", "bundle.pem"]).outcome();
-    both.fails(2, "keyfob: `ca_file` and `system_roots` are both given\nhint: leave one of them out");
+    both.fails(2, "keyfob: `ca_file` and `system_roots` are both given\nhint: remove one of them");
     assert_eq!(server.requests().len(), 3);
 
     // For a token that is at hand no roots are read.
@@ -124,18 +124,24 @@ fn a_client_is_known_by_its_certificate() {
         (
             &["--auth", "tls_client_auth"][..],
             "`tls_client_auth` needs a client certificate\n\
-             hint: name it, and its key (--client-cert-file, --client-key-file)",
+             hint: name a certificate and its key (--client-cert-file, --client-key-file)",
         ),
-        (&["--client-cert-file", "cert.pem"], "the client certificate has no key\nhint: name it (--client-key-file)"),
-        (&["--client-key-file", "key.pem"], "the client key has no certificate\nhint: name it (--client-cert-file)"),
+        (
+            &["--client-cert-file", "cert.pem"],
+            "the client certificate has no key\nhint: name its key (--client-key-file)",
+        ),
+        (
+            &["--client-key-file", "key.pem"],
+            "the client key has no certificate\nhint: name its certificate (--client-cert-file)",
+        ),
         (
             &["--client-cert-file", "cert.pem", "--client-key-file", "expired.key.pem"],
             "client key: it does not belong to the client certificate\n\
-             hint: the client's certificate stands first in its file, then those that issued it",
+             hint: the file must start with the client's certificate, followed by those that issued it",
         ),
         (
             &["--client-cert-file", "cert.pem", "--client-key-file", "encrypted.pem"],
-            "client key: it is encrypted, and nobody is there to ask for its password\n\
+            "client key: it is encrypted, and keyfob cannot ask for its password\n\
              hint: decrypt it into a file that others cannot read: \
              (umask 077; openssl pkey -in encrypted.pem -out key.pem)",
         ),
@@ -145,11 +151,11 @@ fn a_client_is_known_by_its_certificate() {
         ),
         (
             &["--client-cert-file", "-", "--client-key-file", "-"],
-            "`client_cert_file` and `client_key_file` both read standard input, which holds one secret",
+            "`client_cert_file` and `client_key_file` both read standard input, which has one secret",
         ),
         (
             &["--client-key", "hunter2"],
-            "usage: there is no option --client-key\n\
+            "usage: unknown option --client-key\n\
              hint: everyone can read argument lists: put it into a file and use --client-key-file",
         ),
     ] {
@@ -160,7 +166,7 @@ fn a_client_is_known_by_its_certificate() {
     place.keyfob(["token", "--no-cache", "./q.json"]).outcome().fails(
         2,
         "keyfob: profile: unknown member \"client_key\"\n\
-         hint: a profile holds no secret, but where it is: `client_key_file`",
+         hint: a profile names the file of a secret: `client_key_file`",
     );
     assert_eq!(server.requests().len(), count);
 }
@@ -204,7 +210,7 @@ fn blurting(bytes: &'static [u8]) -> Server {
 #[cfg(feature = "tls")]
 fn a_server_that_speaks_no_tls_under_https_is_not_trusted() {
     let server = blurting(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
-    let message = format!("{}: it does not speak TLS there", server.address());
+    let message = format!("{}: it does not speak TLS on this port", server.address());
     let hint = "hint: check the port, and whether the URL should say http://";
     let json = error_json("untrusted", &message, None, None, None, false);
     error_for(&server, &[], 7, &format!("keyfob: {message}\n{hint}"), &json);
@@ -283,7 +289,7 @@ fn plain_http_at_a_port_that_speaks_tls_and_just_closes_gets_a_hint_and_no_secon
         4,
         &format!(
             "keyfob: the connection to {address} ended before the answer did: unexpected end of file\n\
-             hint: the server said nothing: if it speaks TLS, write https:// in the URL"
+             hint: the server sent nothing: if it speaks TLS, write https:// in the URL"
         ),
     );
     let listener = server.join().unwrap();

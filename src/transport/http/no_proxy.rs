@@ -1,4 +1,4 @@
-//! Which hosts are asked without a proxy.
+//! Decides by `no_proxy` which hosts are asked without a proxy.
 
 use super::host_port;
 use crate::error::Error;
@@ -6,11 +6,11 @@ use crate::url::ends_in_number;
 use alloc::format;
 use core::net::{IpAddr, Ipv6Addr};
 
-/// Returns whether `no_proxy` names the host; an error for an entry that says something else, since the user's exception
-/// is what keeps a secret from the proxy.
+/// Returns whether `no_proxy` names the host. An entry that cannot be understood is an error, because the exception is there to
+/// keep a secret from the proxy.
 ///
 /// Entries are separated by commas, spaces or both: `*`; an address or `[address]`, also with `:port`; a network
-/// (`10.0.0.0/8`, `fd00::/8`); a domain and what is in it (`example`, `.example`, `*.example`), also with `:port`.
+/// (`10.0.0.0/8`, `fd00::/8`); a domain and its subdomains (`example`, `.example`, `*.example`), also with `:port`.
 pub(super) fn needs_no_proxy(exceptions: &str, variable: &str, host: &str, port: u16) -> Result<bool, Error> {
     let mut is_named = false;
     for entry in exceptions.split([',', ' ', '\t', '\r', '\n']).filter(|entry| !entry.is_empty()) {
@@ -23,7 +23,7 @@ pub(super) fn needs_no_proxy(exceptions: &str, variable: &str, host: &str, port:
     Ok(is_named)
 }
 
-/// None for what is not understood.
+/// Returns None for an entry that cannot be understood.
 fn matches_entry(entry: &str, host: &str, port: u16) -> Option<bool> {
     let address = host.parse::<IpAddr>().ok().map(|address| address.to_canonical());
     if entry == "*" {
@@ -35,7 +35,7 @@ fn matches_entry(entry: &str, host: &str, port: u16) -> Option<bool> {
             Some(length).filter(|length| length.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()?;
         return is_within(address, network, length);
     }
-    // An IPv6 address need not have brackets.
+    // An IPv6 address may be without brackets.
     let (name, its_port) = match entry.parse::<Ipv6Addr>() {
         Ok(_) => (entry, None),
         Err(_) => host_port::split(entry)?,
@@ -48,7 +48,7 @@ fn matches_entry(entry: &str, host: &str, port: u16) -> Option<bool> {
     let domain = domain.strip_prefix('.').unwrap_or(domain).trim_end_matches('.').to_ascii_lowercase();
     let is_domain =
         !domain.is_empty() && domain.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-    // `10.9` and `0x0a090807` are no domains, and nobody knows which addresses are meant.
+    // `10.9` and `0x0a090807` are neither domains nor complete addresses.
     if !is_domain || ends_in_number(&domain) {
         return None;
     }
@@ -57,9 +57,9 @@ fn matches_entry(entry: &str, host: &str, port: u16) -> Option<bool> {
     Some(is_port && is_in)
 }
 
-/// Whether the first `length` bits of an address are a network's; None for a length that is none.
+/// Returns whether the first `length` bits of an address are those of a network. Returns None if `length` is out of range.
 fn is_within(address: Option<IpAddr>, network: IpAddr, length: u32) -> Option<bool> {
-    // Both in the width of IPv6; of another family is none.
+    // In the width of IPv6, with the width of the family.
     let bits = |address: IpAddr| match address {
         IpAddr::V4(address) => (u128::from(address.to_bits()) << 96, 32),
         IpAddr::V6(address) => (address.to_bits(), 128),
@@ -82,7 +82,7 @@ mod tests {
     use crate::error::ErrorKind;
     use alloc::string::ToString;
 
-    /// What an entry says to each of these: the documentation of the transport has the same table, with curl and Go.
+    /// The documentation of `HttpTransport` has the same table, with curl and Go.
     #[test]
     fn no_proxy_names_hosts_domains_addresses_and_networks() {
         for (exceptions, host, port, expected) in [

@@ -1,4 +1,4 @@
-//! Which proxy a request goes through, if any.
+//! The proxy that a request goes through, if any.
 
 use super::Target;
 use super::host_port::HostPort;
@@ -30,11 +30,11 @@ impl fmt::Display for Proxy {
 }
 
 impl Proxy {
-    /// Reads a proxy's URL; `origin` names it in errors. Nothing of the URL is shown: any part of it may be a part of the
+    /// Reads the URL of a proxy. `origin` names it in errors. Nothing of the URL is shown, because any part of it may belong to the
     /// password.
     pub(super) fn parse(url: &str, origin: &str) -> Result<Self, Error> {
         let bad = || {
-            Error::config(format!("{origin}: this is no proxy's URL")).with_hint(
+            Error::config(format!("{origin}: this is not the URL of a proxy")).with_hint(
                 "it looks like http://proxy.example:3128; in a password, encode # as %23, / as %2F, ? as %3F, @ as %40",
             )
         };
@@ -48,7 +48,7 @@ impl Proxy {
         };
         let is_https = scheme.eq_ignore_ascii_case("https");
         if ["socks", "socks4", "socks4a", "socks5", "socks5h"].iter().any(|socks| socks.eq_ignore_ascii_case(scheme)) {
-            let message = format!("{origin}: SOCKS proxies are not supported, and going around it would be wrong");
+            let message = format!("{origin}: SOCKS proxies are not supported, and must not be bypassed");
             return Err(Error::config(message).with_hint("name an http proxy, or list the host in no_proxy"));
         }
         if !is_https && !scheme.eq_ignore_ascii_case("http") {
@@ -66,9 +66,9 @@ impl Proxy {
         Ok(Self { is_https, place, authorization: user_info.filter(|info| !info.is_empty()).map(basic) })
     }
 
-    /// The proxy that the environment names for a target: the variables of curl.
+    /// Returns the proxy that the environment names for a target. The variables are those of curl.
     pub(super) fn from_environment(target: &Target<'_>) -> Result<Option<Arc<Self>>, Error> {
-        // Not HTTP_PROXY: in a CGI program that is the request's `Proxy` header.
+        // HTTP_PROXY is left out: a CGI program has the request's `Proxy` header there.
         let own: [&str; 2] = if target.is_https { ["https_proxy", "HTTPS_PROXY"] } else { ["http_proxy"; 2] };
         let Some((name, value)) = variable(&[own[0], own[1], "all_proxy", "ALL_PROXY"])? else { return Ok(None) };
         if let Some((name, exceptions)) = variable(&["no_proxy", "NO_PROXY"])? {
@@ -81,11 +81,11 @@ impl Proxy {
         Self::parse(&value, name).map(|proxy| Some(Arc::new(proxy)))
     }
 
-    /// The request for a connection to `target`.
+    /// Returns the request for a connection to `target`.
     pub(super) fn connect_request(&self, target: &Target<'_>) -> Secret {
         let place = &target.place;
         encode::exact(|out| {
-            // Old proxies close the connection without `Proxy-Connection`.
+            // Old proxies close the connection if there is no `Proxy-Connection`.
             write!(out, "CONNECT {place} HTTP/1.1\r\nHost: {place}\r\nProxy-Connection: Keep-Alive\r\n")?;
             if let Some(authorization) = &self.authorization {
                 write!(out, "Proxy-Authorization: {}\r\n", authorization.expose())?;
@@ -94,7 +94,7 @@ impl Proxy {
         })
     }
 
-    /// The error for a proxy that wants other credentials (RFC 9110 section 15.5.8).
+    /// Returns the error for status 407 (RFC 9110 section 15.5.8).
     pub(super) fn unauthorized(&self, headers: &ResponseHeaders) -> Error {
         const KNOWN: [&str; 5] = ["Basic", "Digest", "Negotiate", "NTLM", "Bearer"];
         let challenges: Vec<&str> = headers.all("proxy-authenticate").flat_map(|value| value.split(',')).collect();
@@ -111,8 +111,8 @@ impl Proxy {
                 format!("give the proxy {self} a user name and a password in its URL: http://USER:PASSWORD@HOST:PORT")
             }
             _ => format!(
-                "the proxy {self} offers {}, and keyfob can log in by Basic alone: ask for that, or put a local proxy that \
-                 can do it in between",
+                "the proxy {self} offers {}, and keyfob supports Basic only: ask for that, or use a local proxy that can \
+                 log in",
                 offered.join(", ")
             ),
         };
@@ -124,7 +124,7 @@ fn is_scheme(word: &str) -> bool {
     ["http", "https"].iter().any(|scheme| scheme.eq_ignore_ascii_case(word))
 }
 
-/// The first of these variables that is set, with its name.
+/// Returns the first of these variables that is set, with its name.
 fn variable(names: &[&'static str]) -> Result<Option<(&'static str, Zeroizing<String>)>, Error> {
     for name in names {
         match std::env::var_os(name).filter(|value| !value.is_empty()).map(std::ffi::OsString::into_string) {
@@ -140,7 +140,7 @@ fn variable(names: &[&'static str]) -> Result<Option<(&'static str, Zeroizing<St
     Ok(None)
 }
 
-/// Basic credentials of the user information of a URL. A percent sign without two digits stands for itself.
+/// Returns the Basic credentials for a URL's user information. A percent sign without two hexadecimal digits is a percent sign.
 fn basic(user_info: &str) -> Secret {
     let decode = |text: &str| {
         let mut bytes = Zeroizing::new(Vec::with_capacity(text.len()));
@@ -170,7 +170,7 @@ fn basic(user_info: &str) -> Secret {
     })
 }
 
-/// Names the proxy with its credentials, for telling ways apart.
+/// Names the proxy with its credentials, to distinguish routes.
 pub(super) fn name(proxy: Option<&Proxy>) -> Secret {
     encode::exact(|out| match proxy {
         None => out.write_str("direct"),
@@ -188,8 +188,8 @@ mod tests {
 
     #[test]
     fn a_proxy_that_cannot_be_used_is_an_error_that_shows_nothing_of_it() {
-        const SOCKS: &str = "all_proxy: SOCKS proxies are not supported, and going around it would be wrong";
-        const NONE: &str = "all_proxy: this is no proxy's URL";
+        const SOCKS: &str = "all_proxy: SOCKS proxies are not supported, and must not be bypassed";
+        const NONE: &str = "all_proxy: this is not the URL of a proxy";
         for (url, message) in [
             ("socks5://p.example:1080", SOCKS),
             ("SOCKS5h://me:hunter2@p.example:1080", SOCKS),
@@ -268,8 +268,8 @@ mod tests {
             (
                 "http://me:x@p:1",
                 &["Negotiate, NTLM", "Digest realm=\"me:x\", qop=auth"],
-                "the proxy p:1 offers Digest, Negotiate, NTLM, and keyfob can log in by Basic alone: ask for that, or put a \
-                 local proxy that can do it in between",
+                "the proxy p:1 offers Digest, Negotiate, NTLM, and keyfob supports Basic only: ask for that, or use a local \
+                 proxy that can log in",
             ),
         ] {
             let mut headers = ResponseHeaders::default();
