@@ -40,10 +40,11 @@ fn reading(token: usize, more: &str) -> Box<dyn FnMut()> {
     let answer = format!(
         r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":3600,"refresh_token":"{refresh_token}","scope":"read write"{more}}}"#
     );
-    let (mut body, members) = (answer.clone().into_bytes(), Members::default());
+    let mut response = keyfob::Response::new(200, answer).with_header("content-type", "application/json");
+    let members = Members::default();
     Box::new(move || {
         // Without an escape in what is wanted, the reader leaves the body as it is, so it can be read again.
-        let read = TokenResponse::read(200, Some("application/json"), true, black_box(&mut body), &members);
+        let read = TokenResponse::read(black_box(&mut response), &members);
         assert_eq!(black_box(read.unwrap()).access_token.len(), token.len());
     })
 }

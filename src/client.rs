@@ -193,7 +193,8 @@ impl Client {
         let exchanged = self.send(request).and_then(|(response, sent_at)| {
             let answered = response.status;
             status = Some(answered);
-            let token = AccessToken::read_late(&self.endpoint, response, sent_at);
+            let wall_time = if self.endpoint.lifetime.trust_clock { self.clock.wall_time() } else { None };
+            let token = AccessToken::read_late(&self.endpoint, response, sent_at, wall_time);
             let mut token = token.map_err(|error| judged(request, error))?;
             token.redact(&request.echoes());
             let in_time = token.in_time(answered, sent_at, self.clock.now());
@@ -235,7 +236,7 @@ impl Client {
         token.end();
         let (response, sent_at) = self.send(&request)?;
         let is_success = (200..300).contains(&response.status);
-        match AccessToken::read(&self.endpoint, response, sent_at, sent_at) {
+        match AccessToken::read(&self.endpoint, response, sent_at..sent_at) {
             // A success may have any body, mostly none. An OAuth error counts as an error under any status.
             Err(error) if !is_success || error.kind() == ErrorKind::Refused || error.oauth_error().is_some() => {
                 Err(judged(&request, error))
@@ -283,7 +284,7 @@ impl Client {
     }
 }
 
-/// What a store needs to know.
+/// Access for a store.
 #[cfg(all(feature = "std", unix))]
 impl Client {
     /// Returns the name of the route to the server, which tells the failures of different routes apart. `None` if the transport

@@ -1,4 +1,4 @@
-//! What went wrong, sorted by who must act.
+//! Errors, sorted by who must act.
 
 mod echo;
 
@@ -19,27 +19,34 @@ pub(crate) use alloc::rc::Rc as Shared;
 #[cfg(target_has_atomic = "ptr")]
 pub(crate) use alloc::sync::Arc as Shared;
 
-/// Who must act: [errors and exit codes](crate::docs::errors) has each kind with its exit code.
+/// The kind of an error: it says who must act, and whether it helps to try again. [Errors and exit
+/// codes](crate::docs::errors) has each kind with its exit code; [`Error::is_retryable`] decides for a single error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// Anything else: a mistake in keyfob.
+    /// A mistake in keyfob. Do not retry; report it.
     Internal,
-    /// Usage or configuration, or a secret that cannot be read or sent: nothing was sent.
+    /// The configuration is wrong, or a secret cannot be read or sent. Nothing was sent. Do not retry before it is mended.
     Config,
-    /// The server refused: an OAuth error (RFC 6749 section 5.2) under a status of 2xx or 4xx, or status 400, 401 or 403
-    /// without one. Or a proxy did: status 407.
+    /// The server refused: an OAuth error (RFC 6749 section 5.2) under a status of 2xx or 4xx, status 400, 401 or 403 without
+    /// one, or a value that [`Endpoint::refused_if`](crate::Endpoint::refused_if) names. Or a proxy did: status 407.
+    ///
+    /// Do not retry with the same credentials: servers lock clients out that do. The caches ask again after minutes to hours.
     Refused,
-    /// No connection: name look-up, connect, or a timeout before anything was sent.
+    /// There was no connection: the name look-up or the connect failed, or time ran out before anything was sent. Retry with
+    /// growing pauses: the request cannot have had an effect.
     Unreachable,
-    /// Cut, stalled or timed out after the request went out: the server may have issued a token.
+    /// The connection was cut, stalled or timed out after the request was sent, so the server may have issued a token. Retry
+    /// only if asking twice does no harm: not with a refresh token that is good for one use.
     OutcomeUnknown,
-    /// The answer cannot be used: malformed, no token response, too large, a redirect, any other status. A status of 5xx
-    /// and the error codes `server_error` and `temporarily_unavailable` are trouble of the server's own, and no refusal.
+    /// The answer cannot be used: malformed, no token response, too large, a redirect, any other status. Retry with growing
+    /// pauses after a status of 5xx and after the error codes `server_error` and `temporarily_unavailable`, which are the
+    /// server's own trouble; otherwise look at the URL and the description first.
     Unusable,
-    /// The server asks for patience (status 429 or 503), or the first fetch is put off.
+    /// The server asks to wait (status 429 or 503), or the first fetch is delayed. Retry after [`Error::retry_after`].
     Wait,
-    /// The server could not be trusted: its certificate, its name, or any other failure of TLS.
+    /// The server cannot be trusted: its certificate, its name, or any other failure of TLS. Do not retry
+    /// before the roots, the name or the device's clock are mended.
     Untrusted,
 }
 
@@ -56,7 +63,7 @@ impl ErrorKind {
         Self::Untrusted,
     ];
 
-    /// The kind as it stands in the command's JSON, `outcome_unknown` for example.
+    /// Returns the kind's name in the command's JSON, such as `outcome_unknown`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -76,7 +83,7 @@ impl ErrorKind {
 ///
 /// It never holds a secret, a URL's query or a part of an answer's body other than the OAuth error's own texts, or the
 /// short text by which a server without them says what is wrong. A text in which the server echoes a secret that was
-/// sent is dropped: `‹redacted›` stands for it. `Display` is one line.
+/// sent is replaced with `‹redacted›`. `Display` is one line.
 ///
 /// A clone costs a few allocations; both have the same source.
 ///
@@ -106,8 +113,7 @@ struct Inner {
     source: Option<Shared<dyn core::error::Error + Send + Sync>>,
 }
 
-/// What the server said, in its own words: an error code of RFC 6749 section 5.2 or what it has in that place, an
-/// explanation, or both.
+/// The server's own words: an error code of RFC 6749 section 5.2 or another word in its place, an explanation, or both.
 #[derive(Clone)]
 struct Said {
     code: Option<String>,
@@ -115,7 +121,7 @@ struct Said {
 }
 
 impl Error {
-    /// An error of `kind`, for those who write a [`Transport`](crate::Transport) or a [`SecretSource`](crate::SecretSource).
+    /// Makes an error, in a [`Transport`](crate::Transport) or a [`SecretSource`](crate::SecretSource) of your own.
     ///
     /// `message` says what failed and why, in lower case, and holds no secret. Control characters in it are escaped.
     #[must_use]
@@ -148,9 +154,9 @@ impl Error {
         self
     }
 
-    /// The same failure for somebody who asks before `left` has passed, and causes no request.
+    /// Makes the same failure for a caller that asks before `left` has passed, which sends no request.
     pub(crate) fn remembered(mut self, left: Duration) -> Self {
-        // What the server asked for says so itself, and asking at once is no advice then.
+        // If the server asked to wait, asking at once is no advice.
         if self.0.kind != ErrorKind::Wait {
             let hint = self.0.hint.take().map(|hint| hint + "; ").unwrap_or_default();
             self.0.hint = Some(hint + "`TokenCache::renew` asks at once");
@@ -248,7 +254,7 @@ impl Error {
         self.0.kind
     }
 
-    /// What the user can do about it, where that is known: one line.
+    /// Returns what the user can do about it, in one line, if that is known.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {
         self.0.hint.as_deref()
@@ -283,7 +289,7 @@ impl Error {
         self.0.retry_after
     }
 
-    /// Whether the same request may succeed later, and does no harm if it is sent again.
+    /// Returns whether the same request may succeed later, and does no harm if it is sent again.
     ///
     /// True as well for [`ErrorKind::Wait`], but not before [`Error::retry_after`]. A request whose outcome is unknown
     /// is safe to repeat only where asking twice is harmless: not with a refresh token that the server may have rotated.
@@ -293,7 +299,7 @@ impl Error {
     }
 }
 
-/// So many bytes of a server's text are kept. A message shows 300 characters of them.
+/// The number of bytes of a server's text that are kept. A message shows 300 characters of them.
 const MAX_KEPT: usize = 1024;
 
 const ALMOST_A_SECOND: Duration = Duration::from_nanos(999_999_999);
@@ -307,7 +313,7 @@ impl fmt::Display for Error {
             Some((None, None)) | None => {}
         }
         match self.0.retry_after.filter(|_| self.0.is_remembered) {
-            // Rounded up: who comes earlier is turned away.
+            // Rounded up: an earlier request would be turned away.
             Some(left) => write!(f, "; not asked again for {} s", left.saturating_add(ALMOST_A_SECOND).as_secs()),
             None => Ok(()),
         }

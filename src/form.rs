@@ -1,18 +1,18 @@
 //! Form-encoded answers (`application/x-www-form-urlencoded`), read in place.
 //!
-//! GitHub's default, Stack Exchange, QQ and others answer a token request so. No RFC says what a form is cut off
-//! like, so the caller makes sure first that the body was framed.
+//! GitHub's default, Stack Exchange, QQ and others answer in this format. A truncated form cannot be recognised, so the
+//! caller checks the framing first.
 
 use crate::json::Fault;
 use core::ops::Range;
 
 /// Finds the members `names` in the form `bytes` and decodes them in place.
 ///
-/// A member that stands there twice is refused, as RFC 6749 section 3.2 asks.
+/// A duplicate member is refused, as RFC 6749 section 3.2 asks.
 pub(crate) fn scan<const N: usize>(bytes: &mut [u8], names: &[&str; N]) -> Result<[Option<Range<usize>>; N], Fault> {
     // HTML with a link in it looks much like a form; these bytes are in every page and in no form.
     if let Some(offset) = bytes.iter().position(|byte| matches!(byte, 0..=b' ' | b'"' | b'<' | b'>')) {
-        return Err(Fault { reason: "a character that cannot stand in a form", offset });
+        return Err(Fault { reason: "a character that is not allowed in a form", offset });
     }
     let mut members = [const { None }; N];
     let mut start = 0;
@@ -21,9 +21,11 @@ pub(crate) fn scan<const N: usize>(bytes: &mut [u8], names: &[&str; N]) -> Resul
         let equals = bytes[start..end].iter().position(|byte| *byte == b'=').map_or(end, |length| start + length);
         let name = decode(bytes, start..equals)?;
         let value = decode(bytes, end.min(equals + 1)..end)?;
-        if let Some(index) = names.iter().position(|wanted| wanted.as_bytes() == &bytes[name.clone()]) {
+        // An empty name is not looked for, but may be there: behind the last `&`.
+        let is_wanted = |wanted: &&str| !wanted.is_empty() && wanted.as_bytes() == &bytes[name.clone()];
+        if let Some(index) = names.iter().position(is_wanted) {
             if members[index].is_some() {
-                return Err(Fault { reason: "a member stands there twice", offset: start });
+                return Err(Fault { reason: "duplicate member", offset: start });
             }
             members[index] = Some(value);
         }

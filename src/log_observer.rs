@@ -1,8 +1,8 @@
 //! Events as records of the `log` crate.
 
 use crate::clock::Clock;
+use crate::lifetime::Lifetime;
 use crate::observe::{Event, Observer};
-use crate::token::Lifetime;
 use alloc::boxed::Box;
 use core::fmt;
 use core::time::Duration;

@@ -1,7 +1,7 @@
 //! Events of fetches and renewals, for logs and metrics.
 
 use crate::error::Error;
-use crate::token::Lifetime;
+use crate::lifetime::Lifetime;
 use core::time::Duration;
 
 /// Receives the events of a [`Client`](crate::Client) and of a cache around it. Set it with

@@ -7,7 +7,8 @@ mod spread;
 pub use self::spread::Spread;
 
 use crate::error::{Error, ErrorKind};
-use crate::token::{AccessToken, Lifetime};
+use crate::lifetime::Lifetime;
+use crate::token::AccessToken;
 use alloc::format;
 use core::time::Duration;
 

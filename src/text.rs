@@ -2,16 +2,16 @@
 
 use alloc::string::String;
 
-/// Stands for a text that holds a secret.
+/// Replaces a text that holds a secret.
 pub(crate) const REDACTED: &str = "‹redacted›";
 
 /// A message shows this many characters of a server's text.
 const MAX_SHOWN: usize = 300;
 
-/// Returns one line of a text that the server may have made as long as it likes.
+/// Returns the first characters of a server's text, on one line.
 pub(crate) fn shorten(text: &str) -> String {
     let nth = |text: &str| text.char_indices().nth(MAX_SHOWN).map(|(end, _)| end);
-    // What is not shown is not even copied. Escapes only make it longer.
+    // The rest is not even copied. Escapes only make the text longer.
     let rest = nth(text);
     let mut short = one_line(&text[..rest.unwrap_or(text.len())]);
     let end = nth(&short);

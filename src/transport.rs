@@ -46,7 +46,7 @@ use zeroize::Zeroizing;
 /// let endpoint = Endpoint::new("https://as.example/token")?;
 /// let request = Request::token(&endpoint, &ClientCredentials::default(), &Grant::client_credentials())?;
 /// let (sent_at, arrived_at) = (Duration::from_secs(7), Duration::from_secs(8));
-/// let token = AccessToken::read(&endpoint, radio.send(&request)?, sent_at, arrived_at)?;
+/// let token = AccessToken::read(&endpoint, radio.send(&request)?, sent_at..arrived_at)?;
 /// assert_eq!(token.authorization()?.expose(), "Bearer abc");
 /// # Ok::<(), Error>(())
 /// ```
@@ -171,6 +171,12 @@ impl Response {
     pub fn with_timing(mut self, timing: Timing) -> Self {
         self.timing = Some(timing);
         self
+    }
+
+    /// Returns the body, for a transport that checks or decodes what another one received. It holds the token.
+    #[must_use]
+    pub fn body_mut(&mut self) -> &mut [u8] {
+        &mut self.body
     }
 
     /// Returns the status.

@@ -167,11 +167,7 @@ fn a_hint_names_what_the_library_has() {
         (407, NOTHING, "check the user name and the password in the proxy's URL"),
         (415, NOTHING, "the server wants the parameters elsewhere: `Parameters::Form` or `Parameters::Json`"),
         (400, r#"{"error":"invalid_scope"}"#, "the server does not allow this scope: check `Grant::scope`"),
-        (
-            200,
-            "\u{1f}",
-            "is this the token endpoint? where the token stands in another member, name it (`Endpoint::members`)",
-        ),
+        (200, "\u{1f}", "is this the token endpoint? if the token is in another place, name it (`Endpoint::members`)"),
     ] {
         let error = answered(status, body);
         assert_eq!(error.hint(), Some(hint), "{status} {body}");
@@ -349,8 +345,8 @@ fn a_rejection_is_an_error_that_shows_no_text_of_the_server() {
         (r#"{"error":"hunter2"}"#, "the server refused"),
         ("{}", "the answer is no token response: there is no access token"),
     ] {
-        let mut body = body.as_bytes().to_vec();
-        let rejection = TokenResponse::read(200, None, true, &mut body, &Members::default()).unwrap_err();
+        let mut response = Response::new(200, body);
+        let rejection = TokenResponse::read(&mut response, &Members::default()).unwrap_err();
         let error: &dyn core::error::Error = &rejection;
         assert_eq!(error.to_string(), message);
     }

@@ -267,7 +267,7 @@ fn not_http(why: &str) -> (i32, String) {
 
 /// 2xx, and no token in it.
 fn no_token(why: &str) -> (i32, String) {
-    let hint = "hint: is this the token endpoint? where the token stands in another member, name it (--field)";
+    let hint = "hint: is this the token endpoint? if the token is in another place, name it (--field)";
     (5, format!("keyfob: the answer is no token response: {why}\n{hint}"))
 }
 
@@ -844,12 +844,12 @@ fn a_200_with_a_token_that_is_none() {
         (
             "two tokens",
             r#"{"access_token":"t0ken","access_token":"other"}"#,
-            "a member stands there twice, with two values, at byte 40",
+            "duplicate member with two values, at byte 40",
         ),
         (
             "two tokens, one escaped",
             r#"{"access_token":"t0ken","\u0061ccess_token":"other"}"#,
-            "a member stands there twice, with two values, at byte 45",
+            "duplicate member with two values, at byte 45",
         ),
         ("no token", r#"{"token_type":"Bearer","expires_in":3600}"#, "there is no access token"),
         ("an empty object", "{}", "there is no access token"),

@@ -171,6 +171,23 @@ fn a_token_that_one_process_fetched_serves_the_next_until_it_expires() {
 }
 
 #[test]
+fn the_header_that_an_api_wants_comes_back_with_the_token() {
+    let directory = Directory::new();
+    let world = World::answering(&[HOURLY]);
+    let tokens = || {
+        let endpoint = Endpoint::new(URL).unwrap().api_header("X-Auth: Basic {base64:api:{token}}").unwrap();
+        let client = world.client_at(endpoint).client_id("id").client_secret(keyfob::SecretSource::value("s3cret"));
+        TokenCache::new(client, Grant::client_credentials()).store(directory.store())
+    };
+    for is_stored in [false, true] {
+        let token = tokens().token().unwrap();
+        let (name, value) = token.header().unwrap();
+        assert_eq!((name, value.expose(), token.expose()), ("X-Auth", "Basic YXBpOmEx", "a1"));
+        assert_eq!(token.is_stored(), is_stored);
+    }
+}
+
+#[test]
 fn everything_that_came_with_a_token_is_stored_with_it() {
     let directory = Directory::new();
     let answer = r#"200 {"data":{"token":"a\"&=%/é"}}"#;
@@ -249,6 +266,13 @@ fn a_different_request_has_a_different_file() {
         (basic(endpoint().secret_header("X-Tenant", keyfob::SecretSource::value("b"))), machine()),
         (basic(endpoint().lifetime(keyfob::LifetimeRules::default().maximum(s(60)))), machine()),
         (basic(endpoint().keep_member("id").unwrap()), machine()),
+        (basic(endpoint().refused_if("ok", "false").unwrap()), machine()),
+        (basic(endpoint().refused_if("ok", "\"false\"").unwrap()), machine()),
+        (basic(endpoint().api_header("X-Token: {token}").unwrap()), machine()),
+        (basic(endpoint().api_header("X-Token: t={token}").unwrap()), machine()),
+        (basic(endpoint().lifetime(keyfob::LifetimeRules::default().jwt(true))), machine()),
+        (basic(endpoint().members(keyfob::Members::default().expires_at("expires_at").unwrap())), machine()),
+        (basic(endpoint().members(keyfob::Members::default().error("fault").unwrap())), machine()),
         (basic(endpoint()), machine().scope("a")),
         (basic(endpoint()), machine().scope("a b")),
         (basic(endpoint()), machine().parameter("audience", "c")),

@@ -834,6 +834,32 @@ fn roots_that_cannot_be_read_are_refused() {
 }
 
 #[test]
+fn a_file_of_roots_that_was_replaced_is_read_again() {
+    let server = serve_token(VALID);
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("roots-that-are-replaced");
+    let put = |roots: &[u8]| {
+        let new = path.with_extension("new");
+        std::fs::write(&new, roots).unwrap();
+        std::fs::rename(&new, &path).unwrap();
+    };
+    put(OTHER_NAME.0);
+    let client = client(&server.url("/token"), transport().roots_file(&path));
+    let fetch = || client.fetch(&Grant::client_credentials());
+    assert_eq!(fetch().unwrap_err().kind(), ErrorKind::Untrusted);
+    put(CA);
+    assert_eq!(fetch().unwrap().expose(), "t0ken");
+    // Half of a new file, and none, change nothing.
+    for roots in [&b"-----BEGIN CERTIFICATE-----\nMIIB"[..], b""] {
+        put(roots);
+        assert_eq!(fetch().unwrap().expose(), "t0ken");
+    }
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(fetch().unwrap().expose(), "t0ken");
+    put(OTHER_NAME.0);
+    assert_eq!(fetch().unwrap_err().kind(), ErrorKind::Untrusted);
+}
+
+#[test]
 fn roots_may_begin_with_a_byte_order_mark_or_be_one_certificate_in_der() {
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject;

@@ -90,13 +90,13 @@ fn settled(secret: &str) -> &str {
 
 /// Decodes a text until there is nothing left to decode, and returns its bytes from the last to the first.
 ///
-/// It goes from the end to the start, so that what stands behind an escape is decoded when its turn comes: a backslash and
+/// It goes from the end to the start, so that the text behind an escape is decoded when its turn comes: a backslash and
 /// an encoded `n` are the same as both of them encoded, or none.
 fn decode(text: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut behind = Zeroizing::new(Vec::with_capacity(text.len()));
     for byte in text.iter().rev() {
         let mut next = *byte;
-        // What an escape stands for may begin another one.
+        // A decoded escape may begin another one.
         while let Some((decoded, length)) = escape(next, &behind) {
             let rest = behind.len() - length;
             behind.truncate(rest);
@@ -121,7 +121,7 @@ enum Decoded {
     Char(char),
 }
 
-/// What `first` and some of the bytes `behind` it (the nearest is the last) stand for, and how many these are.
+/// Returns what `first` and some of the bytes `behind` it (the nearest is the last) decode to, and how many these are.
 fn escape(first: u8, behind: &[u8]) -> Option<(Decoded, usize)> {
     // `&#x10FFFF;` is the longest with its ampersand, and some write zeros in front; two units of UTF-16 are as long.
     let mut near = [0; 12];

@@ -2,7 +2,8 @@
 
 use super::{Held, Pause, Refused, Renewal};
 use crate::error::ErrorKind;
-use crate::token::{AccessToken, Lifetime};
+use crate::lifetime::Lifetime;
+use crate::token::AccessToken;
 
 impl Renewal {
     /// Takes over a token that another process fetched, if it is newer and no resource has refused it here.

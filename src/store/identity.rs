@@ -3,10 +3,12 @@
 use super::key::Seal;
 use crate::client::Client;
 use crate::client_auth::ClientAuthentication;
-use crate::endpoint::{LifetimeRules, LifetimeUnit, NotPositive, Parameters};
+use crate::endpoint::Parameters;
 use crate::error::Error;
 use crate::grant::Grant;
+use crate::lifetime::{LifetimeRules, LifetimeUnit, NotPositive};
 use crate::secret::FieldValue;
+use alloc::format;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -64,14 +66,28 @@ pub(super) fn describe(client: &Client, grant: &Grant) -> Vec<u8> {
     out.option(client.credentials().client_id.as_deref());
     out.add(&grant.scope);
     for (path, is_only) in endpoint.members.parts() {
-        out.add(path);
+        out.add(&path);
         out.flag(is_only);
     }
     out.count(endpoint.session_members.len());
-    for path in &endpoint.session_members {
-        out.add(path);
+    for (name, _) in &endpoint.session_members {
+        out.add(name);
     }
-    let LifetimeRules { absent, not_positive, unit, maximum } = endpoint.lifetime;
+    out.count(endpoint.refused_if.len());
+    for rule in &endpoint.refused_if {
+        let (place, is_string, text) = rule.parts();
+        out.add(&format!("{place}"));
+        out.flag(is_string);
+        out.add(text);
+    }
+    out.flag(endpoint.api.is_some());
+    if let Some(api) = &endpoint.api {
+        out.add(&api.name);
+        out.add(api.value.text());
+    }
+    let LifetimeRules { absent, not_positive, unit, maximum, jwt, trust_clock } = endpoint.lifetime;
+    out.flag(jwt);
+    out.flag(trust_clock);
     out.flag(absent.is_some());
     out.time(absent.unwrap_or_default());
     let (meaning, lives) = match not_positive {
@@ -85,6 +101,7 @@ pub(super) fn describe(client: &Client, grant: &Grant) -> Vec<u8> {
         LifetimeUnit::Seconds => "s",
         LifetimeUnit::Milliseconds => "ms",
         LifetimeUnit::Minutes => "min",
+        LifetimeUnit::Text => "text",
     });
     out.time(maximum);
     for fields in [&endpoint.headers, &endpoint.extra, &grant.fields, &grant.parameters] {

@@ -6,10 +6,11 @@ use crate::error::Error;
 use crate::file::Slot;
 use crate::file::draft::Draft;
 use crate::form;
+use crate::lifetime::{ExpiresIn, Lifetime};
 use crate::renewal::{Held, Pause, Refused};
-use crate::response::{ExpiresIn, TokenResponse};
+use crate::response::TokenResponse;
 use crate::secret::Secret;
-use crate::token::{AccessToken, Lifetime};
+use crate::token::AccessToken;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
@@ -54,13 +55,15 @@ const REFRESH_TOKEN_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 pub(crate) const UNSHARED_KEPT: Duration = Duration::from_secs(60 * 60);
 
 /// The names of the fields, in their order in the file.
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 26] = [
     "written",
     "until",
     "token",
     "type",
     "scope",
     "members",
+    "api",
+    "header",
     "deadline",
     "fetched",
     "renew",
@@ -135,6 +138,10 @@ impl Entry {
                 out.text("token", held.token.expose())?;
                 out.texts([("type", held.token.token_type()), ("scope", held.token.scope())])?;
                 out.secret("members", held.token.members())?;
+                if let Some((name, value)) = held.token.api_header() {
+                    out.text("api", name)?;
+                    out.text("header", value)?;
+                }
                 out.time("deadline", deadline)?;
                 out.time("fetched", held.fetched_at)?;
                 out.time("renew", held.renew_at)?;
@@ -290,12 +297,15 @@ impl<'b> Fields<'b> {
             access_token,
             token_type: self.text("type"),
             expires_in: ExpiresIn::Unknown,
+            expires_at: None,
+            lifetime_text: None,
             refresh_token: self.text("refresh"),
             scope: self.text("scope"),
         };
         let lifetime = self.time("deadline").map_or(Lifetime::Once, Lifetime::Until);
+        let api = self.text("api").zip(self.text("header")).map(|(name, value)| (name.into(), value.into()));
         let is_sendable = access_token.bytes().all(|byte| matches!(byte, 0x21..=0x7E));
-        is_sendable.then(|| AccessToken::stored(&response, lifetime, self.members().unwrap_or_default()))
+        is_sendable.then(|| AccessToken::stored(&response, lifetime, self.members().unwrap_or_default(), api))
     }
 
     fn members(&self) -> Option<Vec<(String, Secret)>> {

@@ -416,8 +416,8 @@ fn html_is_no_form_whatever_it_is_called() {
     let place = Place::new();
     for (body, reject) in [
         ("<a href=\"/l?a=1&access_token=evil&b=2\">", "the body is HTML or XML, not JSON"),
-        ("Log in at http://portal/?x=1&access_token=evil&n=2", "a character that cannot stand in a form, at byte 3"),
-        ("x=1&access_token=evil&n=\"", "a character that cannot stand in a form, at byte 24"),
+        ("Log in at http://portal/?x=1&access_token=evil&n=2", "a character that is not allowed in a form, at byte 3"),
+        ("x=1&access_token=evil&n=\"", "a character that is not allowed in a form, at byte 24"),
     ] {
         let run = place.keyfob(["parse", "--content-type", "application/x-www-form-urlencoded"]).input(body);
         run.outcome().is(5, &format!("{{\"reject\":\"{reject}\"}}\n"), "");

@@ -13,6 +13,7 @@ mod running;
 mod serving;
 
 mod failures;
+mod from_curl;
 mod help;
 mod options;
 mod output;
@@ -24,6 +25,7 @@ mod revoke;
 mod secrets;
 mod token;
 mod trust;
+mod verbose;
 
 use common::{Seen, Server, answer, json};
 use running::{Place, Refusing, SENTINEL, read_once};
@@ -56,7 +58,7 @@ fn without_seconds(text: &str, before: &str, after: &str, whole: u64) -> String 
     format!("{start}{before}N{after}{end}")
 }
 
-const USAGE_HINT: &str = "hint: keyfob help shows what there is";
+const USAGE_HINT: &str = "hint: `keyfob help` lists the commands and options";
 
 /// Starts the command with a client secret against a server that answers so, and checks its error in every format.
 /// `HOST` stands for the server's host and port.
@@ -98,7 +100,7 @@ const CREDENTIALS_HINT: &str =
 const CLIENT_HINT: &str = "check client id and secret, and the client authentication: some servers want it among the \
                            parameters (--auth client_secret_post), or not form-encoded (--basic-raw)";
 
-const ENDPOINT_HINT: &str = "is this the token endpoint? where the token stands in another member, name it (--field)";
+const ENDPOINT_HINT: &str = "is this the token endpoint? if the token is in another place, name it (--field)";
 
 /// The request as a text: method and target, the headers that are not in every request, a blank line, the body.
 #[track_caller]

@@ -10,46 +10,54 @@ fn a_command_line_that_is_wrong_is_named_without_what_may_be_a_secret() {
     let (client_secret, password) = (in_file("client-secret"), in_file("password"));
     let (session, refresh, access) = (in_file("session-token"), in_file("refresh-token"), in_file("access-token"));
     let duration = |option: &str| {
-        format!("usage: --{option}: this must be seconds (30, 0.5) or a number with a unit (500ms, 5s, 2m, 1h, 1d)")
+        format!("usage: --{option}: must be seconds (30, 0.5) or a number with a unit (500ms, 5s, 2m, 1h, 1d)")
     };
-    let too_many = "usage: there is a word too many; a secret is never given on the command line";
+    let too_many = "usage: unexpected argument; a secret is never given on the command line";
     for (arguments, message, hint) in [
         (
             &["hunter2"][..],
-            "usage: the first word is none of token, revoke, keep, bench, parse, demo, help",
+            "usage: unknown command; the commands are token, revoke, keep, bench, parse, from-curl, demo, help",
             USAGE_HINT,
         ),
         (&["Token"], "usage: unknown command \"Token\"; did you mean \"token\"?", USAGE_HINT),
         (&["tokn"], "usage: unknown command \"tokn\"; did you mean \"token\"?", USAGE_HINT),
-        (&[""], "usage: the first word is none of token, revoke, keep, bench, parse, demo, help", USAGE_HINT),
+        (
+            &[""],
+            "usage: unknown command; the commands are token, revoke, keep, bench, parse, from-curl, demo, help",
+            USAGE_HINT,
+        ),
         (
             &["--url", "https://as.example"],
-            "usage: the first word must say what to do: token, revoke, keep, bench, parse, demo or help",
+            "usage: no command before the options; the commands are token, revoke, keep, bench, parse, from-curl, demo, help",
             USAGE_HINT,
         ),
         (
             &["-x", "token"],
-            "usage: the first word must say what to do: token, revoke, keep, bench, parse, demo or help",
+            "usage: no command before the options; the commands are token, revoke, keep, bench, parse, from-curl, demo, help",
             USAGE_HINT,
         ),
-        (&["token", "--nonsense"], "usage: there is no option --nonsense", USAGE_HINT),
-        (&["token", "--nonsense=hunter2"], "usage: there is no option --nonsense", USAGE_HINT),
-        (&["token", "--URL", "https://as.example"], "usage: there is no option --URL; did you mean --url?", USAGE_HINT),
-        (&["token", "--no\u{1b}[31m"], "usage: there is no option --no\\u{1b}[31m", USAGE_HINT),
-        (&["token", "--client-secret", "hunter2"], "usage: there is no option --client-secret", &client_secret),
-        (&["token", "--client-secret=hunter2"], "usage: there is no option --client-secret", &client_secret),
-        (&["token", "--password", "hunter2"], "usage: there is no option --password", &password),
-        (&["token", "--session-token", "hunter2"], "usage: there is no option --session-token", &session),
-        (&["token", "--refresh-token", "hunter2"], "usage: there is no option --refresh-token", &refresh),
-        (&["revoke", "--access-token", "hunter2"], "usage: there is no option --access-token", &access),
-        (&["token", "-phunter2"], "usage: there are no one-letter options but -h, -v, -V and bench's -n", USAGE_HINT),
+        (&["token", "--nonsense"], "usage: unknown option --nonsense", USAGE_HINT),
+        (&["token", "--nonsense=hunter2"], "usage: unknown option --nonsense", USAGE_HINT),
+        (&["token", "--URL", "https://as.example"], "usage: unknown option --URL; did you mean --url?", USAGE_HINT),
+        (&["token", "--no\u{1b}[31m"], "usage: unknown option --no\\u{1b}[31m", USAGE_HINT),
+        (&["token", "--client-secret", "hunter2"], "usage: unknown option --client-secret", &client_secret),
+        (&["token", "--client-secret=hunter2"], "usage: unknown option --client-secret", &client_secret),
+        (&["token", "--password", "hunter2"], "usage: unknown option --password", &password),
+        (&["token", "--session-token", "hunter2"], "usage: unknown option --session-token", &session),
+        (&["token", "--refresh-token", "hunter2"], "usage: unknown option --refresh-token", &refresh),
+        (&["revoke", "--access-token", "hunter2"], "usage: unknown option --access-token", &access),
+        (
+            &["token", "-phunter2"],
+            "usage: unknown one-letter option; there are -h, -V, -v and, for bench, -n",
+            USAGE_HINT,
+        ),
         (
             &["token", "-p", "hunter2"],
-            "usage: there are no one-letter options but -h, -v, -V and bench's -n",
+            "usage: unknown one-letter option; there are -h, -V, -v and, for bench, -n",
             USAGE_HINT,
         ),
-        (&["token", "--url"], "usage: --url wants a value", USAGE_HINT),
-        (&["token", "--client-secret-file"], "usage: --client-secret-file wants a value", USAGE_HINT),
+        (&["token", "--url"], "usage: --url needs a value", USAGE_HINT),
+        (&["token", "--client-secret-file"], "usage: --client-secret-file needs a value", USAGE_HINT),
         (&["token", "--no-cache=hunter2"], "usage: --no-cache takes no value", USAGE_HINT),
         (&["token", "--url", "a", "--url", "b"], "usage: --url is given twice", USAGE_HINT),
         (&["token", "--timeout", "5", "--timeout=5"], "usage: --timeout is given twice", USAGE_HINT),
@@ -64,19 +72,19 @@ fn a_command_line_that_is_wrong_is_named_without_what_may_be_a_secret() {
         (&["token", "--timeout=-1"], &duration("timeout"), USAGE_HINT),
         (&["token", "--lifetime", ""], &duration("lifetime"), USAGE_HINT),
         (&["token", "--min-valid", "1w"], &duration("min-valid"), USAGE_HINT),
-        (&["token", "--param", "hunter2"], "usage: --param: this must be NAME=VALUE", USAGE_HINT),
-        (&["token", "--param-file", "hunter2"], "usage: --param-file: this must be NAME=VALUE", USAGE_HINT),
-        (&["token", "--header", "Bearer hunter2"], "usage: --header: this must be NAME:VALUE", USAGE_HINT),
-        (&["token", "--header-file", "hunter2"], "usage: --header-file: this must be NAME:VALUE", USAGE_HINT),
+        (&["token", "--param", "hunter2"], "usage: --param: must be NAME=VALUE", USAGE_HINT),
+        (&["token", "--param-file", "hunter2"], "usage: --param-file: must be NAME=VALUE", USAGE_HINT),
+        (&["token", "--header", "Bearer hunter2"], "usage: --header: must be NAME:VALUE", USAGE_HINT),
+        (&["token", "--header-file", "hunter2"], "usage: --header-file: must be NAME:VALUE", USAGE_HINT),
         (&["token", "./profile", "hunter2"], too_many, USAGE_HINT),
         (&["token", "./profile", "hunter2", "x"], too_many, USAGE_HINT),
         (&["revoke", "./profile", "--", "--hunter2"], too_many, USAGE_HINT),
         (&["parse", "hunter2"], too_many, USAGE_HINT),
-        (&["help", "hunter2"], too_many, USAGE_HINT),
+        (&["help", "token", "hunter2"], too_many, USAGE_HINT),
         (&["--version", "hunter2"], too_many, USAGE_HINT),
-        (&["parse", "--url", "https://as.example"], "usage: there is no option --url", USAGE_HINT),
-        (&["token", "--status", "200"], "usage: there is no option --status", USAGE_HINT),
-        (&["help", "--url=x"], "usage: there is no option --url", USAGE_HINT),
+        (&["parse", "--url", "https://as.example"], "usage: unknown option --url", USAGE_HINT),
+        (&["token", "--status", "200"], "usage: unknown option --status", USAGE_HINT),
+        (&["help", "--url=x"], "usage: unknown option --url", USAGE_HINT),
     ] {
         // Of a profile that is not there nobody can say that it is not meant for curl.
         let stdout = if arguments.starts_with(&["token", "./profile"]) { "proto = \"-all\"\n" } else { "" };
@@ -93,7 +101,7 @@ fn a_command_line_that_is_not_text_is_an_error() {
         ([OsStr::new("token"), OsStr::new("--param"), not_text], "--param: the value is not UTF-8 text"),
         (
             [not_text, OsStr::new("--param"), OsStr::new("a=b")],
-            "the first word is none of token, revoke, keep, bench, parse, demo, help",
+            "unknown command; the commands are token, revoke, keep, bench, parse, from-curl, demo, help",
         ),
     ] {
         place.keyfob(arguments).outcome().fails(2, &format!("keyfob: usage: {message}\n{USAGE_HINT}"));
@@ -182,7 +190,7 @@ fn options_that_do_not_fit_are_an_error_and_nothing_is_sent() {
         ),
         (&["--grant", "Password"], "unknown grant \"Password\"; did you mean \"password\"?"),
         (&["--grant", "refresh"], "unknown grant \"refresh\"; did you mean \"refresh_token\"?"),
-        (&["--grant", ""], "`grant`: it is empty"),
+        (&["--grant", ""], "`grant`: must not be empty"),
         (&["--params", "xml"], "`params`: \"xml\" is none of form, json, query"),
         (
             &["--auth", "basic"],
@@ -190,8 +198,8 @@ fn options_that_do_not_fit_are_an_error_and_nothing_is_sent() {
         ),
         (&["--method", "get"], "`method`: \"get\" is none of POST, PUT, GET"),
         (&["--method", "DELETE"], "`method`: \"DELETE\" is none of POST, PUT, GET"),
-        (&["--format", "hunter2"], "`format`: this must be one of token, header, curl, json"),
-        (&["--timeout", "0"], "`timeout`: this must be longer than 0 s"),
+        (&["--format", "hunter2"], "`format`: must be one of token, header, curl, json"),
+        (&["--timeout", "0"], "`timeout`: must be longer than 0 s"),
         (
             &["--lifetime", "0"],
             "`lifetime`: this must be longer than 0: seconds (30, 0.5) or a number with a unit (500ms, 5s, 2m, 1h, 1d)",
@@ -220,23 +228,23 @@ fn options_that_do_not_fit_are_an_error_and_nothing_is_sent() {
         ),
         (
             &["--grant", "password", "--password-file", "secret"],
-            "the grant `password` needs a user name\nhint: give it by --username",
+            "the grant `password` needs a user name\nhint: set it with --username",
         ),
         (
             &["--grant", "password", "--username", "u"],
-            "the grant `password` needs a password\nhint: give it by --password-file",
+            "the grant `password` needs a password\nhint: set it with --password-file",
         ),
         (
             &["--dialect", "user-credentials", "--username", "u"],
-            "the grant `password` needs a password\nhint: give it by --password-file",
+            "the grant `password` needs a password\nhint: set it with --password-file",
         ),
         (
             &["--dialect", "bearer-session"],
-            "the grant `bearer_session` needs a session token\nhint: give it by --session-token-file",
+            "the grant `bearer_session` needs a session token\nhint: set it with --session-token-file",
         ),
         (
             &["--grant", "refresh_token"],
-            "the grant `refresh_token` needs a refresh token\nhint: give it by --refresh-token-file",
+            "the grant `refresh_token` needs a refresh token\nhint: set it with --refresh-token-file",
         ),
         (
             &["--client-secret-file", "secret", "--client-secret-env", "SECRET"],
@@ -259,12 +267,12 @@ fn options_that_do_not_fit_are_an_error_and_nothing_is_sent() {
         (&["--header", "content-length: 1"], "header content-length: the HTTP client sets it itself"),
         (
             &["--header", "authorization: Bearer hunter2"],
-            "`header`: Authorization is a secret, and is never given as it is\n\
+            "`header`: Authorization is a secret and must not be written here\n\
              hint: put it into a file and use --header-file 'Authorization: FILE'",
         ),
         (
             &["--param", "client_secret=hunter2"],
-            "`param`: client_secret is a secret, and is never given as it is\n\
+            "`param`: client_secret is a secret and must not be written here\n\
              hint: put it into a file and use --client-secret-file",
         ),
         (

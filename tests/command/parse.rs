@@ -101,8 +101,8 @@ fn parse_wants_a_status_that_is_one() {
         ("99", "usage: --status: this must be an HTTP status"),
         ("1000", "usage: --status: this must be an HTTP status"),
         ("65736", "usage: --status: this must be an HTTP status"),
-        ("hunter2", "usage: --status: this must be a whole number\nhint: keyfob help shows what there is"),
-        ("-200", "usage: --status: this must be a whole number\nhint: keyfob help shows what there is"),
+        ("hunter2", "usage: --status: must be a whole number\nhint: `keyfob help` lists the commands and options"),
+        ("-200", "usage: --status: must be a whole number\nhint: `keyfob help` lists the commands and options"),
     ] {
         let outcome = place.keyfob(["parse", &format!("--status={status}")]).input("{}").outcome();
         outcome.fails(2, &format!("keyfob: {lines}"));

@@ -41,9 +41,9 @@ fn a_profile_that_is_nowhere_is_an_error_that_says_where_it_was_looked_for() {
             2,
             "proto = \"-all\"\n",
             &format!(
-                "keyfob: profile meter: there is none\n\
+                "keyfob: profile meter: not found\n\
                  hint: looked for {own}/keyfob/meter.json and /etc/keyfob/meter.json; \
-                 a file elsewhere is named with a slash\n"
+                 the path of another file needs a slash\n"
             ),
         );
     }
@@ -52,7 +52,7 @@ fn a_profile_that_is_nowhere_is_an_error_that_says_where_it_was_looked_for() {
 #[test]
 fn a_profile_without_an_end_is_not_read_for_ever() {
     let outcome = Place::new().keyfob(["token", "/dev/zero"]).outcome();
-    outcome.is(2, "proto = \"-all\"\n", "keyfob: profile /dev/zero: it is larger than 1 MiB\n");
+    outcome.is(2, "proto = \"-all\"\n", "keyfob: profile /dev/zero: larger than 1 MiB\n");
 }
 
 #[test]
@@ -86,60 +86,60 @@ fn a_wrong_profile_is_an_error_that_names_the_place() {
         (
             r#"{"url": "https://as.example", "status": 200}"#,
             "profile: unknown member \"status\"\n\
-             hint: `keyfob help` lists the options, which are its members with underscores for hyphens",
+             hint: `keyfob help profile` lists the members",
         ),
         (
             r#"{"url": "https://as.example", "client_secret": "hunter2"}"#,
             "profile: unknown member \"client_secret\"\n\
-             hint: a profile holds no secret, but where it is: `client_secret_file`",
+             hint: a profile names the file of a secret: `client_secret_file`",
         ),
         (
             r#"{"url": "https://as.example", "password": "hunter2"}"#,
             "profile: unknown member \"password\"\n\
-             hint: a profile holds no secret, but where it is: `password_file`",
+             hint: a profile names the file of a secret: `password_file`",
         ),
         (
             r#"{"url": "https://as.example", "session_token": "hunter2"}"#,
             "profile: unknown member \"session_token\"\n\
-             hint: a profile holds no secret, but where it is: `session_token_file`",
+             hint: a profile names the file of a secret: `session_token_file`",
         ),
         (
             r#"{"url": "https://as.example", "refresh_token": "hunter2"}"#,
             "profile: unknown member \"refresh_token\"\n\
-             hint: a profile holds no secret, but where it is: `refresh_token_file`",
+             hint: a profile names the file of a secret: `refresh_token_file`",
         ),
         (
             r#"{"url": "https://as.example", "access_token": "hunter2"}"#,
             "profile: unknown member \"access_token\"\n\
-             hint: a profile holds no secret, but where it is: `access_token_file`",
+             hint: a profile names the file of a secret: `access_token_file`",
         ),
         (r#"{"url": 1}"#, "`url`: this must be a string"),
         (
             r#"{"url": "https://as.example", "timeout": "5x"}"#,
-            "`timeout`: this must be seconds (30, 0.5) or a number with a unit (500ms, 5s, 2m, 1h, 1d)",
+            "`timeout`: must be seconds (30, 0.5) or a number with a unit (500ms, 5s, 2m, 1h, 1d)",
         ),
         (
             r#"{"url": "https://as.example", "timeout": -5}"#,
-            "`timeout`: this must be seconds (30, 0.5) or a number with a unit (500ms, 5s, 2m, 1h, 1d)",
+            "`timeout`: must be seconds (30, 0.5) or a number with a unit (500ms, 5s, 2m, 1h, 1d)",
         ),
-        (r#"{"url": "https://as.example", "timeout": 0}"#, "`timeout`: this must be longer than 0 s"),
+        (r#"{"url": "https://as.example", "timeout": 0}"#, "`timeout`: must be longer than 0 s"),
         (
             r#"{"url": "https://as.example", "lifetime": -1.5}"#,
             "`lifetime`: this must be longer than 0: seconds (30, 0.5) or a number with a unit (500ms, 5s, 2m, 1h, 1d)",
         ),
-        (r#"{"url": "https://as.example", "no_cache": "no"}"#, "`no_cache`: this must be true or false"),
+        (r#"{"url": "https://as.example", "no_cache": "no"}"#, "`no_cache`: must be true or false"),
         (r#"{"url": "https://as.example", "allow_http": 1}"#, "`allow_http`: this must be true or false"),
-        (r#"{"url": "https://as.example", "format": 1}"#, "`format`: this must be a string"),
-        (r#"{"url": "https://as.example", "scope": 1}"#, "`scope`: this must be a string or an array of them"),
-        (r#"{"url": "https://as.example", "scope": [1]}"#, "`scope`: this must be a string or an array of them"),
-        (r#"{"url": "https://as.example", "client_id": ["c"]}"#, "`client_id`: this must be a string"),
+        (r#"{"url": "https://as.example", "format": 1}"#, "`format`: must be a string"),
+        (r#"{"url": "https://as.example", "scope": 1}"#, "`scope`: must be a string or an array of strings"),
+        (r#"{"url": "https://as.example", "scope": [1]}"#, "`scope`: must be a string or an array of strings"),
+        (r#"{"url": "https://as.example", "client_id": ["c"]}"#, "`client_id`: must be a string"),
         (
             r#"{"url": "https://as.example", "param": {"a": 1}}"#,
             "`param`: this must be an object of names with their text, or an array of texts",
         ),
         (
             r#"{"url": "https://as.example", "param_file": "a=b"}"#,
-            "`param_file`: this must be an object of names with files",
+            "`param_file`: must be an object of names with files",
         ),
         (
             r#"{"url": "https://as.example", "client_secret_file": "a", "client_secret_env": "B"}"#,

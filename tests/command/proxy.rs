@@ -202,8 +202,8 @@ fn a_proxy_that_is_named_and_cannot_be_used_is_an_error_and_nothing_is_sent() {
                   ? as %3F, @ as %40";
     let socks = "proxy: SOCKS proxies are not supported, and must not be bypassed\n\
                  hint: name an http proxy, or list the host in no_proxy";
-    let password = "`proxy`: it holds a user name or a password, and everyone can read argument lists\n\
-                    hint: give it by the environment: https_proxy, http_proxy or all_proxy";
+    let password = "`proxy`: contains a user name or password, and everyone can read argument lists\n\
+                    hint: set it in the environment: https_proxy, http_proxy or all_proxy";
     for (value, why) in [
         (String::new(), no_url),
         ("ftp://proxy.example".into(), no_url),
@@ -224,7 +224,7 @@ fn a_proxy_that_is_named_and_cannot_be_used_is_an_error_and_nothing_is_sent() {
     place
         .token("http://as.invalid/t", &both)
         .outcome()
-        .fails(2, "keyfob: `proxy` and `no_proxy` are both given\nhint: leave one of them out");
+        .fails(2, "keyfob: `proxy` and `no_proxy` are both given\nhint: remove one of them");
     // Plain http is allowed to this machine because it does not leave it.
     let server = token_server();
     place.token(&server.url("/t"), &["--proxy", &proxy.url()]).outcome().fails(

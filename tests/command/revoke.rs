@@ -12,11 +12,11 @@ fn nothing_to_revoke_is_no_error() {
     place
         .keyfob([&arguments[..], &["--no-cache"]].concat())
         .outcome()
-        .fails(2, "keyfob: revoke: there is no token to end\nhint: name the file that holds it (--access-token-file)");
+        .fails(2, "keyfob: revoke: no token to end\nhint: name the file that contains it (--access-token-file)");
     place.keyfob([&arguments[..], &["--no-cache", "--format", "curl"]].concat()).outcome().is(
         2,
         "proto = \"-all\"\n",
-        "keyfob: revoke: there is no token to end\nhint: name the file that holds it (--access-token-file)\n",
+        "keyfob: revoke: no token to end\nhint: name the file that contains it (--access-token-file)\n",
     );
     assert_eq!(server.requests(), []);
 }

@@ -122,7 +122,7 @@ fn standard_input_holds_one_secret() {
             .token(&server.url("/t"), &options)
             .input(SENTINEL)
             .outcome()
-            .fails(2, &format!("keyfob: `{first}` and `{second}` both read standard input, which holds one secret"));
+            .fails(2, &format!("keyfob: `{first}` and `{second}` both read standard input, which has one secret"));
     }
     assert_eq!(server.requests(), []);
 }

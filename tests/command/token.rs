@@ -64,7 +64,7 @@ fn a_life_of_zero_is_handed_out_with_a_hint() {
         place.token(&server.url("/t"), &[]).outcome().is(
             0,
             "tok-1\n",
-            "hint: the server says the token lives 0 s or less; if it means something else, say so (--lifetime)\n",
+            "hint: the server says the token lives 0 s or less; if it means something else, set the lifetime (--lifetime)\n",
         );
     }
 }
@@ -97,7 +97,7 @@ fn a_token_may_stand_in_another_member() {
     place.token(&server.url("/t"), &[]).outcome().fails(
         5,
         "keyfob: the answer is no token response: there is no access token\n\
-         hint: is this the token endpoint? where the token stands in another member, name it (--field)",
+         hint: is this the token endpoint? if the token is in another place, name it (--field)",
     );
 }
 

@@ -38,7 +38,7 @@ fn the_systems_roots_are_those_of_its_bundle() {
         outcome.fails(2, &format!("keyfob: trusted roots: SSL_CERT_FILE, {name}: {why}"));
     }
     let both = place.token(&url, &["--system-roots", "--ca-file", "bundle.pem"]).outcome();
-    both.fails(2, "keyfob: `ca_file` and `system_roots` are both given\nhint: leave one of them out");
+    both.fails(2, "keyfob: `ca_file` and `system_roots` are both given\nhint: remove one of them");
     assert_eq!(server.requests().len(), 3);
 
     // For a token that is at hand no roots are read.
@@ -124,10 +124,16 @@ fn a_client_is_known_by_its_certificate() {
         (
             &["--auth", "tls_client_auth"][..],
             "`tls_client_auth` needs a client certificate\n\
-             hint: name it, and its key (--client-cert-file, --client-key-file)",
+             hint: name a certificate and its key (--client-cert-file, --client-key-file)",
         ),
-        (&["--client-cert-file", "cert.pem"], "the client certificate has no key\nhint: name it (--client-key-file)"),
-        (&["--client-key-file", "key.pem"], "the client key has no certificate\nhint: name it (--client-cert-file)"),
+        (
+            &["--client-cert-file", "cert.pem"],
+            "the client certificate has no key\nhint: name its key (--client-key-file)",
+        ),
+        (
+            &["--client-key-file", "key.pem"],
+            "the client key has no certificate\nhint: name its certificate (--client-cert-file)",
+        ),
         (
             &["--client-cert-file", "cert.pem", "--client-key-file", "expired.key.pem"],
             "client key: it does not belong to the client certificate\n\
@@ -145,11 +151,11 @@ fn a_client_is_known_by_its_certificate() {
         ),
         (
             &["--client-cert-file", "-", "--client-key-file", "-"],
-            "`client_cert_file` and `client_key_file` both read standard input, which holds one secret",
+            "`client_cert_file` and `client_key_file` both read standard input, which has one secret",
         ),
         (
             &["--client-key", "hunter2"],
-            "usage: there is no option --client-key\n\
+            "usage: unknown option --client-key\n\
              hint: everyone can read argument lists: put it into a file and use --client-key-file",
         ),
     ] {
@@ -160,7 +166,7 @@ fn a_client_is_known_by_its_certificate() {
     place.keyfob(["token", "--no-cache", "./q.json"]).outcome().fails(
         2,
         "keyfob: profile: unknown member \"client_key\"\n\
-         hint: a profile holds no secret, but where it is: `client_key_file`",
+         hint: a profile names the file of a secret: `client_key_file`",
     );
     assert_eq!(server.requests().len(), count);
 }

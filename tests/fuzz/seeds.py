@@ -121,5 +121,5 @@ ANSWERS = [
     OK + b"Transfer-Encoding: chunked\r\n\r\n+12\r\n", OK + b"X: ", b"HTTP/2 200\r\n\r\n", b"\x15\x03\x01\x00\x02\x02\x46", b"SSH-2.0-x\r\n",
 ]
 for index, answer in enumerate(ANSWERS):
-    for head in [b"\xff\0\0\0\0", b"\0\0\x30\0\0", b"\x10\0\x50\xff\x60"]:
+    for head in [b"\xff\0\0", b"\0\0\x30", b"\x10\0\x50"]:
         seed("answer", f"{index}-{head.hex()}", head + answer)

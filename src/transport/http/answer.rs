@@ -305,19 +305,22 @@ impl<'w> Input<'w> {
     /// Reads a head, up to and with the empty line.
     fn head(&mut self) -> Result<Head, Fault> {
         const START: &[u8] = b"HTTP/1.";
+        /// No protocol needs more bytes to be recognized.
+        const LONGEST_BEGINNING: usize = 8;
         let mut searched = 0;
         loop {
             let unread = self.unread();
             // RFC 9112 section 2.2 lets a server skip empty lines. Some servers send one.
             let blank = unread.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
             let text = &unread[blank..];
-            if text.starts_with(&[21, 3]) {
-                // RFC 8446 section 5.1: a record of type alert, of any version 3.x.
-                return Err(Fault::Tls);
-            }
             let known = text.len().min(START.len());
             if text[..known] != START[..known] {
-                return Err(Fault::NotHttp(stranger(text)));
+                // RFC 8446 section 5.1: a record of type alert, of any version 3.x.
+                let fault = if text.starts_with(&[21, 3]) { Fault::Tls } else { Fault::NotHttp(stranger(text)) };
+                if text.len() >= LONGEST_BEGINNING || self.fill(Fault::HeadTooLarge).is_err() {
+                    return Err(fault);
+                }
+                continue;
             }
             // The end has two or three bytes, and may have begun in the part that was searched.
             let start = usize::saturating_sub(searched, blank + 2);
@@ -409,6 +412,7 @@ fn end_of_head(text: &[u8], start: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::format;
 
     const BODY: &[u8] = br#"{"access_token":"t0ken"}"#;
 
@@ -453,6 +457,23 @@ mod tests {
             for size in (1..=bytes.len()).chain([usize::MAX]) {
                 let response = read_pieces(&bytes, size).unwrap();
                 assert_eq!((response.status(), &response.body[..], response.framed), (200, BODY, true), "{size}");
+            }
+        }
+    }
+
+    #[test]
+    fn another_protocol_is_named_the_same_in_pieces_of_any_size() {
+        for (bytes, name) in [
+            (&b"\x15\x03\x01\0\x02\x02\x46"[..], "Tls"),
+            (b"SSH-2.0-x\r\n", "NotHttp(\"it is SSH\")"),
+            (b"\0\0\x12\x04\0\0\0\0\0", "NotHttp(\"it is HTTP/2\")"),
+            (b"CONNECT a:1", "NotHttp(\"it repeats the request\")"),
+            (b"* OK", "NotHttp(\"it is IMAP\")"),
+            (b"\r\n{\"", "NotHttp(\"it is JSON without a head\")"),
+            (b"x", "NotHttp(\"it does not begin with HTTP/1.1\")"),
+        ] {
+            for size in [1, 2, 3, 7, 8, usize::MAX] {
+                assert_eq!(format!("{:?}", read_pieces(bytes, size).unwrap_err()), name, "{size}");
             }
         }
     }
