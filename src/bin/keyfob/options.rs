@@ -259,6 +259,10 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
         "The answer",
         &[
             row("field", Kind::Text, DESCRIBED, "PATH", "the member that contains the token (data.token)").example(r#""data.token""#),
+            row("refused-if", Kind::Json, ENDPOINT, "", "members whose values mean a refusal under a success status")
+                .example(r#"{"success": false}"#),
+            row("api", Kind::Json, ENDPOINT, "", "the header with the token that the API wants")
+                .example(r#""X-Auth-Token: {token}""#),
             row("keep", Kind::Json, ENDPOINT, "", "other members of the answer to keep, by path").example(r#"["instance_url"]"#),
             row("lifetime", Kind::Duration, DESCRIBED, "T", "how long a token lives if the answer does not say, or says 0")
                 .example("3600"),
