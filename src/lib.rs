@@ -21,6 +21,7 @@ mod error;
 mod http_date;
 mod secret;
 mod template;
+mod field;
 mod text;
 mod url;
 #[cfg(all(feature = "std", unix))]
@@ -66,6 +67,7 @@ pub use {
     client::Client,
     client_auth::{ClientAuthentication, ClientCredentials},
     clock::Clock,
+    description::Dialect,
     endpoint::{Endpoint, LifetimeRules, LifetimeUnit, Members, Method, NotPositive, Parameters, Revocation},
     error::{Error, ErrorKind},
     grant::Grant,

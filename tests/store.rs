@@ -260,11 +260,11 @@ fn what_makes_another_request_has_another_file() {
         (basic(endpoint()), Grant::refresh_token(keyfob::SecretSource::value("q"))),
         (basic(endpoint()), Grant::extension("urn:x")),
         (
-            world.client_at(Endpoint::dialect("bearer-session", URL).unwrap()),
+            world.client_at(Endpoint::dialect(keyfob::Dialect::BearerSession, URL).unwrap()),
             Grant::bearer_session(keyfob::SecretSource::value("p")),
         ),
         (
-            world.client_at(Endpoint::dialect("bearer-session", URL).unwrap()),
+            world.client_at(Endpoint::dialect(keyfob::Dialect::BearerSession, URL).unwrap()),
             Grant::bearer_session(keyfob::SecretSource::value("q")),
         ),
     ];
@@ -456,7 +456,7 @@ fn a_token_that_a_resource_refused_is_not_taken_out_of_the_store_again() {
 fn what_is_revoked_is_gone_for_all() {
     let directory = Directory::new();
     let world = World::answering(&[HOURLY]);
-    let endpoint = || Endpoint::dialect("bearer-session", URL).unwrap();
+    let endpoint = || Endpoint::dialect(keyfob::Dialect::BearerSession, URL).unwrap();
     let process = || {
         TokenCache::new(world.client_at(endpoint()), Grant::bearer_session(keyfob::SecretSource::value("p")))
             .store(directory.store())
@@ -860,7 +860,7 @@ fn stuck<'s>(
             Ok(Response::new(200, answer.as_bytes().to_vec()))
         };
         let client = Client::with_parts(
-            Endpoint::dialect("bearer-session", URL).unwrap(),
+            Endpoint::dialect(keyfob::Dialect::BearerSession, URL).unwrap(),
             By(Some("direct"), send),
             move || s(clock.seconds.load(Ordering::SeqCst)),
         );
@@ -878,7 +878,7 @@ fn what_is_revoked_does_not_come_back_with_a_process_that_was_stuck() {
         let directory = Directory::new();
         let world = World::answering(&[HOURLY]);
         let process = || {
-            let client = world.client_at(Endpoint::dialect("bearer-session", URL).unwrap());
+            let client = world.client_at(Endpoint::dialect(keyfob::Dialect::BearerSession, URL).unwrap());
             TokenCache::new(
                 client.timeout(Duration::from_millis(200)),
                 Grant::bearer_session(keyfob::SecretSource::value("p")),
@@ -907,7 +907,7 @@ fn a_process_that_was_stuck_takes_no_newer_token_away() {
         let directory = Directory::new();
         let world = World::answering(&[HOURLY]);
         let process = || {
-            let client = world.client_at(Endpoint::dialect("bearer-session", URL).unwrap());
+            let client = world.client_at(Endpoint::dialect(keyfob::Dialect::BearerSession, URL).unwrap());
             TokenCache::new(
                 client.timeout(Duration::from_millis(400)),
                 Grant::bearer_session(keyfob::SecretSource::value("p")),
@@ -937,8 +937,9 @@ fn a_secret_is_not_read_again_and_again_while_another_process_is_waited_for() {
     });
     std::thread::scope(|scope| {
         let (go, thread) = stuck(scope, &world, &directory, r#"{"access_token":"late","expires_in":3600}"#);
-        let client =
-            world.client_at(Endpoint::dialect("bearer-session", URL).unwrap()).timeout(Duration::from_millis(400));
+        let client = world
+            .client_at(Endpoint::dialect(keyfob::Dialect::BearerSession, URL).unwrap())
+            .timeout(Duration::from_millis(400));
         let mut tokens = TokenCache::new(client, Grant::bearer_session(secret)).store(directory.store());
         assert_eq!(text(&mut tokens), "a1");
         go.send(()).unwrap();

@@ -25,7 +25,7 @@ mod token_file;
 mod words;
 
 use arguments::{Arguments, Verb};
-use keyfob::{AccessToken, Error, ErrorKind, Lifetime, Request, TokenCache};
+use keyfob::{Error, ErrorKind, Lifetime, TokenCache};
 use output::Format;
 use settings::Settings;
 use std::io::IsTerminal;
@@ -131,21 +131,15 @@ fn revoke(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
     let cached = tokens.at_hand(Duration::ZERO);
     match (named, cached) {
         (Some(named), Ok(Some(cached))) if cached.expose() == named.expose() => {
-            while_telling(&host, || end_cached(&mut tokens, &cached))?;
+            while_telling(&host, || tokens.revoke())?;
         }
         (Some(named), _) => while_telling(&host, || tokens.client().revoke(named))?,
         (None, cached) => match cached? {
-            Some(cached) => while_telling(&host, || end_cached(&mut tokens, &cached))?,
+            Some(_) => while_telling(&host, || tokens.revoke())?,
             None => return output::revoked(false, *format),
         },
     }
     output::revoked(true, *format)
-}
-
-/// Ends the token in the cache, or leaves it there where the endpoint cannot end any.
-fn end_cached(tokens: &mut TokenCache, cached: &AccessToken) -> Result<(), Error> {
-    Request::revocation(tokens.client().endpoint(), cached.expose())?;
-    tokens.revoke()
 }
 
 #[cfg(feature = "demo")]

@@ -32,6 +32,9 @@ pub(crate) const DESCRIPTION: &[&str] = &[
     "keep",
     "lifetime",
     "revoke",
+    "revocation_url",
+    "var",
+    "refresh",
 ];
 
 /// Those of them that a dialect may set.
