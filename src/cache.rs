@@ -12,7 +12,7 @@ use crate::observe::Event;
 use crate::renewal::Pause;
 use crate::renewal::{Refused, Renewal, Spread, Step, too_late, too_short};
 use crate::request::Request;
-use crate::secret::{Secret, SecretSource};
+use crate::secret::Secret;
 #[cfg(all(feature = "std", unix))]
 use crate::store::{Record, Store};
 use crate::token::AccessToken;
@@ -328,6 +328,8 @@ impl Attempt {
 struct Start {
     /// The token that came with the newest refresh token, unless another thread is sending that.
     refresh: Option<AccessToken>,
+    /// The token that is valid until now: some services renew a token with itself.
+    present: Option<AccessToken>,
     /// The fingerprint of what the original request carries once, if that is used up.
     used: Option<u32>,
     at: Duration,
@@ -457,7 +459,9 @@ impl Keeper {
         let may_lend = !turn.is_alone();
         let (refresh, used) =
             state.with(|state| (may_lend.then(|| state.lend_refresh(&self.grant)).flatten(), state.used));
-        let start = Start { refresh, used, at, waited };
+        let present = state.with(|state| state.renewal.held.as_ref().map(|held| held.token.clone()));
+        let present = present.filter(|token| !token.is_expired(at) && !token.is_ended());
+        let start = Start { refresh, present, used, at, waited };
         let attempt = self.attempt(&start);
         let fetched_at = self.now();
         let token = state.with(|state| state.receive(&start, fetched_at, attempt))?;
@@ -470,7 +474,23 @@ impl Keeper {
     /// most two requests: a refresh that was answered, and not with a token or "later", gives way to the original grant.
     fn attempt(&self, start: &Start) -> Attempt {
         let original = || self.client.request(&self.grant);
-        let Some(refresh) = start.refresh.as_ref().and_then(AccessToken::refresh_token) else {
+        let endpoint = self.client.endpoint();
+        let present = start.present.as_ref().and_then(|token| endpoint.renewal(None, Some(token.expose())));
+        if let Some((grant, request)) =
+            present.and_then(|grant| self.client.request(&grant).ok().map(|request| (grant, request)))
+        {
+            let Sent { request, result, .. } = self.send(request, &grant, start);
+            if !result.as_ref().is_err_and(is_answer) {
+                let original = result.is_err().then(|| original().unwrap_or(request));
+                return Attempt { result, original, spent: Spent::No, refresh_spent: Spent::No };
+            }
+        }
+        let renewal = start.refresh.as_ref().and_then(|token| {
+            let refresh_token = token.refresh_token()?;
+            let grant = endpoint.renewal(Some(refresh_token.expose()), Some(token.expose()))?;
+            Some((refresh_token, grant))
+        });
+        let Some((refresh, grant)) = renewal else {
             return self.by_original(start, original());
         };
         // Each source is read once, and none before it is needed.
@@ -480,7 +500,6 @@ impl Keeper {
             let attempt = self.by_original(start, own.unwrap_or_else(original));
             return Attempt { refresh_spent: attempt.spent, ..attempt };
         }
-        let grant = Grant::refresh_token(SecretSource::value(refresh.expose()));
         let Sent { request, result, spent } = match self.client.request(&grant) {
             Ok(request) => self.send(request, &grant, start),
             Err(error) => return Attempt::nothing(error),

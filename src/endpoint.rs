@@ -607,6 +607,20 @@ impl Endpoint {
         }
     }
 
+    /// Returns the grant that renews a token, as the description has it; None where the original grant is to be used.
+    pub(crate) fn renewal(&self, refresh_token: Option<&str>, token: Option<&str>) -> Option<Grant> {
+        // The store keeps a refresh token longer than the token that came with it.
+        let token = token.filter(|token| !token.is_empty());
+        match &self.refresh {
+            Refresh::Never => None,
+            Refresh::Standard => refresh_token.map(|refresh_token| Grant::renewal(Some(refresh_token), None)),
+            Refresh::Block { with_token: true, .. } if refresh_token.is_some() => None,
+            Refresh::Block { with_token: true, .. } => token.map(|token| Grant::renewal(None, Some(token))),
+            Refresh::Block { endpoint, .. } if token.is_none() && endpoint.names_variable("token") => None,
+            Refresh::Block { .. } => refresh_token.map(|refresh_token| Grant::renewal(Some(refresh_token), token)),
+        }
+    }
+
     /// Returns whether a template of the request names this variable.
     pub(crate) fn names_variable(&self, wanted: &str) -> bool {
         let mut found = false;

@@ -4,8 +4,6 @@ use crate::encode;
 use crate::error::Error;
 use crate::secret::{Exposed, SecretSource};
 use crate::template::{Template, Values};
-use alloc::borrow::Cow;
-use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -94,11 +92,12 @@ impl Field {
 
     /// Returns the value as the user gave it, unless it is secret.
     #[cfg(all(feature = "std", unix))]
-    pub(crate) fn given(&self) -> Option<Cow<'_, str>> {
+    pub(crate) fn given(&self) -> Option<String> {
+        use alloc::format;
         match &self.value {
-            FieldValue::Plain(text) => Some(text.into()),
+            FieldValue::Plain(text) => Some(text.clone()),
             FieldValue::Template(template) => Some(template.text().into()),
-            FieldValue::Json(json) => Some(format!("{json:?}").into()),
+            FieldValue::Json(json) => Some(format!("{json:?}")),
             FieldValue::Secret(_) | FieldValue::Line(_) => None,
         }
     }

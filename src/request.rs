@@ -9,7 +9,7 @@ use crate::error::{Echoes, Error};
 use crate::field::{Field, FieldValue, Json};
 use crate::grant::Grant;
 use crate::secret::{Exposed, Secret};
-use crate::template::{Template, Values};
+use crate::template::Values;
 use crate::text::{self, REDACTED};
 use crate::url::{Url, UrlTemplate};
 use crate::words;
@@ -115,7 +115,7 @@ impl Request {
             if parameters[..standard].iter().any(|parameter| parameter.name == field.name) {
                 return Err(Error::config(format!("the parameter `{}` would be sent twice", field.name)));
             }
-            if lacks_grant_value(&mut |each| field.templates(each), &values) {
+            if lacks_grant_value(field, &values) {
                 continue;
             }
             let value = match &field.value {
@@ -241,7 +241,7 @@ impl Request {
         }
         let standard = headers.len();
         for field in &endpoint.headers {
-            if lacks_grant_value(&mut |each| field.templates(each), values) {
+            if lacks_grant_value(field, values) {
                 continue;
             }
             let header = Header::of_user(field, values, &headers[..standard])?;
@@ -581,10 +581,10 @@ fn json(out: &mut dyn fmt::Write, parameters: &[Parameter<'_>], values: &Values<
 /// Values that a grant has: where it is a refresh token, those of the original grant are missing.
 const GRANT_VALUES: [&str; 3] = ["username", "password", "session_token"];
 
-/// Whether one of the templates names what only another grant has.
-fn lacks_grant_value<'t>(templates: &mut dyn FnMut(&mut dyn FnMut(&'t Template)), values: &Values<'_>) -> bool {
+/// Returns whether a template of the field names what only another grant has.
+fn lacks_grant_value(field: &Field, values: &Values<'_>) -> bool {
     let mut lacks = false;
-    templates(&mut |template| {
+    field.templates(&mut |template| {
         template.names(&mut |name| lacks |= GRANT_VALUES.contains(&name) && values.get(name).is_none());
     });
     lacks

@@ -5,6 +5,7 @@
 
 use keyfob::{
     AccessToken, Client, ClientCredentials, Endpoint, Error, ErrorKind, Grant, Request, Response, Secret, SecretSource,
+    TokenCache,
 };
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -477,8 +478,11 @@ fn the_token_of_another_source_is_the_credential() {
     assert_eq!(Request::token(&endpoint, &public(), &grant).unwrap_err().kind(), ErrorKind::Unreachable);
 }
 
+/// The status and the body of an answer.
+type Answer = (u16, &'static str);
+
 /// A client that is answered so, one after the other, and what it sent.
-fn played(endpoint: Endpoint, answers: &'static [(u16, &'static str)]) -> (Client, Arc<Mutex<Vec<String>>>) {
+fn played(endpoint: Endpoint, answers: &'static [Answer]) -> (Client, Arc<Mutex<Vec<String>>>) {
     let sent = Arc::new(Mutex::new(Vec::new()));
     let seen = sent.clone();
     let answer = move |request: &Request| {
@@ -493,13 +497,13 @@ fn played(endpoint: Endpoint, answers: &'static [(u16, &'static str)]) -> (Clien
 
 #[test]
 fn a_revocation_endpoint_ends_the_refresh_token_first() {
-    const TOKEN: (u16, &str) = (200, r#"{"access_token":"a1","refresh_token":"r1","expires_in":60}"#);
+    const TOKEN: Answer = (200, r#"{"access_token":"a1","refresh_token":"r1","expires_in":60}"#);
     const REFUSED: &str = r#"{"error":"unsupported_token_type"}"#;
     const REFRESH: &str =
         "POST https://as.example/revoke | Authorization: Basic aWQ6cw== | token=r1&token_type_hint=refresh_token";
     const ACCESS: &str =
         "POST https://as.example/revoke | Authorization: Basic aWQ6cw== | token=a1&token_type_hint=access_token";
-    const ROWS: [(&[(u16, &str)], Option<ErrorKind>, &[&str]); 6] = [
+    const ROWS: [(&[Answer], Option<ErrorKind>, &[&str]); 6] = [
         (&[TOKEN, (200, ""), (200, "")], None, &[REFRESH, ACCESS]),
         (&[TOKEN, (204, ""), (202, "ok")], None, &[REFRESH, ACCESS]),
         (&[TOKEN, (200, ""), (400, REFUSED)], None, &[REFRESH, ACCESS]),
@@ -516,4 +520,53 @@ fn a_revocation_endpoint_ends_the_refresh_token_first() {
         assert_eq!(sent.lock().unwrap()[1..], *expected);
         assert!(again.authorization().is_err());
     }
+}
+
+#[test]
+fn a_cache_renews_as_the_description_has_it() {
+    const A1: Answer = (200, r#"{"access_token":"a1","refresh_token":"r1","expires_in":60}"#);
+    const A2: Answer = (200, r#"{"access_token":"a2","refresh_token":"r2","expires_in":60}"#);
+    const BASIC: &str = "Authorization: Basic aWQ6cw==";
+    let original = format!("POST https://as.example/t | {BASIC} | grant_type=client_credentials");
+    let standard = format!("POST https://as.example/t | {BASIC} | grant_type=refresh_token&refresh_token=r1");
+    let own = "PUT https://as.example/r?t=a1&r=r1 | X-Key: 1 | ".to_owned();
+    let with_token = "GET https://as.example/r?t=a1".to_owned();
+    const STANDARD: &str = r#""refresh": true"#;
+    const NEVER: &str = r#""refresh": false"#;
+    const OWN: &str = r#""refresh": {"url": "https://as.example/r?t={token}&r={refresh_token}", "method": "PUT", "auth": "none",
+        "omit_grant_type": true, "header": {"X-Key": "1"}}"#;
+    const TOKEN: &str =
+        r#""refresh": {"with": "token", "url": "https://as.example/r?t={token}", "method": "GET", "auth": "none"}"#;
+    const ROWS: [(&str, &[Answer]); 8] = [
+        (STANDARD, &[A1, A2]),
+        (NEVER, &[A1, A2]),
+        (OWN, &[A1, A2]),
+        (TOKEN, &[A1, A2]),
+        // A refusal gives way to the original grant.
+        (STANDARD, &[A1, (400, ""), A2]),
+        (OWN, &[A1, (404, "gone"), A2]),
+        (TOKEN, &[A1, (400, r#"{"error":"invalid_grant"}"#), A2]),
+        (TOKEN, &[A1, (200, "{}"), A2]),
+    ];
+    for (refresh, answers) in ROWS {
+        let renewal = match refresh {
+            STANDARD => &standard,
+            NEVER => &original,
+            OWN => &own,
+            _ => &with_token,
+        };
+        let (client, sent) = played(endpoint(refresh).unwrap(), answers);
+        let mut tokens = TokenCache::new(client, Grant::client_credentials());
+        assert_eq!(tokens.token().unwrap().expose(), "a1");
+        assert_eq!(tokens.renew().unwrap().expose(), "a2", "{refresh} {answers:?}");
+        let expected = if answers.len() == 2 { vec![&original, renewal] } else { vec![&original, renewal, &original] };
+        assert_eq!(sent.lock().unwrap().iter().collect::<Vec<_>>(), expected, "{refresh}");
+    }
+    // An ended token renews nothing.
+    let (client, sent) = played(endpoint(TOKEN).unwrap(), &[A1, A2]);
+    let mut tokens = TokenCache::new(client, Grant::client_credentials());
+    let token = tokens.token().unwrap();
+    tokens.invalidate(&token);
+    assert_eq!(tokens.token().unwrap().expose(), "a2");
+    assert_eq!(*sent.lock().unwrap(), [original.clone(), original]);
 }
