@@ -1,4 +1,4 @@
-//! Who asks: the client, and how it proves so.
+//! The client's credentials, and how a request proves that it has them.
 
 use crate::encode;
 use crate::error::Error;
@@ -64,14 +64,14 @@ impl ClientCertificate<SecretSource> {
 }
 
 impl ClientCredentials {
-    /// The client identifier (RFC 6749 section 2.2).
+    /// Sets the client identifier (RFC 6749 section 2.2).
     #[must_use]
     pub fn client_id(mut self, id: impl Into<String>) -> Self {
         self.client_id = Some(id.into());
         self
     }
 
-    /// The client secret, or where it is read from for each request.
+    /// Sets the client secret, or where it is read from for each request.
     #[must_use]
     pub fn client_secret(mut self, secret: impl Into<SecretSource>) -> Self {
         self.client_secret = Some(secret.into());

@@ -128,9 +128,9 @@ impl Method {
 pub enum Parameters {
     /// `application/x-www-form-urlencoded` in the body (RFC 6749 appendix B).
     Form,
-    /// A JSON object in the body, for dialects A and D.
+    /// A JSON object in the body.
     Json,
-    /// The URL's query, for dialect E and for GET. Servers and proxies write URLs into their logs: prefer a body.
+    /// The URL's query, and the only place with `GET`. Servers and proxies write URLs into their logs: prefer a body.
     Query,
 }
 
@@ -550,8 +550,8 @@ impl Endpoint {
         self
     }
 
-    /// Keeps another member of the answer, by its path: dialect B's session details, an instance URL. It is read by
-    /// [`AccessToken::member`](crate::AccessToken::member).
+    /// Keeps another member of the answer, at this path: a session's details, an instance URL.
+    /// [`AccessToken::member`](crate::AccessToken::member) returns it.
     ///
     /// # Errors
     ///
@@ -568,14 +568,15 @@ impl Endpoint {
         self
     }
 
-    /// Says how a token is ended.
+    /// Sets how a token is ended at the server. Default: it cannot be ended.
     #[must_use]
     pub fn revocation(mut self, revocation: Revocation) -> Self {
         self.revocation = Some(revocation);
         self
     }
 
-    /// Allows plain http to a host that is not loopback: whoever sits on the way reads the secret and the token.
+    /// Allows plain http to a host that is not loopback: everyone on the way can read the secret and the token. Default:
+    /// false.
     #[must_use]
     pub fn allow_http(mut self, allow: bool) -> Self {
         self.allow_http = allow;

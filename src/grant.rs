@@ -1,4 +1,4 @@
-//! What is asked: the grant.
+//! Grants: what a token is asked for with.
 
 use crate::field::{Field, FieldValue};
 #[cfg(all(feature = "std", unix))]
@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 const REFRESH_TOKEN: &str = "refresh_token";
 
-/// What a token is asked for with: one of the grants of RFC 6749, a bearer session, or an extension grant.
+/// An authorization grant: one of RFC 6749, a bearer session, or an extension grant.
 ///
 /// ```
 /// use keyfob::{Grant, SecretSource};

@@ -19,14 +19,14 @@ use core::fmt;
 use core::time::Duration;
 use header::{Header, is_authorization};
 
-/// A request to an authorization server, ready to be sent: what a [`Transport`](crate::Transport) is given.
+/// A request to an authorization server, ready to be sent by a [`Transport`](crate::Transport).
 ///
 /// URL, header values and body may hold secrets. They are wiped when the request is dropped; a transport that copies
 /// them wipes its copies.
 pub struct Request {
     method: Method,
     url: Secret,
-    /// Where the path starts, and where the query: what stands before is no secret.
+    /// Where the path starts, and where the query: what comes before is no secret.
     authority_end: usize,
     query: usize,
     headers: Vec<Header>,
@@ -322,43 +322,43 @@ impl Request {
         Ok(())
     }
 
-    /// The method.
+    /// Returns the method.
     #[must_use]
     pub fn method(&self) -> Method {
         self.method
     }
 
-    /// The whole URL. Its query may hold secrets: keep it out of messages.
+    /// Returns the whole URL. Its query may hold secrets: keep it out of messages.
     #[must_use]
     pub fn url(&self) -> &str {
         self.url.expose()
     }
 
-    /// Host and port of the URL, for messages.
+    /// Returns host and port of the URL, for messages.
     #[must_use]
     pub fn authority(&self) -> &str {
         let before = &self.url.expose()[..self.authority_end];
         before.split_once("://").map_or(before, |(_, authority)| authority)
     }
 
-    /// Whether it goes to this machine itself: plain http is allowed to it, so it must not go by way of a proxy.
+    /// Returns whether the request goes to this machine itself: plain http is allowed, so it must not go through a proxy.
     #[must_use]
     pub fn is_to_loopback(&self) -> bool {
         self.to_loopback
     }
 
-    /// The headers: name and value. `Host` and `Content-Length` are the transport's to add.
+    /// Returns the headers as pairs of name and value. The transport adds `Host` and `Content-Length`.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.headers.iter().map(|header| (&*header.name, header.value.expose()))
     }
 
-    /// The body. An empty one is sent as such, with a length of 0.
+    /// Returns the body. An empty one is sent as such, with a length of 0.
     #[must_use]
     pub fn body(&self) -> Option<&[u8]> {
         self.body.as_ref().map(|body| body.expose().as_bytes())
     }
 
-    /// Whether sending it twice does no harm.
+    /// Returns whether sending the request twice does no harm.
     #[must_use]
     pub fn is_repeatable(&self) -> bool {
         self.repeatable
@@ -425,7 +425,7 @@ impl Request {
         error.without(&self.echoes())
     }
 
-    /// What must not be shown of an answer.
+    /// Returns what must not be shown of an answer.
     pub(crate) fn echoes(&self) -> Echoes<'_> {
         let authorization = self.headers().filter(|(name, _)| is_authorization(name));
         let credentials = authorization.map(|(_, value)| value.split_once(' ').map_or(value, |(_, value)| value));

@@ -40,7 +40,7 @@ impl Secret {
         Self(text)
     }
 
-    /// Reads a secret to its end, less one line end: standard input, a socket. `origin` names it in errors.
+    /// Reads a secret to its end, without one line end there: from standard input, a socket. `origin` names it in errors.
     ///
     /// # Errors
     ///
@@ -50,7 +50,7 @@ impl Secret {
         read::read_text(reader, read::MAX_SECRET).map_err(|why| Error::config(format!("{origin}: {why}")))
     }
 
-    /// The text itself. Every use of a secret is found by a search for this name.
+    /// Returns the text itself. Every use of a secret is found by a search for this name.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

@@ -223,6 +223,7 @@ fn what_makes_another_request_has_another_file() {
     let directory = Directory::new();
     let world = World::answering(&[HOURLY]);
     let endpoint = || Endpoint::new(URL).unwrap();
+    let described = |member: &str| Endpoint::from_json(&format!(r#"{{"url": "{URL}", {member}}}"#)).unwrap();
     let basic = |endpoint: Endpoint| {
         world.client_at(endpoint).client_id("id").client_secret(keyfob::SecretSource::value("s3cret"))
     };
@@ -247,6 +248,18 @@ fn what_makes_another_request_has_another_file() {
         (basic(endpoint().header("X-Tenant", "a")), machine()),
         (basic(endpoint().secret_header("X-Tenant", keyfob::SecretSource::value("a"))), machine()),
         (basic(endpoint().secret_header("X-Tenant", keyfob::SecretSource::value("b"))), machine()),
+        (basic(endpoint().variable("t", "a")), machine()),
+        (basic(endpoint().variable("t", "b")), machine()),
+        (basic(endpoint().secret_variable("t", keyfob::SecretSource::value("a"))), machine()),
+        (basic(endpoint().secret_variable("t", keyfob::SecretSource::value("b"))), machine()),
+        (basic(described(r#""param": {"a": "1"}"#)), machine()),
+        (basic(described(r#""param": {"a": 1}"#)), machine()),
+        (basic(described(r#""param": {"a": ["1"]}"#)), machine()),
+        (basic(described(r#""refresh": false"#)), machine()),
+        (basic(described(r#""refresh": {"method": "PUT"}"#)), machine()),
+        (basic(described(r#""refresh": {"param": {"a": "1"}}"#)), machine()),
+        (basic(described(r#""refresh": {"url": "https://as.example/r?a={t}"}"#)), machine()),
+        (basic(described(r#""refresh": {"url": "https://as.example/r?b={t}"}"#)), machine()),
         (basic(endpoint().lifetime(keyfob::LifetimeRules::default().maximum(s(60)))), machine()),
         (basic(endpoint().keep_member("id").unwrap()), machine()),
         (basic(endpoint()), machine().scope("a")),

@@ -56,7 +56,7 @@ impl SecretSource {
         Self(Source::Value(secret.into()))
     }
 
-    /// Asks `provider` each time: flash memory, a security chip, a vault.
+    /// Reads the secret from `provider` for each request: flash memory, a security chip, a vault.
     ///
     /// ```
     /// use keyfob::{Secret, SecretSource};
@@ -70,8 +70,8 @@ impl SecretSource {
     /// Asks another source of tokens each time: a cache whose token is the credential of this request, as in a chain of
     /// two services. The first token keeps its own lifetime and renewal.
     ///
-    /// With a [`Store`](crate::Store), each new token of the first source is another credential: say with
-    /// [`identity`](SecretSource::identity) what stands for all of them.
+    /// With a [`Store`](crate::Store), each new token of the first source is another credential: name with
+    /// [`identity`](SecretSource::identity) what they have in common.
     ///
     /// ```
     /// use keyfob::{AccessToken, Client, Endpoint, Grant, SecretSource};
@@ -95,14 +95,14 @@ impl SecretSource {
 
     /// Reads an environment variable, less one line end at its end. It must be UTF-8 and not empty.
     ///
-    /// What comes by the environment stands in the process's memory for life, where keyfob cannot wipe it, and is
-    /// handed on to every child. A file is better.
+    /// The environment stays in the process's memory for life, where keyfob cannot wipe it, and every child inherits it.
+    /// A file is better.
     #[cfg(feature = "std")]
     pub fn environment(name: impl Into<String>) -> Self {
         Self(Source::Environment(name.into()))
     }
 
-    /// Sets a text that stands for this secret where a token's identity is made. Default: the secret itself.
+    /// Sets a text that takes the secret's place in a token's identity. Default: the secret itself.
     ///
     /// A [`Store`](crate::Store) hands a token on to those alone who would send the same request, secrets included. A provider
     /// that signs a new assertion for each request never sends the same one: name the key that it signs with, and whatever
@@ -121,7 +121,7 @@ impl SecretSource {
         Self(Source::Identified(Box::new(self), text.into()))
     }
 
-    /// The text that stands for the secret, where it has one.
+    /// Returns the text that takes the secret's place in an identity, if it has one.
     #[cfg(all(feature = "std", unix))]
     pub(crate) fn own_identity(&self) -> Option<&Secret> {
         match &self.0 {
@@ -146,7 +146,7 @@ impl SecretSource {
         }
     }
 
-    /// The secret as it is now: borrowed where it is held, else read, and wiped when this is dropped.
+    /// Returns the secret as it is now: borrowed where it is held, else read, and wiped when this is dropped.
     ///
     /// # Errors
     ///
@@ -167,7 +167,7 @@ impl SecretSource {
         }
     }
 
-    /// The secret as it is now, where RFC 6749 appendix A makes it one line of text: the client secret, a password, a
+    /// Returns the secret as it is now, where RFC 6749 appendix A makes it one line of text: the client secret, a password, a
     /// token. A control character in it is always a mistake, mostly a second line end, which would be sent encoded.
     /// `what` is the secret's name in messages.
     pub(crate) fn expose_line(&self, what: &str) -> Result<Exposed<'_>, Error> {
@@ -188,7 +188,7 @@ impl SecretSource {
             .with_hint("take it out; only a single line end at the very end of a file or variable is ignored"))
     }
 
-    /// The place that it is read from, for messages. None where it is held or provided.
+    /// Returns the place that it is read from, for messages. None where it is held or provided.
     fn origin(&self) -> Option<String> {
         match &self.0 {
             Source::Value(_) | Source::Provider(_) => None,
