@@ -1,8 +1,10 @@
 //! What an answer without a token means: who must act, by its status and its OAuth error, and what the server says.
 
+use crate::date::{self, Milliseconds};
+use crate::endpoint::Members;
 use crate::error::{Error, ErrorKind, is_registered};
-use crate::http_date;
 use crate::json::{self, Kind, Wanted};
+use crate::refused_if::RefusedIf;
 use crate::response::{MAX_TEXT, Rejection, first_text};
 use crate::secret::Secret;
 use crate::transport::ResponseHeaders;
@@ -15,7 +17,7 @@ use core::time::Duration;
 const MAX_LINE: usize = 300;
 
 /// Where servers without an OAuth error say what is wrong, in the order of how much they say.
-const EXPLANATIONS: [&str; 12] = [
+const EXPLANATIONS: [&str; 15] = [
     "error_description",
     "error.message",
     "errorSummary",
@@ -28,6 +30,9 @@ const EXPLANATIONS: [&str; 12] = [
     "Message",
     "detail",
     "title",
+    "errors.0.message",
+    "errors.0.detail",
+    "0.message",
 ];
 
 /// What a body that holds no OAuth error says.
@@ -41,12 +46,11 @@ pub(crate) enum Said {
 
 impl Said {
     /// Reads the body of an answer that is no success: a success may hold the token in any place.
-    pub(crate) fn read(body: &[u8]) -> Self {
+    pub(crate) fn read(body: &[u8], members: &Members) -> Self {
         let text = match first_text(body) {
             None => return Self::Nothing,
             Some(b'<') => return Self::Html,
-            Some(b'{') => explanation(body),
-            Some(b'[') => None,
+            Some(b'{' | b'[') => explanation(body, members.place_of_error_description().path()),
             Some(_) => line(body).map(Secret::from),
         };
         text.map_or(Self::Other, Self::Text)
@@ -54,8 +58,9 @@ impl Said {
 }
 
 /// The first of the members of a JSON object by which a server explains itself.
-fn explanation(body: &[u8]) -> Option<Secret> {
-    let mut wanted = EXPLANATIONS.map(Wanted::new);
+fn explanation(body: &[u8], described: &str) -> Option<Secret> {
+    let mut wanted = [Wanted::new(described); EXPLANATIONS.len() + 1];
+    wanted[1..].iter_mut().zip(EXPLANATIONS).for_each(|(wanted, path)| *wanted = Wanted::new(path));
     json::scan(body, &mut wanted).ok()?;
     let spans = wanted.iter().filter_map(|wanted| wanted.span);
     let mut short = spans.filter(|span| span.kind == Kind::String && span.range().len() <= MAX_TEXT);
@@ -176,9 +181,30 @@ fn retry_after(headers: &ResponseHeaders) -> Option<Duration> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
     }
-    let until = http_date::parse(text)?;
-    let now = http_date::parse(headers.get("date")?.trim())?;
-    Some(Duration::from_secs(until.saturating_sub(now)))
+    let until = date::http(text)?;
+    let now = date::http(headers.get("date")?.trim())?;
+    Some(Duration::from_secs(u64::try_from(until.saturating_sub(now)).unwrap_or(0)))
+}
+
+/// The error for an answer that says no under a status of success, as the endpoint's description tells it.
+pub(crate) fn said_no(status: u16, rule: &RefusedIf, said: &Said) -> Error {
+    let message = match said {
+        Said::Text(_) => format!("the server refused (status {status})"),
+        _ => format!("the server refused (status {status}: {rule}) and did not say why"),
+    };
+    let error = Error::new(ErrorKind::Refused, message).with_status(status);
+    match said {
+        Said::Text(text) => error.with_said(None, Some(text.expose())),
+        _ => error,
+    }
+}
+
+/// Returns the server's time when it answered: the answer's `Date`, and its `Age` where a cache kept it (RFC 9111 section
+/// 5.1). The latest counts if there are several.
+pub(crate) fn server_time(headers: &ResponseHeaders) -> Option<Milliseconds> {
+    let date = headers.all("date").filter_map(|date| date::http(date.trim())).max()?;
+    let age = headers.all("age").filter_map(|age| age.trim().parse::<u32>().ok()).max().unwrap_or(0);
+    Some((date + i64::from(age)) * 1000)
 }
 
 /// The error for a redirect, with the place that it names.

@@ -1,4 +1,4 @@
-//! The client: fetch a token now, and end it.
+//! The client: fetches a token now, and revokes one.
 
 use crate::client_auth::ClientCredentials;
 use crate::clock::Clock;
@@ -8,7 +8,7 @@ use crate::grant::Grant;
 use crate::observe::{Event, Observer};
 #[cfg(all(feature = "std", unix))]
 use crate::refresh_file::RefreshTurn;
-use crate::request::Request;
+use crate::request::{Request, TIMEOUT};
 use crate::secret::SecretSource;
 use crate::token::AccessToken;
 use crate::transport::{Response, Transport};
@@ -17,11 +17,10 @@ use alloc::string::String;
 use core::fmt;
 use core::time::Duration;
 
-/// The time limit of a fetch, unless the user sets another.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// A client of one authorization server.
+/// A client of one authorization server. It fetches and revokes tokens; a [`TokenCache`](crate::TokenCache) around it keeps one
+/// valid.
 ///
 /// ```no_run
 /// use keyfob::{Client, Endpoint, Grant, SecretSource};
@@ -45,13 +44,13 @@ pub struct Client {
 impl Client {
     /// Creates a client that sends through [`HttpTransport`](crate::HttpTransport) and measures time with
     /// [`BootClock`](crate::BootClock).
-    #[cfg(feature = "ureq")]
+    #[cfg(feature = "http")]
     #[must_use]
     pub fn new(endpoint: Endpoint) -> Self {
         Self::with_parts(endpoint, crate::HttpTransport::new(), crate::BootClock)
     }
 
-    /// Creates a client with a transport and a clock of your own; without `std` there is no other way.
+    /// Creates a client with your own transport and clock. Without the `ureq` feature this is the only constructor.
     ///
     /// ```
     /// use core::time::Duration;
@@ -61,7 +60,7 @@ impl Client {
     ///     Duration::from_millis(1234) // from the board's timer
     /// }
     /// fn modem(request: &Request) -> Result<Response, Error> {
-    ///     // request.method(), request.url(), request.headers(), request.body() go out; what comes back:
+    ///     // Send request.method(), request.url(), request.headers() and request.body(), and return the answer:
     ///     Ok(Response::new(200, br#"{"access_token":"abc","token_type":"Bearer","expires_in":"3599",}"#.to_vec()))
     /// }
     ///
@@ -83,7 +82,7 @@ impl Client {
         }
     }
 
-    /// Sets the transport that sends the requests. Default: [`HttpTransport`](crate::HttpTransport) as it comes.
+    /// Sets the transport that sends the requests. Default: [`HttpTransport`](crate::HttpTransport) with its defaults.
     #[must_use]
     pub fn transport(mut self, transport: impl Transport + 'static) -> Self {
         self.transport = Box::new(transport);
@@ -97,52 +96,52 @@ impl Client {
         self
     }
 
-    /// Sets the time limit of a whole fetch: waiting for another process that fetches the same token, the name look-up,
-    /// the connection, the request and the answer. Default: 30 s.
+    /// Sets the time limit of a whole fetch: the wait for another process that fetches the same token, the name lookup, the
+    /// connection, the request and the answer. Default: 30 s. At most a year.
     ///
-    /// The transport keeps it ([`Request::timeout`]).
+    /// The transport enforces it (see [`Request::timeout`]).
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        // Transports add it to the present moment, which must not overflow.
+        // Transports add it to the current time, which must not overflow.
         self.timeout = timeout.min(LONGEST_TIMEOUT);
         self
     }
 
-    /// Sets what receives the events of this client and of a cache around it. Default: nothing.
+    /// Sets the observer that receives the events of this client and of a cache around it. Default: none.
     #[must_use]
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
         self.observer = Some(Box::new(observer));
         self
     }
 
-    /// The client identifier (RFC 6749 section 2.2).
+    /// Sets the client identifier (RFC 6749 section 2.2). Default: none.
     #[must_use]
     pub fn client_id(mut self, id: impl Into<String>) -> Self {
         self.credentials = self.credentials.client_id(id);
         self
     }
 
-    /// The client secret, or where it is read from for each request.
+    /// Sets the client secret (RFC 6749 section 2.3.1), or the source that it is read from for each request. Default: none.
     #[must_use]
     pub fn client_secret(mut self, secret: impl Into<SecretSource>) -> Self {
         self.credentials = self.credentials.client_secret(secret);
         self
     }
 
-    /// Sets the certificate that the client shows to the server, and its private key: for `tls_client_auth` (RFC 8705
-    /// section 2), or in addition to any other client authentication. A proxy is never shown it.
+    /// Sets the client certificate and its private key, for `tls_client_auth` (RFC 8705 section 2) or in addition to any other
+    /// client authentication. Default: none. A proxy never sees it.
     ///
-    /// Both are PEM. `chain` holds the client's certificate first and then those that issued it, as far as the server
-    /// needs them; `key` is the certificate's private key, not encrypted: RSA, ECDSA on P-256 or P-384, or Ed25519, in
-    /// PKCS #8, PKCS #1 or SEC 1. Both may be one file, which is then named twice.
+    /// Both are PEM. `chain` holds the client's certificate first, and then the certificates that issued it, as far as the
+    /// server needs them. `key` is the private key, not encrypted: RSA, ECDSA on P-256 or P-384, or Ed25519, in PKCS #8,
+    /// PKCS #1 or SEC 1. Both may be in one file; name it twice then.
     ///
-    /// Both are read for each fetch, so a new certificate needs no restart. keyfob wipes what it read of the key at
-    /// once; ring, which signs with it, holds its numbers as long as the fetch takes and frees them unwiped, and rustls makes
-    /// one more copy of a SEC 1 key. An allocator that wipes covers both, as in the command.
+    /// Both are read for each fetch, so a new certificate needs no restart. keyfob wipes its copy of the key at once. ring, which
+    /// signs with the key, holds its numbers during the fetch and frees them unwiped, and rustls makes one more copy of a SEC 1
+    /// key. An allocator that wipes freed memory, as in the command, covers both.
     ///
-    /// A fetch fails with [`Config`](ErrorKind::Config), before anything is sent, where one of them cannot be read, there
-    /// is no certificate or no key in it, the key is encrypted, of another kind or of another certificate, or the URL
-    /// is plain http.
+    /// A fetch fails with [`Config`](ErrorKind::Config), before anything is sent, if one of them cannot be read or contains no
+    /// certificate or key, if the key is encrypted, of another kind or does not belong to the certificate, or if the URL is
+    /// plain http.
     ///
     /// ```no_run
     /// use keyfob::{Client, ClientAuthentication, Endpoint, SecretSource};
@@ -167,7 +166,8 @@ impl Client {
     /// Any [`ErrorKind`]; [errors and exit codes](crate::docs::errors) has the table.
     pub fn fetch(&self, grant: &Grant) -> Result<AccessToken, Error> {
         #[cfg(all(feature = "std", unix))]
-        if let Some((mut turn, waited)) = RefreshTurn::wait(grant, self.timeout, self.endpoint.authority())? {
+        if let Some(file) = grant.refresh_file() {
+            let (mut turn, waited) = RefreshTurn::wait(file, self.timeout, self.endpoint.authority())?;
             let mut request = self.request(grant)?;
             request.set_waited(waited);
             let (token, in_time) = self.exchange(grant, &request)?;
@@ -178,28 +178,29 @@ impl Client {
         in_time.map(|()| token)
     }
 
-    /// The request for a token, with the secrets as they are now.
+    /// Builds the request for a token, with the secrets as they are now.
     pub(crate) fn request(&self, grant: &Grant) -> Result<Request, Error> {
         Ok(Request::token(&self.endpoint, &self.credentials, grant)?.with_timeout(self.timeout))
     }
 
-    /// Sends a request for a token and reads the answer; tells too whether it came in time. If it did not, a refresh
-    /// token in it is good all the same.
+    /// Sends a request for a token and reads the answer. The inner result says whether it came in time; if not, a refresh token
+    /// in it can still be used.
     pub(crate) fn exchange(&self, grant: &Grant, request: &Request) -> Result<(AccessToken, Result<(), Error>), Error> {
         let grant_type = grant.grant_type.as_deref();
-        self.tell(|| Event::FetchStarted { grant_type });
+        self.notify(|| Event::FetchStarted { grant_type });
         let started = self.clock.now();
         let mut status = None;
         let exchanged = self.send(request).and_then(|(response, sent_at)| {
             let answered = response.status;
             status = Some(answered);
-            let token = AccessToken::read_late(&self.endpoint, response, sent_at);
+            let wall_time = if self.endpoint.lifetime.trust_clock { self.clock.wall_time() } else { None };
+            let token = AccessToken::read_late(&self.endpoint, response, sent_at, wall_time);
             let mut token = token.map_err(|error| judged(request, error))?;
             token.redact(&request.echoes());
             let in_time = token.in_time(answered, sent_at, self.clock.now());
             Ok((token, in_time))
         });
-        self.tell(|| Event::FetchFinished {
+        self.notify(|| Event::FetchFinished {
             grant_type,
             status,
             elapsed: self.clock.now().saturating_sub(started),
@@ -211,20 +212,20 @@ impl Client {
         exchanged
     }
 
-    /// Makes an event and hands it to the observer, if there is one.
-    pub(crate) fn tell<'e>(&self, event: impl FnOnce() -> Event<'e>) {
+    /// Creates an event and passes it to the observer, if there is one.
+    pub(crate) fn notify<'e>(&self, event: impl FnOnce() -> Event<'e>) {
         if let Some(observer) = &self.observer {
             observer.event(&event());
         }
     }
 
-    /// Ends `token` at the server, as the endpoint's description says; one that was ended already is left alone. It is
-    /// not sent again by this process, whatever the server answers, and its value is wiped with its last clone.
+    /// Revokes `token` at the server, in the way that the endpoint defines. Does nothing if it was revoked before. Whatever the
+    /// server answers, this process does not use the token again, and wipes its value with its last clone.
     ///
     /// # Errors
     ///
-    /// [`Config`](ErrorKind::Config) where the description knows no way to end a token; it can still be used then.
-    /// Otherwise any [`ErrorKind`].
+    /// [`Config`](ErrorKind::Config) if the endpoint has no way to revoke a token; then the token stays usable. Otherwise
+    /// any [`ErrorKind`].
     pub fn revoke(&self, token: AccessToken) -> Result<(), Error> {
         let request = Request::revocation(&self.endpoint, &self.credentials, token.expose())?;
         let refresh_token = token.refresh_token().filter(|_| self.endpoint.revokes_refresh_tokens());
@@ -235,7 +236,7 @@ impl Client {
         if token.is_ended() {
             return Ok(());
         }
-        // First, so that no other thread sends it after the server has forgotten it.
+        // Before the request, so that no other thread uses it after the server has revoked it.
         token.end();
         let Some(refresh_token) = refresh_token else { return self.send_revocation(request) };
         self.send_revocation(refresh_token)?;
@@ -250,8 +251,8 @@ impl Client {
         let request = request.with_timeout(self.timeout);
         let (response, sent_at) = self.send(&request)?;
         let is_success = (200..300).contains(&response.status);
-        match AccessToken::read(&self.endpoint, response, sent_at, sent_at) {
-            // A success has any body, and mostly none; but an OAuth error is one under any status.
+        match AccessToken::read(&self.endpoint, response, sent_at..sent_at) {
+            // A success may have any body, mostly none. An OAuth error counts as an error under any status.
             Err(error) if !is_success || error.kind() == ErrorKind::Refused || error.oauth_error().is_some() => {
                 Err(judged(&request, error))
             }
@@ -259,43 +260,30 @@ impl Client {
         }
     }
 
-    /// An error where the endpoint knows no way to end a token, or it cannot be sent.
+    /// Returns an error if the endpoint has no way to revoke a token, or the revocation request cannot be built.
     pub(crate) fn check_revocation(&self) -> Result<(), Error> {
         Request::revocation(&self.endpoint, &self.credentials, "token").map(drop)
     }
 
-    /// Names the way in which the server is reached, for telling apart the failures of different ways. None where the
-    /// transport does not say.
-    #[cfg(all(feature = "std", unix))]
-    pub(crate) fn route(&self) -> Option<crate::secret::Secret> {
-        self.transport.route(self.endpoint.url.as_str())
-    }
-
-    /// The time limit of a whole fetch.
+    /// Returns the time limit of a whole fetch.
     #[cfg(feature = "std")]
     pub(crate) fn patience(&self) -> Duration {
         self.timeout
     }
 
-    /// Who asks.
-    #[cfg(all(feature = "std", unix))]
-    pub(crate) fn credentials(&self) -> &ClientCredentials {
-        &self.credentials
-    }
-
-    /// The endpoint that this client asks.
+    /// Returns the token endpoint.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// Returns the present moment on the client's clock, which its tokens' lifetimes are measured with.
+    /// Returns the current time of the client's clock. Token lifetimes are measured with this clock.
     #[must_use]
     pub fn now(&self) -> Duration {
         self.clock.now()
     }
 
-    /// Sends a request; returns the answer, and when the request went out.
+    /// Sends a request. Returns the answer, and when the request was sent.
     fn send(&self, request: &Request) -> Result<(Response, Duration), Error> {
         let started = self.clock.now();
         let response = self.transport.send(request).map_err(|error| {
@@ -311,7 +299,22 @@ impl Client {
     }
 }
 
-/// The error of an answer, without the request's secrets; what the server failed at is tried again only where that is
+/// What a store needs to know.
+#[cfg(all(feature = "std", unix))]
+impl Client {
+    /// Returns the name of the route to the server, which tells the failures of different routes apart. `None` if the transport
+    /// does not name it.
+    pub(crate) fn route(&self) -> Option<crate::secret::Secret> {
+        self.transport.route(self.endpoint.url.as_str())
+    }
+
+    /// Returns the client's credentials.
+    pub(crate) fn credentials(&self) -> &ClientCredentials {
+        &self.credentials
+    }
+}
+
+/// Removes the request's secrets from an answer's error. A server's failure stays retryable only if repeating the request is
 /// harmless.
 fn judged(request: &Request, error: Error) -> Error {
     let is_harmless = error.kind() != ErrorKind::Unusable || request.is_repeatable();
@@ -319,7 +322,7 @@ fn judged(request: &Request, error: Error) -> Error {
     request.redact(error).retryable(is_retryable)
 }
 
-/// Shows no secret.
+/// Prints no secret.
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")

@@ -117,7 +117,7 @@ impl ClientCredentials {
         let missing_secret = || {
             Error::config("the client secret is missing").with_hint(
                 "name the file that holds it (`Client::client_secret`), or authenticate by `none` if the client has none; \
-                 an empty secret is said on purpose: `SecretSource::value`",
+                 for an empty secret set the header `Authorization: Basic {base64:{client_id}:}` (`Endpoint::header`)",
             )
         };
         let missing_id =

@@ -15,8 +15,15 @@ use core::time::Duration;
 /// assert_eq!(stopped.now(), Duration::from_secs(42));
 /// ```
 pub trait Clock: Send + Sync {
-    /// The time since the clock's fixed moment.
+    /// Returns the time since the clock's fixed moment.
     fn now(&self) -> Duration;
+
+    /// Returns the time since 1970 began, by a wall clock. Default: none.
+    ///
+    /// Only [`LifetimeRules::trust_clock`](crate::LifetimeRules::trust_clock) asks for it, for an answer without a `Date`.
+    fn wall_time(&self) -> Option<Duration> {
+        None
+    }
 }
 
 impl<F: Fn() -> Duration + Send + Sync> Clock for F {
@@ -51,5 +58,9 @@ impl Clock for BootClock {
     fn now(&self) -> Duration {
         static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
         START.get_or_init(std::time::Instant::now).elapsed()
+    }
+
+    fn wall_time(&self) -> Option<Duration> {
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).ok()
     }
 }

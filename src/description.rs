@@ -1,11 +1,11 @@
 //! Endpoints described by a JSON document, and the descriptions of the dialects.
 
 use crate::client_auth::ClientAuthentication;
-use crate::endpoint::Refresh;
-use crate::endpoint::{Endpoint, LifetimeRules, LifetimeUnit, Members, Method, NotPositive, Parameters, Revocation};
+use crate::endpoint::{Endpoint, Members, Method, Parameters, Refresh, Revocation};
 use crate::error::Error;
 use crate::field::Json;
 use crate::json;
+use crate::lifetime::{LifetimeRules, LifetimeUnit, NotPositive};
 use crate::template::{self, Template};
 use crate::words;
 use alloc::borrow::ToOwned;
@@ -41,6 +41,8 @@ const MEMBERS: &[&str] = &[
     "revocation_url",
     "var",
     "refresh",
+    "refused_if",
+    "api",
 ];
 
 /// The members of `refresh`: a request of its own.
@@ -240,6 +242,19 @@ impl Endpoint {
                     self = self.keep_member(string(name, path)?)?;
                 }
             }
+            "refused_if" => {
+                let Value::Object(places) = value else {
+                    return Err(wrong(name, "an object of places with their values"));
+                };
+                for (place, value) in places {
+                    let values =
+                        if let Value::Array(values) = value { &values[..] } else { core::slice::from_ref(value) };
+                    for value in values {
+                        self = self.refused_if(place, &miniserde::json::to_string(value))?;
+                    }
+                }
+            }
+            "api" => self = self.api_header(string(name, value)?)?,
             "field" => self = self.members(members(value)?),
             "lifetime" => self = self.lifetime(lifetime(value)?),
             _ => return Err(unknown(name)),
@@ -309,8 +324,20 @@ fn members(value: &Value) -> Result<Members, Error> {
             "expires_in" => members.expires_in(path)?,
             "refresh_token" => members.refresh_token(path)?,
             "scope" => members.scope(path)?,
+            "expires_at" => members.expires_at(path)?,
+            "error" => members.error(path)?,
+            "error_description" => members.error_description(path)?,
             _ => {
-                let names = ["access_token", "token_type", "expires_in", "refresh_token", "scope"];
+                let names = [
+                    "access_token",
+                    "token_type",
+                    "expires_in",
+                    "expires_at",
+                    "refresh_token",
+                    "scope",
+                    "error",
+                    "error_description",
+                ];
                 return Err(one_of("field", name, &names));
             }
         };
@@ -346,11 +373,14 @@ fn lifetime(value: &Value) -> Result<LifetimeRules, Error> {
                     ("seconds", LifetimeUnit::Seconds),
                     ("milliseconds", LifetimeUnit::Milliseconds),
                     ("minutes", LifetimeUnit::Minutes),
+                    ("text", LifetimeUnit::Text),
                 ];
                 rules.unit = choice(&path, value, CHOICES)?;
             }
             "maximum" => rules.maximum = seconds(&path, value)?,
-            _ => return Err(one_of("lifetime", name, &["absent", "zero", "unit", "maximum"])),
+            "jwt" => rules.jwt = flag(&path, value)?,
+            "trust_clock" => rules.trust_clock = flag(&path, value)?,
+            _ => return Err(one_of("lifetime", name, &["absent", "zero", "unit", "maximum", "jwt", "trust_clock"])),
         }
     }
     Ok(rules)

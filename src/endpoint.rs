@@ -1,20 +1,25 @@
 //! A token endpoint, described as data.
 
+mod members;
+
+pub use self::members::Members;
+
+use crate::api_header::ApiHeader;
 use crate::client_auth::ClientAuthentication;
 use crate::error::Error;
 use crate::field::{Field, FieldValue, Json};
 use crate::grant::Grant;
-use crate::json::{self, Wanted};
+use crate::lifetime::LifetimeRules;
+use crate::place::Place;
+use crate::refused_if::RefusedIf;
 use crate::secret::SecretSource;
 use crate::template::{Template, Values};
 use crate::url::{Url, UrlTemplate};
-use alloc::borrow::{Cow, ToOwned};
+use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
-use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
-use core::time::Duration;
 
 /// A token endpoint: where it is, what it wants to be sent and how its answers are to be read. All of it is data.
 ///
@@ -72,7 +77,9 @@ pub struct Endpoint {
     pub(crate) extra: Vec<Field>,
     pub(crate) headers: Vec<Field>,
     pub(crate) members: Members,
-    pub(crate) session_members: Vec<String>,
+    pub(crate) session_members: Vec<(String, Place)>,
+    pub(crate) refused_if: Vec<RefusedIf>,
+    pub(crate) api: Option<ApiHeader>,
     pub(crate) lifetime: LifetimeRules,
     pub(crate) revocation: Option<Revocation>,
     pub(crate) grant_type: Option<String>,
@@ -154,238 +161,6 @@ pub enum Revocation {
     Endpoint(String),
 }
 
-/// The names of the answer's members, or paths to them through objects (`data.token`).
-///
-/// Where only the access token's path is named, the others are looked for beside it, then at the top level.
-///
-/// ```
-/// use keyfob::Members;
-///
-/// let nested = Members::new("body.access_token")?; // and body.expires_in, else expires_in, and so on
-/// let renamed = Members::new("accessToken")?.expires_in("expireIn")?;
-/// # Ok::<(), keyfob::Error>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct Members {
-    access_token: Cow<'static, str>,
-    /// Token type, lifetime, refresh token and scope, and whether that is the only place to look at.
-    others: [(Cow<'static, str>, bool); 4],
-    /// One of the paths has more than one name.
-    is_nested: bool,
-}
-
-/// RFC 6749 section 5.1, in the order of [`Members::others`].
-const OTHERS: [&str; 4] = ["token_type", "expires_in", "refresh_token", "scope"];
-
-impl Default for Members {
-    /// The names of RFC 6749 section 5.1.
-    fn default() -> Self {
-        Self { access_token: "access_token".into(), others: OTHERS.map(|name| (name.into(), true)), is_nested: false }
-    }
-}
-
-impl Members {
-    /// Names the path of the access token.
-    ///
-    /// # Errors
-    ///
-    /// [`Config`](crate::ErrorKind::Config) for a path with an empty name, or more than 8 names.
-    pub fn new(access_token: impl Into<String>) -> Result<Self, Error> {
-        let access_token = path(access_token.into())?;
-        let others = match access_token.rsplit_once('.') {
-            Some((parent, _)) => OTHERS.map(|name| (format!("{parent}.{name}").into(), false)),
-            None => Self::default().others,
-        };
-        let is_nested = access_token.contains('.');
-        Ok(Self { access_token: access_token.into(), others, is_nested })
-    }
-
-    /// Names the path of the token's type.
-    ///
-    /// # Errors
-    ///
-    /// As [`Members::new`].
-    pub fn token_type(self, path: impl Into<String>) -> Result<Self, Error> {
-        self.named(0, path.into())
-    }
-
-    /// Names the path of the lifetime.
-    ///
-    /// # Errors
-    ///
-    /// As [`Members::new`].
-    pub fn expires_in(self, path: impl Into<String>) -> Result<Self, Error> {
-        self.named(1, path.into())
-    }
-
-    /// Names the path of the refresh token.
-    ///
-    /// # Errors
-    ///
-    /// As [`Members::new`].
-    pub fn refresh_token(self, path: impl Into<String>) -> Result<Self, Error> {
-        self.named(2, path.into())
-    }
-
-    /// Names the path of the scope.
-    ///
-    /// # Errors
-    ///
-    /// As [`Members::new`].
-    pub fn scope(self, path: impl Into<String>) -> Result<Self, Error> {
-        self.named(3, path.into())
-    }
-
-    fn named(mut self, index: usize, name: String) -> Result<Self, Error> {
-        self.is_nested |= name.contains('.');
-        self.others[index] = (path(name)?.into(), true);
-        Ok(self)
-    }
-
-    pub(crate) fn access_token(&self) -> &str {
-        &self.access_token
-    }
-
-    /// What a JSON answer is searched for: the seven members, then the places to fall back to.
-    pub(crate) fn wanted(&self) -> [Wanted<'_>; 12] {
-        let [a, b, c, d] = &self.others;
-        // An empty path is never found.
-        let fallback = |index: usize| if self.others[index].1 { "" } else { OTHERS[index] };
-        let paths = [
-            &self.access_token,
-            &a.0,
-            &b.0,
-            &c.0,
-            &d.0,
-            "error",
-            "error_description",
-            "",
-            fallback(0),
-            fallback(1),
-            fallback(2),
-            fallback(3),
-        ];
-        paths.map(|path| Wanted::with(path, self.is_nested))
-    }
-
-    /// Whether there are places to fall back to, beyond the seven members.
-    pub(crate) fn is_nested(&self) -> bool {
-        self.is_nested
-    }
-
-    /// Each path, and whether it is the only place to look at.
-    #[cfg(all(feature = "std", unix))]
-    pub(crate) fn parts(&self) -> impl Iterator<Item = (&str, bool)> {
-        let others = self.others.iter().map(|(path, is_only)| (&**path, *is_only));
-        core::iter::once((&*self.access_token, true)).chain(others)
-    }
-
-    /// What a form is searched for: forms do not nest, so a path is a plain name there.
-    pub(crate) fn names(&self) -> [&str; 7] {
-        let [a, b, c, d] = &self.others;
-        [&self.access_token, &a.0, &b.0, &c.0, &d.0, "error", "error_description"]
-    }
-}
-
-fn path(path: String) -> Result<String, Error> {
-    if path.split('.').any(str::is_empty) || path.split('.').count() > json::MAX_PATH {
-        return Err(Error::config(format!("field: {path:?} is not a path: names joined by dots, at most 8")));
-    }
-    Ok(path)
-}
-
-/// What a lifetime means, where the server's word is not enough.
-///
-/// ```
-/// use core::time::Duration;
-/// use keyfob::{LifetimeRules, LifetimeUnit};
-///
-/// let rules = LifetimeRules::default().unit(LifetimeUnit::Milliseconds).absent(Duration::from_secs(3600));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LifetimeRules {
-    pub(crate) absent: Option<Duration>,
-    pub(crate) not_positive: NotPositive,
-    pub(crate) unit: LifetimeUnit,
-    pub(crate) maximum: Duration,
-}
-
-impl LifetimeRules {
-    /// Sets the lifetime for answers that name none, or none that can be one: no number, or more than ten years, which is
-    /// probably a point in time. By default it is unknown: the token is kept until it is invalidated, and never stored.
-    #[must_use]
-    pub fn absent(mut self, lives: Duration) -> Self {
-        self.absent = Some(lives);
-        self
-    }
-
-    /// The lifetime where the answer says zero or less, by which some servers mean "never"; by default
-    /// [`NotPositive::Once`].
-    #[must_use]
-    pub fn not_positive(mut self, meaning: NotPositive) -> Self {
-        self.not_positive = meaning;
-        self
-    }
-
-    /// What the server counts in; by default seconds.
-    #[must_use]
-    pub fn unit(mut self, unit: LifetimeUnit) -> Self {
-        self.unit = unit;
-        self
-    }
-
-    /// Sets the longest lifetime that a token is taken to have; by default a year. A lifetime of up to ten years is cut to
-    /// it, a longer one is not believed.
-    #[must_use]
-    pub fn maximum(mut self, maximum: Duration) -> Self {
-        self.maximum = maximum;
-        self
-    }
-}
-
-/// A year: no deadline further away is worth trusting, and no clock overflows with it.
-const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
-impl Default for LifetimeRules {
-    fn default() -> Self {
-        Self { absent: None, not_positive: NotPositive::Once, unit: LifetimeUnit::Seconds, maximum: YEAR }
-    }
-}
-
-/// What a lifetime of zero or less means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum NotPositive {
-    /// Not credible: the token is handed out once and never kept.
-    Once,
-    /// The server means "never": as if it were absent, without a lifetime.
-    Unknown,
-    /// The token lives this long.
-    Lives(Duration),
-}
-
-/// What a server counts lifetimes in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum LifetimeUnit {
-    /// RFC 6749's unit.
-    Seconds,
-    /// Adobe's JWT service, Fiserv.
-    Milliseconds,
-    /// Minutes.
-    Minutes,
-}
-
-impl LifetimeUnit {
-    pub(crate) fn duration(self, units: u64) -> Duration {
-        match self {
-            Self::Milliseconds => Duration::from_millis(units),
-            Self::Seconds => Duration::from_secs(units),
-            Self::Minutes => Duration::from_secs(units.saturating_mul(60)),
-        }
-    }
-}
-
 impl Endpoint {
     /// Creates an endpoint that keeps to RFC 6749: POST, a form, `client_secret_basic` where there is a secret.
     ///
@@ -417,6 +192,8 @@ impl Endpoint {
             headers: Vec::new(),
             members: Members::default(),
             session_members: Vec::new(),
+            refused_if: Vec::new(),
+            api: None,
             lifetime: LifetimeRules::default(),
             revocation: None,
             grant_type: None,
@@ -550,18 +327,50 @@ impl Endpoint {
         self
     }
 
-    /// Keeps another member of the answer, at this path: a session's details, an instance URL.
+    /// Keeps another member of the answer, by its place ([`Members`] has the forms): a session's details, an instance URL.
     /// [`AccessToken::member`](crate::AccessToken::member) returns it.
     ///
     /// # Errors
     ///
     /// As [`Members::new`].
     pub fn keep_member(mut self, member: impl Into<String>) -> Result<Self, Error> {
-        self.session_members.push(path(member.into())?);
+        let name = member.into();
+        let place = Place::of_member("keep", name.clone())?;
+        self.session_members.push((name, place));
         Ok(self)
     }
 
-    /// Says what lifetimes mean.
+    /// Adds a value that says no under a status of success: an answer that has it in this place is a refusal, and its text
+    /// is looked for in the places of [`Members`] and under the usual names. `value` is JSON: `false`, `"error"`, `1`.
+    ///
+    /// ```
+    /// let endpoint = keyfob::Endpoint::new("https://as.example/login")?.refused_if("success", "false")?;
+    /// # Ok::<(), keyfob::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Members::token_type`], and [`Config`](crate::ErrorKind::Config) for a value that is no string, number, boolean or
+    /// `null`.
+    pub fn refused_if(mut self, place: impl Into<String>, value: &str) -> Result<Self, Error> {
+        self.refused_if.push(RefusedIf::new(place, value)?);
+        Ok(self)
+    }
+
+    /// Sets the header in which the API wants the token, as a template: `X-Auth-Token: {token}`, `Authorization: Token {token}`,
+    /// `Cookie: session={token}`. Default: `Authorization: Bearer {token}` (RFC 6750 section 2.1).
+    ///
+    /// A token of any type is sent in it. [`AccessToken::header`](crate::AccessToken::header) returns name and value.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](crate::ErrorKind::Config) for anything but a header name, a colon and printable ASCII that names `{token}`.
+    pub fn api_header(mut self, header: &str) -> Result<Self, Error> {
+        self.api = Some(ApiHeader::parse(header)?);
+        Ok(self)
+    }
+
+    /// Sets how lifetimes are read. Default: [`LifetimeRules::default`].
     #[must_use]
     pub fn lifetime(mut self, rules: LifetimeRules) -> Self {
         self.lifetime = rules;
@@ -575,8 +384,8 @@ impl Endpoint {
         self
     }
 
-    /// Allows plain http to a host that is not loopback: everyone on the way can read the secret and the token. Default:
-    /// false.
+    /// Allows plain http to any host: everyone on the way can read the secret and the token. Default: false, and plain http is
+    /// allowed only to this machine, to link-local addresses and to `metadata.google.internal`.
     #[must_use]
     pub fn allow_http(mut self, allow: bool) -> Self {
         self.allow_http = allow;

@@ -21,7 +21,9 @@ pub(crate) fn scan<const N: usize>(bytes: &mut [u8], names: &[&str; N]) -> Resul
         let equals = bytes[start..end].iter().position(|byte| *byte == b'=').map_or(end, |length| start + length);
         let name = decode(bytes, start..equals)?;
         let value = decode(bytes, end.min(equals + 1)..end)?;
-        if let Some(index) = names.iter().position(|wanted| wanted.as_bytes() == &bytes[name.clone()]) {
+        // An empty name is not looked for, but may be there: behind the last `&`.
+        let is_wanted = |wanted: &&str| !wanted.is_empty() && wanted.as_bytes() == &bytes[name.clone()];
+        if let Some(index) = names.iter().position(is_wanted) {
             if members[index].is_some() {
                 return Err(Fault { reason: "a member stands there twice", offset: start });
             }

@@ -173,6 +173,11 @@ impl Grant {
         self.refresh_source()?.rotated_file()
     }
 
+    /// Whether this grant carries a person's password: servers lock an account after a few wrong ones.
+    pub(crate) fn is_login(&self) -> bool {
+        self.fields.iter().chain(&self.parameters).any(|field| field.name == "password")
+    }
+
     /// Whether this grant's own source has the newest refresh token, whatever came by another way.
     pub(crate) fn is_kept_in_file(&self) -> bool {
         #[cfg(all(feature = "std", unix))]

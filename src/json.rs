@@ -5,9 +5,12 @@
 //! byte-order mark, one trailing comma in an object or array, and bytes that are not UTF-8 inside strings (who uses
 //! a string checks it). Everything else that the RFC forbids is refused with the offset.
 
-use crate::secret::Secret;
+mod text;
+
+pub(crate) use self::text::{join, text, unescape};
+
+use self::text::is_same_escaped;
 use core::ops::Range;
-use zeroize::Zeroizing;
 
 /// Containers nested deeper than this are refused; real answers have 2 or 3 levels.
 pub(crate) const MAX_DEPTH: usize = 128;
@@ -57,7 +60,7 @@ impl Span {
 /// A member that is looked for, and where its value stands once it is found.
 #[derive(Clone, Copy)]
 pub(crate) struct Wanted<'p> {
-    /// Names joined by dots (`data.token`), which lead through objects only. An empty path is never found.
+    /// Names of members and indices of elements, joined by dots: `data.0.token`. An empty path is never found.
     pub(crate) path: &'p str,
     /// A path of the list that is scanned for may have more than one name.
     is_nested: bool,
@@ -85,15 +88,14 @@ pub(crate) struct Found {
     /// A wanted member that stands there a second time with another value, or an object that leads to one a second time;
     /// the first one is noted.
     pub(crate) twice: Option<Fault>,
-    /// How many members the object has.
-    pub(crate) count: usize,
 }
 
-/// Checks that `bytes` are one JSON object and finds the `wanted` members in it.
+/// Checks that `bytes` are one JSON object and finds the `wanted` members in it. An array is read only if a wanted path
+/// starts with an index.
 pub(crate) fn scan(bytes: &[u8], wanted: &mut [Wanted<'_>]) -> Result<Found, Fault> {
     debug_assert!(wanted.len() <= MAX_WANTED);
     let mut cursor = Cursor { bytes, at: 0 };
-    let mut found = Found { trailing_comma: None, twice: None, count: 0 };
+    let mut found = Found { trailing_comma: None, twice: None };
     match cursor.document(wanted, &mut found) {
         Ok(()) => Ok(found),
         Err(reason) => Err(Fault { reason, offset: cursor.at }),
@@ -134,13 +136,17 @@ impl Cursor<'_> {
         if self.bytes.starts_with(b"\xEF\xBB\xBF") {
             self.at = 3;
         }
-        if self.skip_space() != Some(b'{') {
-            return Err("not a JSON object");
+        match self.skip_space() {
+            Some(b'{') => {}
+            Some(b'[') if wanted.iter().any(|wanted| is_index(first_name(wanted.path))) => {}
+            _ => return Err("not a JSON object"),
         }
         // The open containers as bits, the innermost lowest: 1 is an object, 0 an array.
         let (mut containers, mut depth) = (0u128, 0usize);
         // For each of the outer ones, the paths that end at it or lead through it, and where it starts.
         let mut outer = [(Match::NONE, 0usize); MAX_PATH];
+        // And how many of its elements were read, if it is an array.
+        let mut indices = [0u32; MAX_PATH];
         // At first all of them lead on.
         let mut opened = Some(Match { leads: u16::MAX, ..Match::NONE });
         loop {
@@ -150,6 +156,7 @@ impl Cursor<'_> {
                 }
                 if let Some(level) = outer.get_mut(depth) {
                     *level = (matched, self.at);
+                    indices[depth] = 0;
                 }
                 depth += 1;
                 containers = containers << 1 | u128::from(self.peek() == Some(b'{'));
@@ -174,8 +181,9 @@ impl Cursor<'_> {
                 self.comma(closing(containers), found)?
             };
             opened = if goes_on {
-                let (object, _) = outer.get(depth - 1).copied().unwrap_or((Match::NONE, 0));
-                self.values(closing(containers), depth, object, wanted, found)?
+                let (matched, _) = outer.get(depth - 1).copied().unwrap_or((Match::NONE, 0));
+                let index = &mut indices[(depth - 1).min(MAX_PATH - 1)];
+                self.values(closing(containers), matched, index, wanted, found)?
             } else {
                 None
             };
@@ -187,20 +195,20 @@ impl Cursor<'_> {
     fn values(
         &mut self,
         close: u8,
-        depth: usize,
-        object: Match,
+        outer: Match,
+        index: &mut u32,
         wanted: &mut [Wanted<'_>],
         found: &mut Found,
     ) -> Result<Option<Match>, Reason> {
         loop {
-            found.count += usize::from(depth == 1);
             let name = if close == b'}' { Some(self.name()?) } else { None };
             let first = self.skip_space();
             let matched = match name {
                 // An empty path is the end of no name.
-                Some(name) if object.leads != 0 && name.start < name.end => {
-                    self.match_name(name, object, wanted, found)
+                Some(name) if outer.leads != 0 && name.start < name.end => {
+                    self.match_name(&self.bytes[name.range()], name.is_escaped, outer, wanted, found)
                 }
+                None if outer.leads != 0 => self.match_element(index, outer, wanted, found),
                 _ => Match::NONE,
             };
             let span = match first {
@@ -389,10 +397,16 @@ impl Cursor<'_> {
 
     /// Which of the paths that lead through an object go on with `name`. The cursor is at its value.
     #[inline(always)]
-    fn match_name(&self, name: Span, object: Match, wanted: &mut [Wanted<'_>], found: &mut Found) -> Match {
+    fn match_name(
+        &self,
+        text: &[u8],
+        is_escaped: bool,
+        outer: Match,
+        wanted: &mut [Wanted<'_>],
+        found: &mut Found,
+    ) -> Match {
         let mut matched = Match::NONE;
-        let text = &self.bytes[name.range()];
-        let is_plain = !name.is_escaped && wanted.first().is_some_and(|first| !first.is_nested);
+        let is_plain = !is_escaped && wanted.first().is_some_and(|first| !first.is_nested);
         for (index, member) in wanted.iter_mut().enumerate() {
             let path = member.path.as_bytes();
             if is_plain {
@@ -401,10 +415,10 @@ impl Cursor<'_> {
                 }
                 continue;
             }
-            let Some(end) = end_of(path, text, name.is_escaped, object.from as usize) else { continue };
+            let Some(end) = end_of(path, text, is_escaped, outer.from as usize) else { continue };
             if end == path.len() {
                 matched.ends |= 1 << index;
-            } else if object.leads & 1 << index != 0 {
+            } else if outer.leads & 1 << index != 0 {
                 if member.met >= end {
                     let reason = "an object that leads to a member stands there twice";
                     found.twice = found.twice.or(Some(Fault { reason, offset: self.at }));
@@ -414,14 +428,42 @@ impl Cursor<'_> {
                 matched.from = end as u32 + 1;
             }
         }
-        matched.ends &= object.leads;
+        matched.ends &= outer.leads;
         matched
+    }
+
+    /// Which of the paths that lead through an array go on with its next element. The cursor is at it.
+    #[cold]
+    fn match_element(&self, index: &mut u32, outer: Match, wanted: &mut [Wanted<'_>], found: &mut Found) -> Match {
+        let mut digits = [0u8; 10];
+        let (mut rest, mut start) = (*index, digits.len());
+        loop {
+            start -= 1;
+            digits[start] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        // A body of a mebibyte has far fewer elements.
+        *index = index.saturating_add(1);
+        self.match_name(&digits[start..], false, outer, wanted, found)
     }
 
     #[cold]
     fn differ(&self, first: Span, second: Span) -> bool {
         first.kind != second.kind || self.bytes[first.range()] != self.bytes[second.range()]
     }
+}
+
+/// Returns the part of a path in front of its first dot.
+pub(crate) fn first_name(path: &str) -> &str {
+    path.split('.').next().unwrap_or_default()
+}
+
+/// Whether a name in a path can be the index of an array's element.
+pub(crate) fn is_index(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The bracket that closes the innermost container.
@@ -457,128 +499,4 @@ fn end_of(path: &[u8], name: &[u8], is_escaped: bool, from: usize) -> Option<usi
     let segment = path.get(from..)?.split(|byte| *byte == b'.').next()?;
     let is_name = if is_escaped { is_same_escaped(segment, name) } else { segment == name };
     is_name.then_some(from + segment.len())
-}
-
-/// Whether `name`, which holds escapes, stands for `text`.
-fn is_same_escaped(text: &[u8], name: &[u8]) -> bool {
-    let Ok(text) = core::str::from_utf8(text) else { return false };
-    let mut expected = text.chars();
-    let mut at = 0;
-    while at < name.len() {
-        let c = if name[at] == b'\\' {
-            let Some((c, length)) = escape(name, at) else { return false };
-            at += length;
-            Some(c)
-        } else {
-            at += 1;
-            // A byte beyond ASCII is a part of a character, and no name that is asked for has one beside an escape.
-            char::from(name[at - 1]).is_ascii().then_some(char::from(name[at - 1]))
-        };
-        if c.is_none() || expected.next() != c {
-            return false;
-        }
-    }
-    expected.next().is_none()
-}
-
-/// The character that the escape at `at` stands for, and how many bytes it takes; none for a lone surrogate.
-fn escape(bytes: &[u8], at: usize) -> Option<(char, usize)> {
-    let simple = match *bytes.get(at + 1)? {
-        b'b' => '\u{8}',
-        b'f' => '\u{c}',
-        b'n' => '\n',
-        b'r' => '\r',
-        b't' => '\t',
-        b'u' => {
-            let high = hex4(bytes, at + 2)?;
-            if !(0xD800..0xDC00).contains(&high) {
-                return char::from_u32(high).map(|c| (c, 6));
-            }
-            let low = hex4(bytes, at + 8).filter(|_| bytes[at + 6..].starts_with(b"\\u"))?;
-            let low = low.checked_sub(0xDC00).filter(|low| *low < 0x400)?;
-            return char::from_u32(0x10000 + ((high - 0xD800) << 10) + low).map(|c| (c, 12));
-        }
-        other => char::from(other),
-    };
-    Some((simple, 2))
-}
-
-fn hex4(bytes: &[u8], at: usize) -> Option<u32> {
-    let mut value = 0;
-    for byte in bytes.get(at..at + 4)? {
-        value = value << 4 | char::from(*byte).to_digit(16)?;
-    }
-    Some(value)
-}
-
-/// Turns the string at `span`, which [`scan`] has checked, into its text, in place. What it no longer needs is
-/// filled with spaces, so that no half of a secret stays behind the text.
-///
-/// A lone surrogate stands for no character: it is a [`Fault`], or U+FFFD where `lossy` is set.
-pub(crate) fn unescape(bytes: &mut [u8], span: Span, lossy: bool) -> Result<Range<usize>, Fault> {
-    if span.is_escaped { unescape_escaped(bytes, span, lossy) } else { Ok(span.range()) }
-}
-
-#[cold]
-fn unescape_escaped(bytes: &mut [u8], span: Span, lossy: bool) -> Result<Range<usize>, Fault> {
-    let (mut read, mut write) = (span.start, span.start);
-    loop {
-        let plain = plain_length(&bytes[read..span.end]);
-        bytes.copy_within(read..read + plain, write);
-        read += plain;
-        write += plain;
-        if read == span.end {
-            break;
-        }
-        let (c, length) = match escape(&bytes[..span.end], read) {
-            Some(found) => found,
-            None if lossy => (char::REPLACEMENT_CHARACTER, 6),
-            None => return Err(Fault { reason: "half of a surrogate pair in a string", offset: read }),
-        };
-        read += length;
-        write += c.encode_utf8(&mut bytes[write..]).len();
-    }
-    bytes[write..span.end].fill(b' ');
-    Ok(span.start..write)
-}
-
-/// A copy of the value at `span`: a string's text, or anything else as JSON; none if it is not UTF-8, or holds a lone
-/// surrogate that is not tolerated.
-pub(crate) fn text(bytes: &[u8], span: Span, lossy: bool) -> Option<Secret> {
-    let mut text = Zeroizing::new(bytes[span.range()].to_vec());
-    if span.kind == Kind::String {
-        let whole = Span { start: 0, end: text.len(), ..span };
-        let decoded = unescape(&mut text, whole, lossy).ok()?;
-        text.truncate(decoded.end);
-    }
-    core::str::from_utf8(&text).ok().map(Secret::from)
-}
-
-/// Joins the strings of the array at `span` with one space each, in place; none if an element is not a string.
-pub(crate) fn join(bytes: &mut [u8], span: Span) -> Option<Range<usize>> {
-    let (mut read, mut write) = (span.start + 1, span.start);
-    loop {
-        let mut cursor = Cursor { bytes, at: read };
-        match cursor.skip_space()? {
-            b']' => break,
-            b',' => cursor.at += 1,
-            b'"' => {
-                let string = cursor.string().ok()?;
-                read = cursor.at;
-                let text = unescape(bytes, string, false).ok()?;
-                if write > span.start {
-                    bytes[write] = b' ';
-                    write += 1;
-                }
-                let length = text.len();
-                bytes.copy_within(text, write);
-                write += length;
-                continue;
-            }
-            _ => return None,
-        }
-        read = cursor.at;
-    }
-    bytes[write..span.end].fill(b' ');
-    Some(span.start..write)
 }

@@ -6,8 +6,8 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// The documentation names the transport and the clock, which not every build has.
-#![cfg_attr(not(feature = "ureq"), allow(rustdoc::broken_intra_doc_links))]
+// The documentation names items that not every build has.
+#![cfg_attr(not(all(feature = "ureq", feature = "log")), allow(rustdoc::broken_intra_doc_links))]
 // Indices into a body come from the pass that checked it; a pass over every cut and every changed byte tests them.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
@@ -18,7 +18,7 @@ extern crate std;
 // What every stage uses.
 mod encode;
 mod error;
-mod http_date;
+mod date;
 mod secret;
 mod template;
 mod field;
@@ -30,6 +30,11 @@ mod file;
 // The way of the data: what is asked, who asks, where; the request; the answer; the token.
 mod grant;
 mod client_auth;
+mod number;
+mod place;
+mod refused_if;
+mod api_header;
+mod lifetime;
 mod endpoint;
 mod words;
 mod description;
@@ -49,35 +54,40 @@ mod renewal;
 #[cfg(all(feature = "std", unix))]
 mod store;
 mod cache;
-#[cfg(feature = "std")]
-mod shared;
+#[cfg(feature = "log")]
+mod log_observer;
 #[cfg(feature = "ureq")]
 mod middleware;
 #[cfg(doc)]
 pub mod docs;
 
 #[cfg(feature = "std")]
-pub use clock::BootClock;
+pub use cache::SharedTokenCache;
 #[cfg(feature = "std")]
-pub use shared::SharedTokenCache;
+pub use clock::BootClock;
+#[cfg(feature = "log")]
+pub use log_observer::LogObserver;
+#[cfg(feature = "ureq")]
+pub use middleware::Authorize;
 #[cfg(all(feature = "std", unix))]
 pub use store::Store;
+#[cfg(feature = "http")]
+pub use transport::HttpTransport;
 pub use {
     cache::TokenCache,
     client::Client,
     client_auth::{ClientAuthentication, ClientCredentials},
     clock::Clock,
     description::Dialect,
-    endpoint::{Endpoint, LifetimeRules, LifetimeUnit, Members, Method, NotPositive, Parameters, Revocation},
+    endpoint::{Endpoint, Members, Method, Parameters, Revocation},
     error::{Error, ErrorKind},
     grant::Grant,
+    lifetime::{ExpiresIn, Lifetime, LifetimeRules, LifetimeUnit, NotPositive},
     observe::{Event, Observer},
     renewal::Spread,
     request::Request,
-    response::{ExpiresIn, Malformed, OAuthRefusal, Rejection, TokenResponse},
+    response::{Malformed, OAuthRefusal, Rejection, TokenResponse},
     secret::{Exposed, Secret, SecretSource},
-    token::{AccessToken, Lifetime, TokenSource},
+    token::{AccessToken, TokenSource},
     transport::{Response, Timing, Transport},
 };
-#[cfg(feature = "ureq")]
-pub use {middleware::Authorize, transport::HttpTransport};

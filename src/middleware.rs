@@ -1,4 +1,4 @@
-//! ureq middleware for the user's own agent: sends the token, and renews it when a server refuses it.
+//! ureq middleware for the user's own agent: sends the token, and renews it if a server refuses it.
 
 use crate::error::Error;
 use crate::token::{AccessToken, TokenSource};
@@ -11,8 +11,8 @@ use ureq::http::{HeaderValue, Method, Request, Response, StatusCode};
 use ureq::middleware::{Middleware, MiddlewareNext};
 use ureq::{Agent, Body, ResponseExt, SendBody};
 
-/// Sends `Authorization: Bearer …` with each request of an agent. On status 401, with or without a challenge, it has the
-/// token renewed and sends the request once more.
+/// Sends `Authorization: Bearer …` with each request of an agent (RFC 6750 section 2.1). On status 401, with or without a
+/// challenge, it renews the token and sends the request once more.
 ///
 /// ```no_run
 /// use keyfob::{Authorize, Client, Endpoint, Grant, SharedTokenCache};
@@ -28,27 +28,30 @@ use ureq::{Agent, Body, ResponseExt, SendBody};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A request is sent again to the URL that it was for and no other, and only if its body is at most 1 MiB; a larger one is
-/// sent once, in chunks. For an API that answers a POST with a redirect, use an agent with `http_status_as_error(false)`:
-/// else ureq does not tell that a 401 came after the redirect, when the request was taken already, and it is sent again. A
-/// request with an `Authorization` header of its own is left alone. Use such an agent for one API only: the token goes to
-/// every host that it is used for.
+/// # Which requests are sent
 ///
-/// The agent is one of ureq 3, whose types are in these signatures: a program must depend on the same major version.
+/// - Use the agent for one API only: every host that it is used for receives the token.
+/// - A request that has its own `Authorization` header is not changed.
+/// - A request is repeated only to its own URL, and only if its body is at most 1 MiB. A larger body is sent once, in chunks.
+/// - For an API that answers a POST with a redirect, use an agent with `http_status_as_error(false)`. Otherwise ureq does not
+///   report that a 401 came after the redirect, and the POST, which was accepted already, is sent again.
+///
+/// The agent is one of ureq 3. Its types are in these signatures, so a program must depend on the same major version.
 pub struct Authorize {
     tokens: Box<dyn TokenSource + Send + Sync>,
     again: Agent,
 }
 
-/// Larger bodies are not kept in memory to be sent again.
+/// A larger body is not kept in memory, so it cannot be sent again. In bytes.
 const MAX_BODY: usize = 1024 * 1024;
 
 impl Authorize {
-    /// Takes tokens from `tokens`, mostly an `Arc` of a [`SharedTokenCache`](crate::SharedTokenCache). Sends a request for
-    /// the second time through `again`, an agent with the same settings as the one that this becomes a middleware of, but
-    /// without this middleware.
+    /// Creates the middleware. `tokens` is the token source, usually an `Arc` of a
+    /// [`SharedTokenCache`](crate::SharedTokenCache). `again` sends a request for the second time: an agent with the same settings
+    /// as the one that gets this middleware, but without it.
     ///
-    /// After a 401 the source decides whether there is a second time: a closure or an [`AccessToken`] has no other token.
+    /// After a 401 the token source decides whether the request is repeated
+    /// ([`TokenSource::invalidate`]). A closure or an [`AccessToken`] has no other token, so it is not.
     #[must_use]
     pub fn new(tokens: impl TokenSource + Send + Sync + 'static, again: Agent) -> Self {
         Self { tokens: Box::new(tokens), again }
@@ -59,7 +62,7 @@ impl Authorize {
         let token = self.tokens.token().map_err(other)?;
         let header = token.authorization().map_err(other)?.expose();
         let mut value = HeaderValue::from_str(header).map_err(|error| ureq::Error::Http(error.into()))?;
-        // Keeps it out of Debug output.
+        // Keeps the token out of Debug output.
         value.set_sensitive(true);
         Ok((token, value))
     }
@@ -74,7 +77,7 @@ impl Middleware for Authorize {
         let mut rest = body.into_reader();
         let mut bytes = Vec::new();
         rest.by_ref().take(MAX_BODY as u64 + 1).read_to_end(&mut bytes)?;
-        // Not before the body is there: that may take longer than a token lives.
+        // After reading the body, which may take longer than a token lives.
         let (token, header) = self.token()?;
         parts.headers.insert(AUTHORIZATION, header);
         if bytes.len() > MAX_BODY {
@@ -94,15 +97,15 @@ impl Middleware for Authorize {
         };
 
         let is_refused = match &answer {
-            // After a redirect the 401 is no answer to this request, and ureq took no token along.
+            // After a redirect the 401 does not answer this request, and ureq did not send the token along.
             Ok(answer) => answer.status() == StatusCode::UNAUTHORIZED && answer.get_uri() == &parts.uri,
-            // Here ureq does not tell whether it was redirected before: see the documentation.
+            // Here ureq does not report a redirect before the 401: see the documentation.
             Err(error) => matches!(error, ureq::Error::StatusCode(401)),
         };
         if !is_refused || !self.tokens.invalidate(&token) {
             return answer;
         }
-        // Without a new token the server's own answer says more.
+        // Without a new token the server's answer is the better error.
         let Ok((_, header)) = self.token() else { return answer };
         parts.headers.insert(AUTHORIZATION, header);
         match has_body {

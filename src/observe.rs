@@ -1,14 +1,14 @@
 //! Events of fetches and renewals, for logs and metrics.
 
 use crate::error::Error;
-use crate::token::Lifetime;
+use crate::lifetime::Lifetime;
 use core::time::Duration;
 
-/// Receives the events of a [`Client`](crate::Client) and of the caches around it. Set with
+/// Receives the events of a [`Client`](crate::Client) and of a cache around it. Set it with
 /// [`Client::observer`](crate::Client::observer). Implemented for closures.
 ///
-/// It is called in the thread that fetches, with no lock held. It must return soon, and must not ask the same cache for a
-/// token: the caller of that cache waits for it.
+/// Runs in the thread that fetches, with no lock held. It must return soon, and must not ask the same cache for a token,
+/// because a caller of that cache waits for it.
 ///
 /// ```
 /// use core::time::Duration;
@@ -23,7 +23,7 @@ use core::time::Duration;
 /// # Ok::<(), Error>(())
 /// ```
 pub trait Observer: Send + Sync {
-    /// Receives one event. Nothing in it is a secret.
+    /// Receives one event. An event contains no secret.
     fn event(&self, event: &Event<'_>);
 }
 
@@ -33,42 +33,42 @@ impl<F: Fn(&Event<'_>) + Send + Sync> Observer for F {
     }
 }
 
-/// What a client or a cache does. Times are measured with the client's clock.
+/// An event of a client or a cache. Times are measured with the client's clock, except in [`Waited`](Event::Waited).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// A request for a token is sent.
+    /// A token request is about to be sent.
     #[non_exhaustive]
     FetchStarted {
-        /// The value of `grant_type`. None for a bearer session.
+        /// The value of `grant_type`. `None` for a bearer session.
         grant_type: Option<&'a str>,
     },
     /// The request was answered, or failed.
     #[non_exhaustive]
     FetchFinished {
-        /// The value of `grant_type`. None for a bearer session.
+        /// The value of `grant_type`. `None` for a bearer session.
         grant_type: Option<&'a str>,
-        /// The HTTP status of the answer. None where there was no answer.
+        /// The HTTP status of the answer. `None` if there was no answer.
         status: Option<u16>,
         /// The time since the request was sent.
         elapsed: Duration,
-        /// How long the token lives, or why there is none.
+        /// The token's lifetime, or the reason for the failure.
         result: Result<Lifetime, &'a Error>,
     },
-    /// A cache has no new token. A valid one that it holds stays.
+    /// A cache failed to renew its token. If its current token is valid, it keeps that one.
     #[non_exhaustive]
     RenewalFailed {
-        /// The reason.
+        /// The reason for the failure.
         error: &'a Error,
-        /// When the server will be asked next: see [`TokenCache::next_attempt`](crate::TokenCache::next_attempt).
+        /// When the next request will be sent: see [`TokenCache::next_attempt`](crate::TokenCache::next_attempt).
         next_attempt: Option<Duration>,
     },
-    /// Another thread's or process's fetch was waited for.
+    /// A call has waited for another thread's or process's fetch.
     #[non_exhaustive]
     Waited {
-        /// For how long, by the system's clock.
+        /// The length of the wait, by the system's clock.
         elapsed: Duration,
     },
-    /// A token that another process fetched came out of the store.
+    /// The cache took a token from the store that another process had fetched.
     StoreHit,
 }

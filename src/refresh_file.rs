@@ -1,9 +1,10 @@
-//! A refresh token in a file: one process at a time spends it, and the new one takes its place before anything else.
+//! A refresh token in a file: one process at a time sends it, and the new one is written before anything else happens.
 
 use crate::error::Error;
-use crate::file::{Draft, Lock, Slot, Unfinished, Waits};
-use crate::grant::Grant;
-use crate::secret::{MAX_SECRET, RefreshFile, Secret, SecretSource, io_reason};
+use crate::file::draft::{Draft, Unfinished};
+use crate::file::waits::Waits;
+use crate::file::{Lock, Slot};
+use crate::secret::{MAX_SECRET, RefreshFile, Report, Secret, SecretSource, io_reason};
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -13,53 +14,49 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
-/// This process may spend the refresh token, and the file can take a new one.
+/// The turn to send the refresh token. The file can take a new one.
 pub(crate) struct RefreshTurn {
     /// The file itself, not a symbolic link to it.
     path: PathBuf,
     slot: Slot,
     lock: Lock,
     draft: Option<Draft>,
-    /// The file, where it has to be written in place.
+    /// The file, if it must be written in place.
     in_place: Option<File>,
     report: Option<Arc<Report>>,
 }
 
-/// Called with the error where a new token is safe, but not in its place.
-pub(crate) type Report = dyn Fn(&Error) + Send + Sync;
-
-/// Room that is set aside for a new token before the old one is sent: as much as a secret and its line end can take.
+/// The room that is reserved for a new token before the old one is sent: the longest secret and its line end, in bytes.
 const ROOM: usize = MAX_SECRET + 2;
 
 impl RefreshTurn {
-    /// Waits for the turn to spend the refresh token of `grant`, if that is in a file; tells how long it took.
-    pub(crate) fn wait(grant: &Grant, patience: Duration, host: &str) -> Result<Option<(Self, Duration)>, Error> {
-        let Some(file) = grant.refresh_file() else { return Ok(None) };
+    /// Waits for the turn to spend the refresh token in `file`; returns how long that took.
+    pub(crate) fn wait(file: &RefreshFile, patience: Duration, host: &str) -> Result<(Self, Duration), Error> {
         let mut waits = Waits::default();
         loop {
             if let Some(turn) = Self::take(file)? {
-                return Ok(Some((turn, waits.waited())));
+                return Ok((turn, waits.waited()));
             }
             waits.wait(patience, host)?;
         }
     }
 
-    /// Takes the turn, unless another process has it.
+    /// Takes the turn. `None` if another process has it.
     pub(crate) fn take(RefreshFile { path, report }: &RefreshFile) -> Result<Option<Self>, Error> {
         let fail = |error: &io::Error| {
             Error::config(format!(
-                "refresh token file {}: it cannot be rewritten: {}",
+                "refresh token file {}: cannot be rewritten: {}",
                 path.display(),
                 io_reason(error)
             ))
             .with_hint(
-                "the server may hand out a new refresh token with each use, and nothing is sent where it would be lost: \
-                 put the file where this user can write (a symbolic link to it will do); into a container, mount its \
-                 directory",
+                "the server may replace the refresh token with each use, so nothing is sent unless the new one can be \
+                 stored: put the file where this user can write (a symbolic link to it will do); for a container, mount \
+                 its directory",
             )
         };
         let found = || -> io::Result<_> {
-            // A new file is to take the place of the file, not of a link to it.
+            // The new file must replace the file, not a link to it.
             let path = path.canonicalize()?;
             let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
                 return Err(io::ErrorKind::InvalidInput.into());
@@ -71,7 +68,7 @@ impl RefreshTurn {
         let (lock, slot, path) = match found() {
             Ok((Some(lock), slot, path)) => (lock, slot, path),
             Ok((None, ..)) => return Ok(None),
-            // Reading it tells what is wrong in the words for any secret file.
+            // Reading it reports what is wrong as for any secret file.
             Err(error) => {
                 SecretSource::file(path).expose()?;
                 return Err(fail(&error));
@@ -80,10 +77,10 @@ impl RefreshTurn {
         let names = lock.names().map_err(|error| fail(&error))?;
         if names > 1 {
             return Err(Error::config(format!(
-                "refresh token file {}: it has {names} names (hard links), and a new token would reach only one of them",
+                "refresh token file {}: has {names} names (hard links), and a new token would reach only one of them",
                 path.display()
             ))
-            .with_hint("keep one of them, and make the others symbolic links to it"));
+            .with_hint("keep one name, and make the others symbolic links to it"));
         }
         let mut turn = Self { path, slot, lock, draft: None, in_place: None, report: report.clone() };
         turn.recover()?;
@@ -91,7 +88,7 @@ impl RefreshTurn {
         Ok(Some(turn))
     }
 
-    /// Finishes what a process began that was killed: the token in the file is used up, and the new one lies beside it.
+    /// Finishes what a killed process began: the token in the file is used up, and the new one is in the draft beside it.
     fn recover(&mut self) -> Result<(), Error> {
         match self.slot.finish(&self.lock) {
             Ok(Some(lock)) => self.lock = lock,
@@ -99,7 +96,7 @@ impl RefreshTurn {
             Err(error) => {
                 let path = self.path.display();
                 return Err(Error::config(format!(
-                    "refresh token file {path}: a newer token cannot be put into it: {}",
+                    "refresh token file {path}: cannot write the newer token: {}",
                     io_reason(&error)
                 ))
                 .with_hint(self.beside(&self.slot.draft_name()))
@@ -109,15 +106,15 @@ impl RefreshTurn {
         Ok(())
     }
 
-    /// Tells where the new token is.
+    /// Returns a hint that says where the new token is.
     fn beside(&self, name: &str) -> String {
         format!(
-            "it is in {}: move it to its place, for the old one is used up",
+            "the new token is in {}: move it into place, because the old one is used up",
             self.path.with_file_name(name).display()
         )
     }
 
-    /// Makes a draft with room for a new token, and has the file ready where that must be written in place.
+    /// Creates a draft with room for a new token, and opens the file if it must be written in place.
     fn prepare(&mut self) -> io::Result<()> {
         if self.slot.is_mount_point()? {
             self.in_place = Some(self.slot.writable(&self.lock, ROOM)?);
@@ -128,8 +125,8 @@ impl RefreshTurn {
         Ok(())
     }
 
-    /// Puts the new refresh token into the file, so that it survives a power cut. If it only got into the draft beside the
-    /// file, that is reported where the grant has a report, and an error where it has none.
+    /// Writes the new refresh token into the file, so that it survives a power cut. If it only got into the draft beside the
+    /// file, calls the grant's report; without one, returns an error.
     pub(crate) fn save(&mut self, token: &Secret) -> Result<(), Error> {
         let before = self.lock.content().unwrap_or_default();
         let line_end: &[u8] = match before[..] {
@@ -137,14 +134,14 @@ impl RefreshTurn {
             [.., b'\n'] => b"\n",
             _ => b"",
         };
-        // Many servers hand out the same one again.
+        // Many servers return the same refresh token again.
         if before.strip_suffix(line_end) == Some(token.expose().as_bytes()) {
             return Ok(());
         }
         let contents = [token.expose().as_bytes(), line_end];
         let Err(Unfinished { error, left_in }) = self.put(&contents) else { return Ok(()) };
         let path = self.path.display();
-        let message = format!("refresh token file {path}: the new token cannot be put into it: {}", io_reason(&error));
+        let message = format!("refresh token file {path}: cannot write the new token: {}", io_reason(&error));
         let Some(name) = left_in else {
             return Err(Error::config(message)
                 .with_hint("the old one may be used up: sign in again")
@@ -165,7 +162,7 @@ impl RefreshTurn {
             self.prepare()?;
         }
         let Some(mut draft) = self.draft.take() else { return Err(io::Error::from(io::ErrorKind::Other).into()) };
-        // More room than it needs: as long as that is there, the draft is not whole.
+        // One byte more than needed: with filler at its end the draft is recognised as incomplete.
         let length = contents.iter().map(|content| content.len()).sum::<usize>();
         if length >= ROOM {
             draft.reserve(length + 1)?;

@@ -41,6 +41,9 @@ pub struct Request {
     waited: Duration,
 }
 
+/// The time limit of an exchange, unless the user sets another.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Sent with every request, unless the user says otherwise.
 pub(crate) const USER_AGENT: &str = concat!("keyfob/", env!("CARGO_PKG_VERSION"));
 
@@ -226,7 +229,7 @@ impl Request {
             None => (None, None),
         };
         let url = rendered.as_ref().unwrap_or(url);
-        if !url.is_https() && !url.is_loopback() && !endpoint.allow_http {
+        if !url.is_https() && !url.is_near() && !endpoint.allow_http {
             return Err(Error::config(format!(
                 "plain http to {} would show the credentials to everyone on the way",
                 url.authority()
@@ -272,7 +275,7 @@ impl Request {
             once: 0,
             to_loopback: url.is_loopback(),
             certificate: None,
-            timeout: crate::client::TIMEOUT,
+            timeout: TIMEOUT,
             waited: Duration::ZERO,
         })
     }
@@ -391,7 +394,7 @@ impl Request {
     }
 
     /// The whole time limit, the part that has passed included: for messages.
-    #[cfg(feature = "ureq")]
+    #[cfg(feature = "http")]
     pub(crate) fn whole_timeout(&self) -> Duration {
         self.timeout
     }

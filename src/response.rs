@@ -2,14 +2,19 @@
 //!
 //! What is tolerated, and for which server, is one list in src/docs/tolerances.md; anything that is not on it is refused.
 
+mod raw;
+
+use self::raw::Raw;
 use crate::endpoint::Members;
 use crate::error::is_registered;
-use crate::form;
-use crate::json::{self, Fault, Kind, Span, Wanted};
+use crate::json::Fault;
+use crate::lifetime::ExpiresIn;
+use crate::place::{Ambiguous, Place};
+use crate::transport::{Response, ResponseHeaders};
 use alloc::borrow::Cow;
 use alloc::string::String;
 use core::fmt;
-use core::ops::{Range, RangeInclusive};
+use core::ops::Range;
 
 /// A token response as it was read, borrowed from the body: nothing was copied. [What is
 /// tolerated](crate::docs::tolerances) lists what the reader accepts.
@@ -17,14 +22,18 @@ use core::ops::{Range, RangeInclusive};
 pub struct TokenResponse<'b> {
     /// One or more visible ASCII characters (0x21 to 0x7E).
     pub access_token: &'b str,
-    /// As the server sent it; none where it was absent, `null` or empty.
+    /// As the server sent it. None if it is absent, `null` or empty.
     pub token_type: Option<&'b str>,
-    /// How long the token lives, counted by the unit the server uses.
+    /// The lifetime in the unit that the server uses, seconds in RFC 6749.
     pub expires_in: ExpiresIn,
-    /// None where it was absent, `null`, empty or holds characters that RFC 6749 appendix A.17 forbids.
+    /// The moment of expiry as the server sent it, text or number, if [`Members::expires_at`] names its place.
+    pub expires_at: Option<&'b str>,
+    /// None if it is absent, `null`, empty or holds characters that RFC 6749 appendix A.17 forbids.
     pub refresh_token: Option<&'b str>,
     /// As the server sent it; an array is joined with spaces.
     pub scope: Option<&'b str>,
+    /// The lifetime as the server sent it.
+    pub(crate) lifetime_text: Option<&'b str>,
 }
 
 /// Shows no secret.
@@ -32,18 +41,6 @@ impl fmt::Debug for TokenResponse<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenResponse").field("expires_in", &self.expires_in).finish_non_exhaustive()
     }
-}
-
-/// What the server said about a token's lifetime.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ExpiresIn {
-    /// Nothing, or nothing that is a number.
-    Unknown,
-    /// Zero, negative, or less than one: not credible, for some servers mean "never" by it.
-    NotPositive,
-    /// So many units, rounded down; what does not fit is [`u64::MAX`].
-    Units(u64),
 }
 
 /// Why an answer yields no token.
@@ -169,38 +166,44 @@ impl From<Fault> for Rejection<'_> {
     }
 }
 
-// The members of an answer, by the place of their path in the list that is scanned for. The second half are the
-// places at the top level, for members that do not stand beside a nested token.
-const ACCESS_TOKEN: usize = 0;
-const TOKEN_TYPE: usize = 1;
-const EXPIRES_IN: usize = 2;
-const REFRESH_TOKEN: usize = 3;
-const SCOPE: usize = 4;
-const ERROR: usize = 5;
-const ERROR_DESCRIPTION: usize = 6;
-const COUNT: usize = 7;
-
 impl<'b> TokenResponse<'b> {
-    /// Reads the answer `body` of a token endpoint, in place: the body's bytes change, nothing is allocated.
+    /// Reads the answer of a token endpoint, in place: the body's bytes change, nothing is allocated.
     ///
-    /// `framed` tells that the body's end was certain: it had a length, or came in chunks. A JSON object shows its
-    /// own end; a form does not, so an unframed one is refused.
+    /// A form-encoded answer whose end was not certain ([`Response::with_framed`]) is refused; a JSON object shows its own
+    /// end.
+    ///
+    /// ```
+    /// use keyfob::{Members, Response, TokenResponse};
+    ///
+    /// let mut response = Response::new(200, *br#"{"access_token": "abc", "expires_in": "3600",}"#);
+    /// let token = TokenResponse::read(&mut response, &Members::default()).unwrap();
+    /// assert_eq!(token.access_token, "abc");
+    /// ```
     ///
     /// # Errors
     ///
     /// [`Rejection::OAuth`] for an error of RFC 6749 section 5.2, under any status; it wins over a token.
     /// [`Rejection::Malformed`] for everything else that is no token response, a status outside 2xx included.
-    pub fn read(
+    pub fn read(response: &'b mut Response, members: &Members) -> Result<Self, Rejection<'b>> {
+        let Response { status, headers, body, framed, .. } = response;
+        Self::read_parts(*status, headers, *framed, body, members)
+    }
+
+    pub(crate) fn read_parts(
         status: u16,
-        content_type: Option<&str>,
+        headers: &'b ResponseHeaders,
         framed: bool,
         body: &'b mut [u8],
         members: &Members,
     ) -> Result<Self, Rejection<'b>> {
+        let is_form = || is_form(headers.get("content-type"));
         let read = match first_text(body) {
             Some(b'{') => Raw::json(body, members),
-            Some(first) if first != b'<' && is_form(content_type) && framed => Raw::form(body, members),
-            Some(first) if first != b'<' && is_form(content_type) => Err(Malformed::whole(UNFRAMED)),
+            Some(b'[') if members.start_in_array() => Raw::json(body, members),
+            // What the body is does not matter if the token is elsewhere.
+            _ if !matches!(members.place_of_token(), Place::Path(_)) => Ok(Raw::NONE),
+            Some(first) if first != b'<' && is_form() && framed => Raw::form(body, members),
+            Some(first) if first != b'<' && is_form() => Err(Malformed::whole(UNFRAMED)),
             first => Err(not_an_answer(first, body)),
         };
         let is_success = (200..300).contains(&status);
@@ -208,33 +211,100 @@ impl<'b> TokenResponse<'b> {
             Err(_) if !is_success => return Err(without_error(status)),
             read => read.map_err(Rejection::Malformed)?,
         };
+        let elsewhere = match members.is_elsewhere() {
+            true => Elsewhere::find(headers, members).map_err(Rejection::Malformed)?,
+            false => Elsewhere::default(),
+        };
 
-        if let Some(error) = raw.error {
-            let text = |range: Range<usize>| &body[range];
+        if raw.error.is_some() || elsewhere.error.is_some() {
+            let bytes = |range: Option<Range<usize>>, other: Option<&'b str>| match range {
+                Some(range) => Some(&body[range]),
+                None => other.map(str::as_bytes),
+            };
             return Err(Rejection::OAuth(OAuthRefusal {
-                error: text(error),
-                error_description: raw.error_description.map(text),
+                error: bytes(raw.error, elsewhere.error).unwrap_or_default(),
+                error_description: bytes(raw.error_description, elsewhere.error_description),
             }));
         }
         if !is_success {
             return Err(without_error(status));
         }
-        let access_token = raw.access_token.map_err(Rejection::Malformed)?;
+        let access_token = match members.place_of_token() {
+            Place::Path(_) => raw.access_token,
+            Place::Body => raw::whole_body(body, framed),
+            Place::Header(_) | Place::Cookie(_) => elsewhere.check_token().map(|()| 0..0),
+        };
+        let access_token = access_token.map_err(Rejection::Malformed)?;
         let token_type = raw.token_type.map_err(Rejection::Malformed)?;
         // Only a scope may be no UTF-8, and is none then; an empty text could only come from a mistake of ours, and is refused.
-        // Mostly all of the body is UTF-8, and is checked faster as one.
+        // Most bodies are UTF-8 as a whole, and are checked faster as one.
         let whole = core::str::from_utf8(body);
         let text = |range: Range<usize>| match whole {
             Ok(whole) => whole.get(range).filter(|text| !text.is_empty()),
             Err(_) => core::str::from_utf8(&body[range]).ok().filter(|text| !text.is_empty()),
         };
+        let access_token = elsewhere.access_token.or_else(|| text(access_token));
         Ok(Self {
-            access_token: text(access_token).ok_or(Rejection::Malformed(Malformed::whole(EMPTY_TOKEN)))?,
-            token_type: token_type.and_then(text),
-            expires_in: raw.expires_in,
-            refresh_token: raw.refresh_token.and_then(text),
-            scope: raw.scope.and_then(text),
+            access_token: access_token.ok_or(Rejection::Malformed(Malformed::whole(EMPTY_TOKEN)))?,
+            token_type: elsewhere.token_type.or_else(|| text(token_type?)),
+            expires_in: elsewhere.expires_in.map_or(raw.expires_in, |text| ExpiresIn::read(text.as_bytes())),
+            expires_at: elsewhere.expires_at.or_else(|| text(raw.expires_at?)),
+            refresh_token: elsewhere.refresh_token.or_else(|| text(raw.refresh_token?)),
+            scope: elsewhere.scope.or_else(|| text(raw.scope?)),
+            lifetime_text: elsewhere.expires_in.or_else(|| text(raw.lifetime_text?)),
         })
+    }
+}
+
+/// The members that are in headers and cookies.
+#[derive(Default)]
+struct Elsewhere<'b> {
+    access_token: Option<&'b str>,
+    token_type: Option<&'b str>,
+    expires_in: Option<&'b str>,
+    refresh_token: Option<&'b str>,
+    scope: Option<&'b str>,
+    error: Option<&'b str>,
+    error_description: Option<&'b str>,
+    expires_at: Option<&'b str>,
+}
+
+impl<'b> Elsewhere<'b> {
+    #[cold]
+    fn find(headers: &'b ResponseHeaders, members: &Members) -> Result<Self, Malformed> {
+        let mut values = [None; 8];
+        for (value, place) in values.iter_mut().zip(members.places()) {
+            let found = place.map_or(Ok(None), |place| place.in_headers(headers));
+            *value =
+                found.map_err(|Ambiguous| Malformed::whole("a header or cookie is there twice, with two values"))?;
+        }
+        let [access_token, token_type, expires_in, refresh_token, scope, error, error_description, expires_at] = values;
+        let printable = |text: &&str| raw::is_vschar(text.as_bytes());
+        Ok(Self {
+            // As servers send it in a header of the name Authorization.
+            access_token: access_token.map(without_scheme),
+            token_type: token_type.filter(printable),
+            refresh_token: refresh_token.filter(printable),
+            expires_in,
+            scope,
+            error,
+            error_description,
+            expires_at,
+        })
+    }
+
+    /// Checks the access token in a header or cookie.
+    fn check_token(&self) -> Result<(), Malformed> {
+        let token =
+            self.access_token.ok_or(Malformed::whole("the answer has no header or cookie with the access token"))?;
+        raw::token_text(token.as_bytes(), 0..token.len()).map(drop)
+    }
+}
+
+fn without_scheme(token: &str) -> &str {
+    match token.split_at_checked(7) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer ") => token.trim_start(),
+        _ => token,
     }
 }
 
@@ -267,241 +337,4 @@ fn not_an_answer(first: Option<u8>, body: &[u8]) -> Malformed {
         }
         _ => Malformed::whole("the body is not a JSON object"),
     }
-}
-
-/// What both syntaxes are read into: the places of the texts, unescaped and checked.
-struct Raw {
-    access_token: Result<Range<usize>, Malformed>,
-    token_type: Result<Option<Range<usize>>, Malformed>,
-    expires_in: ExpiresIn,
-    refresh_token: Option<Range<usize>>,
-    scope: Option<Range<usize>>,
-    error: Option<Range<usize>>,
-    error_description: Option<Range<usize>>,
-}
-
-impl Raw {
-    fn json(body: &mut [u8], members: &Members) -> Result<Self, Malformed> {
-        let mut wanted = members.wanted();
-        let places = if members.is_nested() { wanted.len() } else { COUNT };
-        let json::Found { twice, .. } = json::scan(body, &mut wanted[..places])?;
-        let found = |index: usize| wanted[index].span;
-        let beside = |index: usize| found(index).or(wanted.get(COUNT + index).and_then(|other| other.span));
-
-        let error = match found(ERROR) {
-            None => None,
-            Some(span) => match span.kind {
-                Kind::Null => None,
-                Kind::String => Some(json::unescape(body, span, true)?).filter(|range| !range.is_empty()),
-                Kind::Number => Some(span.range()),
-                _ => return Err(Malformed::at("the member `error` is no string", span.start)),
-            },
-        };
-        // Beside an error no token comes out anyway, and the error's code is worth more than the fault.
-        if let (None, Some(fault)) = (&error, twice) {
-            return Err(fault.into());
-        }
-        let string = |body: &mut [u8], index: usize| -> Option<Range<usize>> {
-            let span = beside(index).filter(|span| span.kind == Kind::String)?;
-            json::unescape(body, span, false).ok().filter(|range| !range.is_empty())
-        };
-        let access_token = match found(ACCESS_TOKEN) {
-            None => Err(not_found(body, members.access_token())),
-            Some(span @ Span { kind: Kind::String, .. }) => {
-                json::unescape(body, span, false).map_err(Malformed::from).and_then(|range| token_text(body, range))
-            }
-            Some(span @ Span { kind: Kind::Object, .. }) => {
-                Err(Malformed::at("the access token is an object, not a string", span.start))
-            }
-            Some(span) => Err(Malformed::at("the access token is no string", span.start)),
-        };
-        let token_type = match beside(TOKEN_TYPE) {
-            None | Some(Span { kind: Kind::Null, .. }) => Ok(None),
-            Some(span @ Span { kind: Kind::String, .. }) => {
-                json::unescape(body, span, false).map_err(Malformed::from).and_then(|range| type_text(body, range))
-            }
-            Some(span) => Err(Malformed::at("the token type is no string", span.start)),
-        };
-        let expires_in = match beside(EXPIRES_IN) {
-            Some(span) if span.kind == Kind::Number => lifetime(&body[span.range()]),
-            Some(span) if span.kind == Kind::String => match json::unescape(body, span, false) {
-                Ok(range) => lifetime(&body[range]),
-                Err(_) => ExpiresIn::Unknown,
-            },
-            _ => ExpiresIn::Unknown,
-        };
-        let scope = match beside(SCOPE) {
-            Some(span) if span.kind == Kind::Array => json::join(body, span),
-            _ => string(body, SCOPE),
-        };
-        Ok(Self {
-            access_token,
-            token_type,
-            expires_in,
-            refresh_token: string(body, REFRESH_TOKEN).filter(|range| is_vschar(&body[range.clone()])),
-            scope,
-            error,
-            error_description: match found(ERROR_DESCRIPTION) {
-                Some(span) if span.kind == Kind::String => {
-                    json::unescape(body, span, true).ok().filter(|range| !range.is_empty())
-                }
-                _ => None,
-            },
-        })
-    }
-
-    fn form(body: &mut [u8], members: &Members) -> Result<Self, Malformed> {
-        let mut found = form::scan(body, &members.names())?;
-        let mut take = |index: usize| found[index].take().filter(|range| !range.is_empty());
-        let (error, error_description) = (take(ERROR), take(ERROR_DESCRIPTION));
-        let (refresh_token, scope) = (take(REFRESH_TOKEN), take(SCOPE));
-        Ok(Self {
-            access_token: match found[ACCESS_TOKEN].take() {
-                None => Err(Malformed::whole("there is no access token")),
-                Some(range) => token_text(body, range),
-            },
-            token_type: found[TOKEN_TYPE].take().map_or(Ok(None), |range| type_text(body, range)),
-            expires_in: found[EXPIRES_IN].take().map_or(ExpiresIn::Unknown, |range| lifetime(&body[range])),
-            refresh_token: refresh_token.filter(|range| is_vschar(&body[range.clone()])),
-            scope,
-            error,
-            error_description,
-        })
-    }
-}
-
-/// Why there is no access token at `path`: on the way there may be something that no path leads through.
-#[cold]
-fn not_found(body: &[u8], path: &str) -> Malformed {
-    for (end, _) in path.match_indices('.') {
-        let mut parent = [Wanted::new(&path[..end])];
-        let _ = json::scan(body, &mut parent);
-        match parent[0].span {
-            Some(Span { kind: Kind::Object, .. }) => {}
-            Some(Span { kind: Kind::Array, start, .. }) => {
-                return Malformed::at("the access token's path leads into an array", start);
-            }
-            Some(span) => return Malformed::at("the access token's path leads through what is no object", span.start),
-            None => break,
-        }
-    }
-    Malformed::whole("there is no access token")
-}
-
-/// An access token: RFC 6749's VSCHAR less the space, for a header cannot end in one, and a text with spaces is an
-/// error message in the token's place. RFC 6750's b64token is narrower, and real servers do not keep to it.
-fn token_text(body: &[u8], range: Range<usize>) -> Result<Range<usize>, Malformed> {
-    if range.is_empty() {
-        return Err(Malformed::at(EMPTY_TOKEN, range.start));
-    }
-    match first_outside(&body[range.clone()], 0x21..=0x7E) {
-        None => Ok(range),
-        Some(6) if body[range.clone()].to_ascii_lowercase().starts_with(b"bearer ") => {
-            Err(Malformed::at("the access token has its scheme, `Bearer`, before it", range.start))
-        }
-        Some(at) => {
-            Err(Malformed::at("the access token holds a character that is not visible ASCII", range.start + at))
-        }
-    }
-}
-
-/// A token type goes into a header, so it is printable ASCII (0x20 to 0x7E). Spaces around it are no part of it.
-fn type_text(body: &[u8], mut range: Range<usize>) -> Result<Option<Range<usize>>, Malformed> {
-    while let [b' ', ..] = &body[range.clone()] {
-        range.start += 1;
-    }
-    while let [.., b' '] = &body[range.clone()] {
-        range.end -= 1;
-    }
-    match first_outside(&body[range.clone()], 0x20..=0x7E) {
-        None => Ok(Some(range).filter(|range| !range.is_empty())),
-        Some(at) => {
-            Err(Malformed::at("the token type holds a character that is not printable ASCII", range.start + at))
-        }
-    }
-}
-
-/// RFC 6749 appendix A: `VSCHAR = %x20-7E`.
-fn is_vschar(text: &[u8]) -> bool {
-    first_outside(text, 0x20..=0x7E).is_none()
-}
-
-/// Where the first byte stands that is not one of these.
-fn first_outside(text: &[u8], allowed: RangeInclusive<u8>) -> Option<usize> {
-    let is_outside = |byte: &u8| !allowed.contains(byte);
-    // All of them are looked at first: without a way out in between, the compiler compares many at a time.
-    let is_any = text.iter().fold(false, |is_any, byte| is_any | is_outside(byte));
-    if is_any { text.iter().position(is_outside) } else { None }
-}
-
-/// Reads `expires_in`: decimal, with a fraction or an exponent, spaces around it. Rounds down, never wraps.
-fn lifetime(text: &[u8]) -> ExpiresIn {
-    // Mostly it is a plain number, of so few digits that it fits.
-    if (1..=19).contains(&text.len()) && text.iter().all(u8::is_ascii_digit) {
-        let value = text.iter().fold(0, |value, digit| value * 10 + u64::from(digit - b'0'));
-        return if value == 0 { ExpiresIn::NotPositive } else { ExpiresIn::Units(value) };
-    }
-    any_lifetime(text.trim_ascii())
-}
-
-/// Digits are counted out instead of computed with floats: 1e400 is no infinity and 3599.99999999999999999 is 3599.
-#[cold]
-fn any_lifetime(text: &[u8]) -> ExpiresIn {
-    let (negative, text) = match text {
-        [b'-', rest @ ..] => (true, rest),
-        [b'+', rest @ ..] => (false, rest),
-        _ => (false, text),
-    };
-    let mantissa_end = text.iter().position(|byte| matches!(byte, b'e' | b'E')).unwrap_or(text.len());
-    let (mantissa, exponent) = text.split_at(mantissa_end);
-    let Some(exponent) = read_exponent(exponent) else { return ExpiresIn::Unknown };
-    let point = mantissa.iter().position(|byte| *byte == b'.');
-    let (whole, fraction) = match point {
-        Some(point) => (&mantissa[..point], &mantissa[point + 1..]),
-        None => (mantissa, &[][..]),
-    };
-    let all_digits = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-    if !all_digits(whole) || (point.is_some() && !all_digits(fraction)) {
-        return ExpiresIn::Unknown;
-    }
-    // The digits before the point, once the exponent has moved it.
-    let count = i64::try_from(whole.len()).unwrap_or(i64::MAX).saturating_add(exponent);
-    let mut digits = whole.iter().chain(fraction);
-    let mut value = 0u64;
-    let mut taken = 0;
-    while taken < count {
-        let digit = match digits.next() {
-            Some(digit) => u64::from(digit - b'0'),
-            // Only zeros are left: without a digit before them the value stays zero, else it soon is at the top.
-            None if value == 0 || value == u64::MAX => break,
-            None => 0,
-        };
-        value = value.saturating_mul(10).saturating_add(digit);
-        taken += 1;
-    }
-    match value {
-        _ if negative => ExpiresIn::NotPositive,
-        0 => ExpiresIn::NotPositive,
-        value => ExpiresIn::Units(value),
-    }
-}
-
-/// The part of a number from its `e` on; an absent one is 0, one that is no number is none.
-fn read_exponent(text: &[u8]) -> Option<i64> {
-    let Some((_, text)) = text.split_first() else { return Some(0) };
-    let (negative, digits) = match text {
-        [b'-', rest @ ..] => (true, rest),
-        [b'+', rest @ ..] => (false, rest),
-        _ => (false, text),
-    };
-    if digits.is_empty() {
-        return None;
-    }
-    let mut value = 0i64;
-    for byte in digits {
-        value = value.saturating_mul(10).saturating_add(i64::from(char::from(*byte).to_digit(10)?));
-    }
-    // A body is at most 1 MiB, so an exponent beyond that moves the point past every digit.
-    let value = value.min(1 << 32);
-    Some(if negative { -value } else { value })
 }

@@ -18,9 +18,9 @@ use zeroize::Zeroizing;
 pub(crate) use read::MAX_SECRET;
 #[cfg(feature = "std")]
 pub(crate) use read::io_reason;
-#[cfg(all(feature = "std", unix))]
-pub(crate) use source::RefreshFile;
 pub use source::SecretSource;
+#[cfg(all(feature = "std", unix))]
+pub(crate) use source::{RefreshFile, Report};
 
 /// A text that is wiped when it is dropped, and shown by nothing but [`expose`](Secret::expose).
 ///

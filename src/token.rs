@@ -1,11 +1,13 @@
 //! The access token, with a deadline.
 
 use crate::answer::{self, Said};
-use crate::endpoint::{Endpoint, LifetimeRules, NotPositive};
+use crate::endpoint::Endpoint;
 use crate::error::{Echoes, Error, ErrorKind, Shared};
-use crate::json::{self, Kind, Wanted};
-use crate::response::{ExpiresIn, TokenResponse};
+use crate::json::Kind;
+use crate::lifetime::{ExpiresIn, Judged, Lifetime, Told};
+use crate::response::{Rejection, TokenResponse};
 use crate::secret::Secret;
+use crate::template::Values;
 use crate::text::{REDACTED, shorten};
 use crate::transport::Response;
 use alloc::borrow::ToOwned;
@@ -13,6 +15,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::ops::Range;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use zeroize::Zeroize;
@@ -31,31 +34,21 @@ use zeroize::Zeroize;
 pub struct AccessToken(Shared<Inner>);
 
 struct Inner {
-    /// `Bearer ‹token›`: the header and the token in one, so that the secret stands once. The token alone, where its
-    /// type cannot be sent as a header.
+    /// The header's value: `Bearer ‹token›`, so that the secret is there once. The token alone if its type cannot be sent as a
+    /// header.
     header: Secret,
     value_start: usize,
+    /// If the API wants another header: its name, and the token, for it may be encoded in the header's value.
+    api: Option<(String, Secret)>,
     token_type: Option<String>,
     scope: Option<String>,
     refresh_token: Option<Secret>,
     members: Vec<(String, Secret)>,
     lifetime: Lifetime,
     unbelieved: Option<Duration>,
+    date_trouble: Option<&'static str>,
     is_stored: bool,
     ended: AtomicBool,
-}
-
-/// How long a token lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Lifetime {
-    /// Until this moment of the clock, counted from when the request was sent.
-    Until(Duration),
-    /// The server did not say, or named more than ten years, which is probably a point in time: until somebody hears of
-    /// a 401.
-    Unknown,
-    /// The server said zero or less, which is not credible: use it once, and do not keep it.
-    Once,
 }
 
 const BEARER: &str = "Bearer ";
@@ -75,52 +68,97 @@ impl AccessToken {
             access_token: token,
             token_type: None,
             expires_in: ExpiresIn::Unknown,
+            expires_at: None,
             refresh_token: None,
             scope: None,
+            lifetime_text: None,
         };
-        Ok(Self::new(&response, Lifetime::Unknown, None, Vec::new(), false))
+        Ok(Self::new(&response, Lifetime::Unknown.into(), Vec::new(), None, false))
     }
 
-    /// Reads the token out of an answer to a request that was sent at `sent_at` and answered at `arrived_at`, both by
-    /// the same [`Clock`](crate::Clock).
+    /// Reads the token out of the answer to a request. The range is from when the request was sent to when the answer
+    /// arrived, both by the same [`Clock`](crate::Clock): the lifetime is counted from the first.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use keyfob::{AccessToken, Endpoint, Lifetime, Response};
+    ///
+    /// let endpoint = Endpoint::new("https://as.example/token")?;
+    /// let response = Response::new(200, *br#"{"access_token": "abc", "expires_in": 60}"#);
+    /// let (sent_at, arrived_at) = (Duration::from_secs(7), Duration::from_secs(8));
+    /// let token = AccessToken::read(&endpoint, response, sent_at..arrived_at)?;
+    /// assert_eq!(token.lifetime(), Lifetime::Until(Duration::from_secs(67)));
+    /// # Ok::<(), keyfob::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
     /// [`Refused`](ErrorKind::Refused), [`Wait`](ErrorKind::Wait) or [`Unusable`](ErrorKind::Unusable), by the table in
     /// [errors and exit codes](crate::docs::errors).
-    pub fn read(
-        endpoint: &Endpoint,
-        response: Response,
-        sent_at: Duration,
-        arrived_at: Duration,
-    ) -> Result<Self, Error> {
+    pub fn read(endpoint: &Endpoint, response: Response, sent_to_arrived: Range<Duration>) -> Result<Self, Error> {
+        let Range { start: sent_at, end: arrived_at } = sent_to_arrived;
         let status = response.status;
-        let token = Self::read_late(endpoint, response, sent_at)?;
+        let token = Self::read_late(endpoint, response, sent_at, None)?;
         token.in_time(status, sent_at, arrived_at)?;
         Ok(token)
     }
 
-    /// As [`read`](AccessToken::read), for a token that may have expired on its way.
-    pub(crate) fn read_late(endpoint: &Endpoint, mut response: Response, sent_at: Duration) -> Result<Self, Error> {
+    /// As [`read`](AccessToken::read), for a token that may have expired on its way. `wall_time` is the device's, since
+    /// 1970.
+    pub(crate) fn read_late(
+        endpoint: &Endpoint,
+        mut response: Response,
+        sent_at: Duration,
+        wall_time: Option<Duration>,
+    ) -> Result<Self, Error> {
         let Response { status, headers, body, framed, .. } = &mut response;
-        let status = *status;
-        // Before the body is changed in place. Whether it is sound is settled below.
-        let members = endpoint.session_members.iter().filter_map(|path| member(body, path)).collect();
-        let said = if (200..300).contains(&status) { Said::Nothing } else { Said::read(body) };
-        let content_type = headers.get("content-type");
-        let read = TokenResponse::read(status, content_type, *framed, body, &endpoint.members);
+        let (status, headers) = (*status, &*headers);
+        // Before the body is changed in place. Whether it is sound is found below.
+        let kept = endpoint.session_members.iter();
+        let kept = kept.filter_map(|(name, place)| Some((name.clone(), place.text(headers, body)?)));
+        let members = kept.filter(|(_, (kind, _))| *kind != Kind::Null).map(|(name, (_, text))| (name, text)).collect();
+        let is_success = (200..300).contains(&status);
+        let refused = endpoint.refused_if.iter().find(|rule| is_success && rule.matches(headers, body));
+        let said = match is_success && refused.is_none() {
+            true => Said::Nothing,
+            false => Said::read(body, &endpoint.members),
+        };
+        let read = TokenResponse::read_parts(status, headers, *framed, body, &endpoint.members);
         if matches!(status, 301..=303 | 307 | 308) {
             return Err(answer::redirect(status, headers));
         }
-        let response = read.map_err(|rejection| answer::rejected(status, headers, &rejection, &said))?;
-        let (lifetime, unbelieved) = lifetime(&endpoint.lifetime, response.expires_in, sent_at);
-        Ok(Self::new(&response, lifetime, unbelieved, members, false))
+        let response = match (read, refused) {
+            (Err(rejection @ Rejection::OAuth(_)), _) | (Err(rejection), None) => {
+                return Err(answer::rejected(status, headers, &rejection, &said));
+            }
+            (_, Some(rule)) => return Err(answer::said_no(status, rule, &said)),
+            (Ok(response), None) => response,
+        };
+        let device_time = || i64::try_from(wall_time.filter(|_| endpoint.lifetime.trust_clock)?.as_millis()).ok();
+        let told = Told {
+            expires_in: response.expires_in,
+            text: response.lifetime_text,
+            expires_at: response.expires_at,
+            access_token: response.access_token,
+            now: answer::server_time(headers).or_else(device_time),
+        };
+        let api = endpoint
+            .api
+            .as_ref()
+            .map(|api| Ok((api.name.clone(), api.value(response.access_token, Values::default())?)));
+        Ok(Self::new(&response, endpoint.lifetime.judge(&told, sent_at), members, api.transpose()?, false))
     }
 
     /// An error if the token had expired when it arrived.
     pub(crate) fn in_time(&self, status: u16, sent_at: Duration, arrived_at: Duration) -> Result<(), Error> {
         if !self.is_expired(arrived_at) {
             return Ok(());
+        }
+        // Not by the time that the answer took, but by the date that it names.
+        if self.is_expired(sent_at) {
+            return Err(Error::new(ErrorKind::Unusable, "the token had expired when the server answered")
+                .with_status(status)
+                .with_hint("the date at which it expires is not after the answer's own `Date`"));
         }
         let tenths = arrived_at.saturating_sub(sent_at).as_millis() / 100;
         let (late, tenths) = (tenths / 10, tenths % 10);
@@ -134,30 +172,44 @@ impl AccessToken {
 
     /// A token as it came out of a store.
     #[cfg(all(feature = "std", unix))]
-    pub(crate) fn stored(response: &TokenResponse<'_>, lifetime: Lifetime, members: Vec<(String, Secret)>) -> Self {
-        Self::new(response, lifetime, None, members, true)
+    pub(crate) fn stored(
+        response: &TokenResponse<'_>,
+        lifetime: Lifetime,
+        members: Vec<(String, Secret)>,
+        api: Option<(String, Secret)>,
+    ) -> Self {
+        Self::new(response, lifetime.into(), members, api, true)
     }
 
     fn new(
         response: &TokenResponse<'_>,
-        lifetime: Lifetime,
-        unbelieved: Option<Duration>,
+        judged: Judged,
         members: Vec<(String, Secret)>,
+        api: Option<(String, Secret)>,
         is_stored: bool,
     ) -> Self {
+        let Judged { lifetime, unbelieved, date_trouble } = judged;
         let prefix = if is_bearer(response.token_type) { BEARER } else { "" };
-        let mut header = String::with_capacity(prefix.len() + response.access_token.len());
-        header.push_str(prefix);
-        header.push_str(response.access_token);
+        let (header, api) = match api {
+            Some((name, value)) => (value, Some((name, response.access_token.into()))),
+            None => {
+                let mut header = String::with_capacity(prefix.len() + response.access_token.len());
+                header.push_str(prefix);
+                header.push_str(response.access_token);
+                (header.into(), None)
+            }
+        };
         Self(Shared::new(Inner {
-            header: header.into(),
+            header,
             value_start: prefix.len(),
+            api,
             token_type: response.token_type.map(String::from),
             scope: response.scope.map(String::from),
             refresh_token: response.refresh_token.map(Secret::from),
             members,
             lifetime,
             unbelieved,
+            date_trouble,
             is_stored,
             ended: AtomicBool::new(false),
         }))
@@ -167,18 +219,49 @@ impl AccessToken {
     /// [`authorization`](AccessToken::authorization).
     #[must_use]
     pub fn expose(&self) -> &str {
-        &self.0.header.expose()[self.0.value_start..]
+        match &self.0.api {
+            Some((_, token)) => token.expose(),
+            None => &self.0.header.expose()[self.0.value_start..],
+        }
     }
 
-    /// The value of the `Authorization` header: `Bearer ‹token›` (RFC 6750 section 2.1). Allocates nothing.
+    /// Returns the name and the value of the header in which the API wants the token: what [`Endpoint::api_header`] says, or
+    /// `Authorization` with `Bearer ‹token›`. Allocates nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`authorization`](AccessToken::authorization), but for the header's name.
+    pub fn header(&self) -> Result<(&str, &Secret), Error> {
+        match &self.0.api {
+            Some(_) if self.is_ended() => Err(ended()),
+            Some((name, _)) => Ok((name, &self.0.header)),
+            None => Ok(("Authorization", self.authorization()?)),
+        }
+    }
+
+    /// Returns the name and the value of a header that is not the default one.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn api_header(&self) -> Option<(&str, &str)> {
+        self.0.api.as_ref().map(|(name, _)| (name.as_str(), self.0.header.expose()))
+    }
+
+    /// Returns the value of the `Authorization` header: `Bearer ‹token›` (RFC 6750 section 2.1), or what
+    /// [`Endpoint::api_header`] says. Allocates nothing.
     ///
     /// # Errors
     ///
     /// [`Unusable`](ErrorKind::Unusable) for a token of a type other than Bearer, which must not be sent as one
-    /// (RFC 6749 section 7.1), and for a token that was ended.
+    /// (RFC 6749 section 7.1), for a token that was ended, and for one that the API wants in another header.
     pub fn authorization(&self) -> Result<&Secret, Error> {
         if self.is_ended() {
             return Err(ended());
+        }
+        if let Some((name, _)) = &self.0.api {
+            return match name.eq_ignore_ascii_case("authorization") {
+                true => Ok(&self.0.header),
+                false => Err(Error::new(ErrorKind::Unusable, format!("the token is sent in the header {name}"))
+                    .with_hint("take the name and the value from `AccessToken::header`")),
+            };
         }
         if self.0.value_start == 0 {
             let token_type = shorten(self.token_type().unwrap_or_default());
@@ -242,6 +325,13 @@ impl AccessToken {
         self.0.unbelieved
     }
 
+    /// Returns why the answer's [`expires_at`](crate::Members::expires_at) was not used, in words that complete "it was not
+    /// used, because": it cannot be read, or the answer has no `Date` to read it against. None if it was used, or is absent.
+    #[must_use]
+    pub fn expires_at_trouble(&self) -> Option<&'static str> {
+        self.0.date_trouble
+    }
+
     /// Whether the token's life is over at `now`, by the clock it was read with. An unknown lifetime is never over.
     #[must_use]
     pub fn is_expired(&self, now: Duration) -> bool {
@@ -264,7 +354,7 @@ impl AccessToken {
 
     /// Drops the token's type where it echoes a secret that was sent. Call it before the token is shared.
     pub(crate) fn redact(&mut self, echoes: &Echoes<'_>) {
-        let is_bearer = self.0.value_start > 0;
+        let is_bearer = is_bearer(self.token_type());
         let Some(token_type) = Shared::get_mut(&mut self.0).and_then(|inner| inner.token_type.as_mut()) else { return };
         if !is_bearer && echoes.are_in(token_type) {
             token_type.zeroize();
@@ -355,38 +445,4 @@ impl<T: TokenSource + ?Sized> TokenSource for Shared<T> {
 fn is_bearer(token_type: Option<&str>) -> bool {
     let same = |name: &&str| token_type.is_some_and(|token_type| token_type.eq_ignore_ascii_case(name));
     token_type.is_none() || ["Bearer", "BearerToken", "Application Access Token"].iter().any(same)
-}
-
-/// No server lets a token live longer. It is less than the seconds from 1970 to today, whatever the clocks say, and far
-/// less than the milliseconds.
-const CREDIBLE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
-
-/// The lifetime of a token, and the one that the answer named if that is not believed.
-fn lifetime(rules: &LifetimeRules, expires_in: ExpiresIn, sent_at: Duration) -> (Lifetime, Option<Duration>) {
-    let mut unbelieved = None;
-    let lives = match expires_in {
-        ExpiresIn::Units(units) => match rules.unit.duration(units) {
-            lives if lives <= CREDIBLE => Some(lives),
-            lives => {
-                unbelieved = Some(lives);
-                rules.absent
-            }
-        },
-        ExpiresIn::Unknown => rules.absent,
-        ExpiresIn::NotPositive => match rules.not_positive {
-            NotPositive::Once => return (Lifetime::Once, None),
-            NotPositive::Unknown => None,
-            NotPositive::Lives(lives) => Some(lives),
-        },
-    };
-    let until = |lives: Duration| Lifetime::Until(sent_at.saturating_add(lives.min(rules.maximum)));
-    (lives.map_or(Lifetime::Unknown, until), unbelieved)
-}
-
-/// The member of a JSON answer at `path`, decoded into a text of its own; none where it is not certain which it is.
-fn member(body: &[u8], path: &str) -> Option<(String, Secret)> {
-    let mut wanted = [Wanted::new(path)];
-    json::scan(body, &mut wanted).ok().filter(|found| found.twice.is_none())?;
-    let span = wanted[0].span.filter(|span| span.kind != Kind::Null)?;
-    Some((path.into(), json::text(body, span, true)?))
 }

@@ -1,11 +1,11 @@
-//! The only I/O: a request goes out, an answer comes back.
+//! The interface for network I/O: sends a request and returns the answer.
 
-#[cfg(feature = "ureq")]
+#[cfg(feature = "http")]
 mod http;
 #[cfg(feature = "tls")]
 mod tls;
 
-#[cfg(feature = "ureq")]
+#[cfg(feature = "http")]
 pub use self::http::HttpTransport;
 
 use crate::error::Error;
@@ -17,20 +17,21 @@ use core::fmt;
 use core::time::Duration;
 use zeroize::Zeroizing;
 
-/// Sends a request and returns the answer, whatever its status.
+/// Sends a request and returns the answer, of any status.
 ///
-/// keyfob brings `HttpTransport` (feature `ureq`). For another HTTP stack, or none, implement this; a closure will do.
+/// [`HttpTransport`](crate::HttpTransport) (feature `http`) is one. Implement this trait for another HTTP stack. Closures implement
+/// it as well.
 /// An implementation
 ///
-/// - sends the method, URL, headers and body of the request, adding no more than `Host`, `Content-Length` and what the
+/// - sends the method, URL, headers and body of the request, and adds only `Host`, `Content-Length` and the headers that the
 ///   connection needs;
-/// - follows no redirect: the credentials would go to whoever the server names;
+/// - follows no redirect: the credentials would go to the host that the server names;
 /// - checks the server's certificate against its name;
-/// - ends within [`Request::timeout`], and reads a body of bounded size (keyfob's own stops at 1 MiB);
-/// - shows the server the client certificate of [`Request::client_certificate`], or fails where it cannot;
+/// - ends within [`Request::timeout`], and reads a body of bounded size (`HttpTransport`: 1 MiB);
+/// - shows the server the client certificate of [`Request::client_certificate`], or fails if it cannot;
 /// - wipes its copies of the request and the answer.
 ///
-/// Its errors are made with [`Error::new`]: [`Unreachable`](crate::ErrorKind::Unreachable) as long as nothing was sent,
+/// It makes errors with [`Error::new`]: [`Unreachable`](crate::ErrorKind::Unreachable) if nothing was sent,
 /// [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) afterwards, [`Untrusted`](crate::ErrorKind::Untrusted) for TLS.
 ///
 /// ```
@@ -45,7 +46,7 @@ use zeroize::Zeroizing;
 /// let endpoint = Endpoint::new("https://as.example/token")?;
 /// let request = Request::token(&endpoint, &ClientCredentials::default(), &Grant::client_credentials())?;
 /// let (sent_at, arrived_at) = (Duration::from_secs(7), Duration::from_secs(8));
-/// let token = AccessToken::read(&endpoint, radio.send(&request)?, sent_at, arrived_at)?;
+/// let token = AccessToken::read(&endpoint, radio.send(&request)?, sent_at..arrived_at)?;
 /// assert_eq!(token.authorization()?.expose(), "Bearer abc");
 /// # Ok::<(), Error>(())
 /// ```
@@ -54,15 +55,14 @@ pub trait Transport: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Whatever keeps a complete answer from arriving. A status is never an error.
+    /// Any failure that keeps a complete answer from arriving. A status is never an error.
     fn send(&self, request: &Request) -> Result<Response, Error>;
 
-    /// Returns a text that names the way in which this transport reaches the server of `url`: its proxy, trusted roots,
-    /// address. Default: none.
+    /// Returns a text that names the route to the server of `url`: proxy, trusted roots, address. Default: None.
     ///
-    /// A [`Store`](crate::Store) shares a failure that came before any answer (no connection, no trust) only among those whose
-    /// ways are the same, for another way may well work; where there is none, it does not share such failures at all.
-    /// Who the client is does not belong here: that is part of the request.
+    /// A [`Store`](crate::Store) shares a failure without an answer (no connection, no trust) only among clients with the same
+    /// route, because another route may work. With None it does not share such failures. The identity of the client does not
+    /// belong here: it is part of the request.
     fn route(&self, url: &str) -> Option<Secret> {
         let _ = url;
         None
@@ -86,7 +86,7 @@ impl<T: Transport + ?Sized> Transport for alloc::sync::Arc<T> {
     }
 }
 
-/// An answer: its status, headers and body. Header values and body are wiped when it is dropped.
+/// An answer: status, headers and body. Header values and body are wiped when it is dropped.
 pub struct Response {
     pub(crate) status: u16,
     pub(crate) headers: ResponseHeaders,
@@ -96,15 +96,15 @@ pub struct Response {
     timing: Option<Timing>,
 }
 
-/// Any header may echo a secret, so all values are wiped.
+/// Headers. Any of them may echo a secret, so all values are wiped.
 #[derive(Default)]
 pub(crate) struct ResponseHeaders {
     list: Vec<(String, Secret)>,
-    /// The length of all names and values.
+    /// The length of all names and values, in bytes.
     length: usize,
 }
 
-/// What the headers of an answer have at most, names and values: others are left out.
+/// The most bytes of names and values. Headers beyond it are dropped.
 const MAX_HEADERS: usize = 16 * 1024;
 
 impl ResponseHeaders {
@@ -116,7 +116,7 @@ impl ResponseHeaders {
         }
     }
 
-    /// Returns the last value of a header; of most there is one alone.
+    /// Returns the last value of a header. Most have only one.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.all(name).last()
     }
@@ -129,7 +129,7 @@ impl ResponseHeaders {
 }
 
 impl Response {
-    /// Creates an answer with this status and body. It takes the body over and wipes it later.
+    /// Creates an answer with this status and body. The body is wiped when the answer is dropped.
     #[must_use]
     pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self {
@@ -143,22 +143,22 @@ impl Response {
     }
 
     /// Adds a header. Pass all of them: keyfob reads `Content-Type`, `Retry-After`, `Date`, `Location` and
-    /// `Proxy-Authenticate`. Whatever goes beyond 16 KiB of names and values is left out.
+    /// `Proxy-Authenticate`. Headers beyond 16 KiB of names and values are dropped.
     #[must_use]
     pub fn with_header(mut self, name: &str, value: &str) -> Self {
         self.headers.push(name, value.into());
         self
     }
 
-    /// Sets whether the end of the body was certain, by its length or by chunks. Default: true. Where the connection
-    /// just closed, it is false, and a form-encoded answer is refused, for it may be cut off.
+    /// Sets whether the end of the body was certain, from its length or its chunks. Default: true. Pass false if the body ended
+    /// with the connection: a form-encoded answer is then refused, because it may be incomplete.
     #[must_use]
     pub fn with_framed(mut self, framed: bool) -> Self {
         self.framed = framed;
         self
     }
 
-    /// Sets how long ago the request was sent, measured by a clock that goes on during a suspend. The token's lifetime is
+    /// Sets the time since the request was sent, measured with a clock that counts suspended time. The token's lifetime is
     /// counted from then. Default: unknown, and the lifetime is counted from before the connection was made.
     #[must_use]
     pub fn with_elapsed(mut self, elapsed: Duration) -> Self {
@@ -166,11 +166,17 @@ impl Response {
         self
     }
 
-    /// Sets where the time went. Default: unknown.
+    /// Sets the duration of each step. Default: unknown.
     #[must_use]
     pub fn with_timing(mut self, timing: Timing) -> Self {
         self.timing = Some(timing);
         self
+    }
+
+    /// Returns the body, for a transport that checks or decodes what another one received. It holds the token.
+    #[must_use]
+    pub fn body_mut(&mut self) -> &mut [u8] {
+        &mut self.body
     }
 
     /// Returns the status.
@@ -179,23 +185,22 @@ impl Response {
         self.status
     }
 
-    /// Returns the value of a header, whatever the case of its name; the last one where there are several.
+    /// Returns the value of a header, or the last of several. The case of the name does not matter.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)
     }
 
-    /// Returns where the time went, if the transport measures it. `HttpTransport` does.
+    /// Returns the duration of each step, if the transport measures it. `HttpTransport` does.
     #[must_use]
     pub fn timing(&self) -> Option<&Timing> {
         self.timing.as_ref()
     }
 }
 
-/// Where the time of a request went, step after step, and what went over the network for it. A step that was not needed
-/// took no time.
+/// The duration of each step of a request, and the bytes on the network. A step that was not needed took no time.
 ///
-/// A transport that delegates to another sees it go by:
+/// A transport that delegates to another can read it:
 ///
 /// ```
 /// use core::time::Duration;
@@ -226,23 +231,23 @@ impl Response {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timing {
-    /// The name look-up; with a proxy, that of the proxy's name.
+    /// The name look-up. With a proxy, that of the proxy's name.
     pub look_up: Duration,
-    /// From there to the connection; with a proxy, until it has made the one to the server.
+    /// From the look-up to the connection. With a proxy, until the proxy is connected to the server.
     pub connect: Duration,
     /// The TLS handshake with the server.
     pub tls: Duration,
     /// From the first byte of the request to the first of the answer.
     pub waiting: Duration,
-    /// From there to the end of the answer.
+    /// From the first byte of the answer to the last.
     pub body: Duration,
-    /// What was written to the TCP connection, with TLS and what a proxy was sent.
+    /// The bytes written to the TCP connection, with those of TLS and of a proxy.
     pub bytes_sent: usize,
-    /// What was read from the TCP connection, with TLS and what a proxy answered.
+    /// The bytes read from the TCP connection, with those of TLS and of a proxy.
     pub bytes_received: usize,
 }
 
-/// Shows the status alone: the body holds the token.
+/// Shows the status only: the body holds the token.
 impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Response").field("status", &self.status).finish_non_exhaustive()
@@ -254,7 +259,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_are_found_whatever_their_case_and_bounded() {
+    fn headers_are_found_in_any_case_and_bounded() {
         let response = Response::new(200, *b"").with_header("Content-Type", "a").with_header("content-type", "b");
         assert_eq!((response.header("CONTENT-TYPE"), response.header("date")), (Some("b"), None));
         assert_eq!(response.headers.all("Content-type").collect::<Vec<_>>(), ["a", "b"]);

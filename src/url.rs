@@ -9,7 +9,7 @@ use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::String;
 use core::fmt;
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::ops::Range;
 
 /// An absolute http or https URL without user information and without a fragment (RFC 6749 section 3.2).
@@ -56,7 +56,14 @@ impl Url {
                 literal[..length].parse::<Ipv6Addr>().map_err(|_| fail("the IPv6 address is not one"))?;
                 length + 2
             }
-            None => authority.find(':').unwrap_or(authority.len()),
+            None => {
+                let host = &authority[..authority.find(':').unwrap_or(authority.len())];
+                if ends_in_number(host) && host.parse::<Ipv4Addr>().is_err() {
+                    return Err(fail("the host is a number, and no IPv4 address")
+                        .with_hint("write an address as four decimal numbers, 10.1.2.3 for example"));
+                }
+                host.len()
+            }
         };
         match authority[host_end..].strip_prefix(':') {
             None if host_end == authority.len() => {}
@@ -93,9 +100,19 @@ impl Url {
         &self.text[self.host.start..self.path]
     }
 
-    /// Whether the host is this machine itself.
+    /// Returns whether the host is this machine itself.
     pub(crate) fn is_loopback(&self) -> bool {
-        is_loopback(&self.text[self.host.clone()])
+        is_loopback(self.host())
+    }
+
+    /// Returns whether plain http is safe: the request stays on this machine or its link.
+    pub(crate) fn is_near(&self) -> bool {
+        is_near(self.host())
+    }
+
+    /// Returns the host, without the brackets of an IPv6 address.
+    fn host(&self) -> &str {
+        self.text[self.host.clone()].trim_matches(['[', ']'])
     }
 }
 
@@ -119,17 +136,18 @@ impl UrlTemplate {
 
     /// Returns a URL like those that the template makes; an error where it can make none.
     pub(crate) fn sample(&self) -> Result<Url, Error> {
-        // `1` is good for a host, a port, a path and a query.
+        // A port is a number, and no host's name ends in one.
         let mut sample = Values::default();
         if self.place.text().starts_with('{') {
             let mut is_first = true;
             self.place.names(&mut |name| {
                 if core::mem::replace(&mut is_first, false) {
-                    sample.add_plain(name, "https://1");
+                    sample.add_plain(name, "https://a");
                 }
             });
         }
-        self.names(&mut |name, _| sample.add_plain(name, "1"));
+        let port = |name: &str| self.place.text().contains(&format!(":{{{name}}}"));
+        self.names(&mut |name, _| sample.add_plain(name, if port(name) { "1" } else { "a" }));
         match self.render(&sample)? {
             (url, Some(query)) => Url::parse(&format!("{}?{}", url.as_str(), query.expose())),
             (url, None) => Ok(url),
@@ -251,15 +269,38 @@ impl fmt::Debug for UrlTemplate {
     }
 }
 
-/// Whether a host, as it is in a URL, is this machine itself: `localhost` or a loopback address, written out (RFC 6761
-/// section 6.3).
+/// Returns whether a host, without brackets, is this machine itself: `localhost` or a loopback address in its usual notation
+/// (RFC 6761 section 6.3).
 pub(crate) fn is_loopback(host: &str) -> bool {
-    match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-        Some(address) => address.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback()),
-        None => {
-            host.eq_ignore_ascii_case("localhost")
-                || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Returns whether a host is a cloud's metadata service or another link-local address. Such services speak plain http, and
+/// answer with the credentials of the machine that asks: a proxy would get its own, or read them.
+pub(crate) fn is_link_local(host: &str) -> bool {
+    match host.parse::<IpAddr>().map(|address| address.to_canonical()) {
+        Ok(IpAddr::V4(address)) => address.is_link_local(),
+        // Amazon's are in fd00:ec2::/32, Google's is fd20:ce::254.
+        Ok(IpAddr::V6(address)) => {
+            address.is_unicast_link_local()
+                || matches!(address.segments(), [0xFD00, 0xEC2, ..] | [0xFD20, 0xCE, 0, 0, 0, 0, 0, 0x254])
         }
+        Err(_) => host.eq_ignore_ascii_case("metadata.google.internal"),
+    }
+}
+
+/// Returns whether a request to a host stays on this machine or its link.
+pub(crate) fn is_near(host: &str) -> bool {
+    is_loopback(host) || is_link_local(host)
+}
+
+/// Whether the last label of a host is a number, decimal or hexadecimal. No name ends in one: it is an IPv4 address, or a
+/// spelling of one (`10.1`, `0x0a000001`, `010.0.0.1`) that resolvers read each in its own way.
+pub(crate) fn ends_in_number(host: &str) -> bool {
+    let last = host.strip_suffix('.').unwrap_or(host).rsplit('.').next().unwrap_or_default();
+    match last.strip_prefix("0x").or(last.strip_prefix("0X")) {
+        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        None => !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()),
     }
 }
 
@@ -277,11 +318,35 @@ mod tests {
             ("http://[::1]:80/t", true),
             ("http://127.0.0.1.example/t", false),
             ("http://localhost.example/t", false),
-            ("http://127.1/t", false),
+            ("http://127.0.0.1x/t", false),
+            ("http://1.example/t", false),
+            ("http://0xg/t", false),
             ("http://[::ffff:127.0.0.1]/t", false),
             ("http://10.0.0.1/t", false),
         ] {
             assert_eq!(Url::parse(url).map(|url| url.is_loopback()).ok(), Some(loopback), "{url}");
+        }
+    }
+
+    #[test]
+    fn metadata_services_are_known() {
+        for (host, expected) in [
+            ("169.254.169.254", true),
+            ("169.254.170.2", true),
+            ("[::ffff:169.254.169.254]", true),
+            ("[fd00:ec2::254]", true),
+            ("[fd20:ce::254]", true),
+            ("[fe80::1]", true),
+            ("metadata.google.internal", true),
+            ("Metadata.Google.Internal", true),
+            ("metadata.google.internal.example", false),
+            ("169.254.169.254.example", false),
+            ("10.0.0.1", false),
+            ("[fd00::1]", false),
+            ("as.example", false),
+        ] {
+            let url = Url::parse(&format!("http://{host}:80/t")).ok().unwrap();
+            assert_eq!((url.is_near(), url.is_loopback()), (expected, false), "{host}");
         }
     }
 
@@ -297,6 +362,14 @@ mod tests {
             ("https://as.example:0/", "url: the port is not a number from 1 to 65535"),
             ("https://as.example:99999/", "url: the port is not a number from 1 to 65535"),
             ("https://as.example:+1/", "url: the port is not a number from 1 to 65535"),
+            ("http://127.1/", "url: the host is a number, and no IPv4 address"),
+            ("http://2130706433:80/", "url: the host is a number, and no IPv4 address"),
+            ("http://0x7f000001/", "url: the host is a number, and no IPv4 address"),
+            ("http://0x7f.0.0.0X1/", "url: the host is a number, and no IPv4 address"),
+            ("http://010.0.0.1/", "url: the host is a number, and no IPv4 address"),
+            ("http://10.0.0.1./", "url: the host is a number, and no IPv4 address"),
+            ("http://10.0.0.256/", "url: the host is a number, and no IPv4 address"),
+            ("http://as.1/", "url: the host is a number, and no IPv4 address"),
             ("https://[::1/", "url: the IPv6 address has no closing bracket"),
             ("https://[::g]/", "url: the IPv6 address is not one"),
             ("https://[::1]x/", "url: the port is not a number from 1 to 65535"),

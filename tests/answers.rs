@@ -349,8 +349,8 @@ fn a_rejection_is_an_error_that_shows_no_text_of_the_server() {
         (r#"{"error":"hunter2"}"#, "the server refused"),
         ("{}", "the answer is no token response: there is no access token"),
     ] {
-        let mut body = body.as_bytes().to_vec();
-        let rejection = TokenResponse::read(200, None, true, &mut body, &Members::default()).unwrap_err();
+        let mut response = Response::new(200, body);
+        let rejection = TokenResponse::read(&mut response, &Members::default()).unwrap_err();
         let error: &dyn core::error::Error = &rejection;
         assert_eq!(error.to_string(), message);
     }

@@ -286,7 +286,7 @@ fn it_says_first_what_it_takes_and_takes_ten() {
     let (place, server) = (Place::new(), giving());
     let outcome = bench(&place, &server.url("/t"), &[]).outcome();
     let host = server.address();
-    assert_eq!((outcome.code, &*outcome.stderr), (Some(0), &*format!("keyfob: bench takes 10 tokens from {host}\n")));
+    assert_eq!((outcome.code, &*outcome.stderr), (Some(0), &*format!("keyfob: bench fetches 10 tokens from {host}\n")));
     assert_eq!(server.requests().len(), 10);
     assert!(!outcome.stdout.contains("t0ken"), "{outcome:?}");
     let lines: Vec<&str> = outcome.stdout.lines().collect();
@@ -399,7 +399,7 @@ fn it_stops_at_the_first_failure_and_prints_what_there_is() {
         for processes in [&[][..], &["--processes"]] {
             for before in [0, 2] {
                 let server = giving_first(before, Some(then.clone()));
-                let told = format!("keyfob: bench takes 5 tokens from {}\n", server.address());
+                let told = format!("keyfob: bench fetches 5 tokens from {}\n", server.address());
                 let outcome = bench(&place, &server.url("/t"), &[&["-n5"], processes].concat()).outcome();
                 assert_eq!((outcome.code, outcome.stderr), (Some(code), format!("{told}{message}")));
                 match before {
@@ -409,7 +409,7 @@ fn it_stops_at_the_first_failure_and_prints_what_there_is() {
                 assert_eq!(server.requests().len(), before + 1);
             }
             let server = giving_first(2, Some(then.clone()));
-            let told = format!("keyfob: bench takes 5 tokens from {}\n", server.address());
+            let told = format!("keyfob: bench fetches 5 tokens from {}\n", server.address());
             let options = [&["-n5", "--format", "json"], processes].concat();
             let outcome = bench(&place, &server.url("/t"), &options).outcome();
             assert_eq!((outcome.code, &*outcome.stderr), (Some(code), &*format!("{told}{object}\n")));
@@ -424,7 +424,8 @@ fn it_stops_at_the_first_failure_and_prints_what_there_is() {
 fn a_server_that_is_not_there_is_told_as_ever() {
     let (place, refusing) = (Place::new(), Refusing::new());
     let host = refusing.address();
-    let told = format!("keyfob: bench takes 1 token from {host}\nkeyfob: no connection to {host}: connection refused");
+    let told =
+        format!("keyfob: bench fetches 1 token from {host}\nkeyfob: no connection to {host}: connection refused");
     bench(&place, &format!("http://{host}/t"), &["-n1"]).outcome().fails(4, &told);
 }
 
@@ -432,7 +433,7 @@ fn a_server_that_is_not_there_is_told_as_ever() {
 #[test]
 fn it_does_not_say_what_it_takes_before_it_could() {
     let place = Place::new();
-    let told = "keyfob: proxy: SOCKS proxies are not supported, and going around it would be wrong\n\
+    let told = "keyfob: proxy: SOCKS proxies are not supported, and must not be bypassed\n\
                 hint: name an http proxy, or list the host in no_proxy";
     bench(&place, "https://localhost/t", &["--proxy", "socks5://localhost"]).outcome().fails(2, told);
 }
@@ -447,14 +448,14 @@ fn what_may_be_good_for_one_use_is_not_sent() {
     ] {
         bench(&place, &url, options).outcome().fails(
             2,
-            "keyfob: bench: what this grant sends may be good for one use, and would be used up\n\
+            "keyfob: bench: this grant may be good for one use, and would be used up\n\
              hint: the grants client_credentials, password and bearer_session can be measured",
         );
     }
     bench(&place, &url, &["--grant", "bearer_session", "--session-token-file", "secret"]).outcome().fails(
         2,
-        "keyfob: bench: it is not said how the sessions end that it would begin\n\
-         hint: \"revoke\": \"delete\" in the profile, or --dialect bearer-session",
+        "keyfob: bench: this endpoint does not say how to end the sessions that bench would start\n\
+         hint: set \"revoke\": \"delete\" in the profile, or use --dialect bearer-session",
     );
     assert_eq!(server.requests(), []);
 }
@@ -491,7 +492,7 @@ fn each_session_is_ended_outside_of_the_timed_part() {
         let options = [&SESSIONS[..], &["-n2", "--format", "json"], processes].concat();
         let url = server.url("/t");
         let outcome = place.keyfob([&["bench", "--url", &url, "--pause", "0"], &options[..]].concat()).outcome();
-        let told = format!("keyfob: bench takes 2 tokens from {}, and ends each\n", server.address());
+        let told = format!("keyfob: bench fetches 2 tokens from {}, and ends each\n", server.address());
         assert_eq!((outcome.code, &*outcome.stderr), (Some(0), &*told));
         assert!(!outcome.stdout.contains("tok-"), "{outcome:?}");
         let report = Report::of(&outcome);
@@ -647,15 +648,15 @@ fn a_secret_that_can_be_read_once_is_read_once() {
     ] {
         bench(&place, &server.url("/t"), &[options, &["--processes"]].concat()).input("hunter2").outcome().fails(
             2,
-            "keyfob: usage: bench: with --processes each fetch reads the secrets anew, from files that stay\n\
-             hint: keyfob help shows what there is",
+            "keyfob: usage: bench: with --processes each fetch reads profile and secrets, so they must be in files, not pipes or standard input\n\
+             hint: `keyfob help` lists the commands and options",
         );
     }
     for option in ["--ca-file", "--client-cert-file"] {
         bench(&place, &server.url("/t"), &[option, "pipe"]).outcome().fails(
             2,
-            "keyfob: usage: bench: each fetch reads the certificates anew, from files that stay\n\
-             hint: keyfob help shows what there is",
+            "keyfob: usage: bench: each fetch reads the certificates, so they must be in files, not pipes\n\
+             hint: `keyfob help` lists the commands and options",
         );
     }
     assert_eq!(server.requests(), []);
@@ -677,7 +678,7 @@ fn a_hint_about_a_file_is_given_once() {
         let options = [&["--client-secret-file", "secret", "-n3"], processes].concat();
         let outcome = bench(&place, &server.url("/t"), &options).outcome();
         let told = format!(
-            "hint: secret file secret: everybody can read it (chmod o-r)\nkeyfob: bench takes 3 tokens from {}\n",
+            "hint: secret file secret: everybody can read it (chmod o-r)\nkeyfob: bench fetches 3 tokens from {}\n",
             server.address()
         );
         assert_eq!((outcome.code, outcome.stderr), (Some(0), told));
@@ -689,38 +690,41 @@ fn a_hint_about_a_file_is_given_once() {
 #[test]
 fn a_wrong_option_is_named_and_nothing_is_sent() {
     let (place, server) = (Place::new(), giving());
-    let range = "usage: -n: this must be a number from 1 to 1000";
-    let format = "usage: bench: --format can be json, or is left out for a table";
+    let range = "usage: -n: must be a number from 1 to 1000";
+    let format = "usage: bench: --format must be json, or left out for a table";
     for (options, message) in [
         (&["-n0"][..], range),
         (&["-n", "1001"], range),
-        (&["-n", "99999999999999999999"], "usage: --count: this must be a whole number"),
-        (&["-n", "ten"], "usage: --count: this must be a whole number"),
-        (&["-n=-1"], "usage: --count: this must be a whole number"),
-        (&["-n"], "usage: -n wants a value"),
+        (&["-n", "99999999999999999999"], "usage: --count: must be a whole number"),
+        (&["-n", "ten"], "usage: --count: must be a whole number"),
+        (&["-n=-1"], "usage: --count: must be a whole number"),
+        (&["-n"], "usage: -n needs a value"),
         (&["-n1", "--count", "1"], "usage: --count is given twice"),
-        (&["-x"], "usage: there are no one-letter options but -h, -v, -V and bench's -n"),
+        (&["-x"], "usage: unknown one-letter option; there are -h, -V, -v and, for bench, -n"),
         (
             &["--pause", "x"],
-            "usage: --pause: this must be seconds (30, 0.5) or a number with a unit (500ms, 5s, 2m, 1h, 1d)",
+            "usage: --pause: must be seconds (30, 0.5) or a number with a unit (500ms, 5s, 2m, 1h, 1d)",
         ),
         (&["--processes=2"], "usage: --processes takes no value"),
         (&["--format", "token"], format),
         (&["--format", "header"], format),
-        (&["--file", "token"], "usage: there is no option --file"),
-        (&["./a", "./b"], "usage: there is a word too many; a secret is never given on the command line"),
+        (&["--file", "token"], "usage: unknown option --file"),
+        (&["./a", "./b"], "usage: unexpected argument; a secret is never given on the command line"),
     ] {
         let url = server.url("/t");
         let words = [&["bench", "--url", &url], options].concat();
-        place.keyfob(words).outcome().fails(2, &format!("keyfob: {message}\nhint: keyfob help shows what there is"));
+        place
+            .keyfob(words)
+            .outcome()
+            .fails(2, &format!("keyfob: {message}\nhint: `keyfob help` lists the commands and options"));
     }
     let curl = ["bench", "--url", &server.url("/t"), "--format", "curl"];
-    let told = format!("keyfob: {format}\nhint: keyfob help shows what there is\n");
+    let told = format!("keyfob: {format}\nhint: `keyfob help` lists the commands and options\n");
     place.keyfob(curl).outcome().is(2, "proto = \"-all\"\n", &told);
     place
         .token(&server.url("/t"), &["-n2"])
         .outcome()
-        .fails(2, "keyfob: usage: there are no one-letter options but -h, -v, -V and bench's -n\nhint: keyfob help shows what there is");
+        .fails(2, "keyfob: usage: unknown one-letter option; there are -h, -V, -v and, for bench, -n\nhint: `keyfob help` lists the commands and options");
     place
         .keyfob(["bench"])
         .outcome()
@@ -729,6 +733,6 @@ fn a_wrong_option_is_named_and_nothing_is_sent() {
     place
         .keyfob(["bench", "./profile.json"])
         .outcome()
-        .fails(2, "keyfob: profile: unknown member \"count\"\nhint: `keyfob help` lists the options, which are its members with underscores for hyphens");
+        .fails(2, "keyfob: profile: unknown member \"count\"\nhint: `keyfob help profile` lists the members");
     assert_eq!(server.requests(), []);
 }

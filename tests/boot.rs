@@ -108,7 +108,7 @@ fn the_first_fetch_after_a_boot_is_put_off_by_the_devices_share() {
     let url = server.url("/t");
     let (outcome, took) = just_booted(token(&place, &url, &["--splay", &splay, "-v"]));
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "tok-1\n"), "{outcome:?}");
-    let told = format!("keyfob: the first fetch is put off until {} s after the boot (--splay)\n", at.as_secs());
+    let told = format!("keyfob: the first fetch is delayed until {} s after boot (--splay)\n", at.as_secs());
     assert!(outcome.stderr.contains(&told), "{outcome:?}");
     // It had been up for one to two seconds when it was asked.
     assert!(took + Duration::from_secs(2) > at && took < at + Duration::from_secs(5), "{took:?}, {at:?}");

@@ -24,12 +24,12 @@ const fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-/// What the server does with a request. `#` in a body stands for the request's number, from 1.
+/// What the server does with a request. `#` in a body is replaced by the request's number, from 1.
 #[derive(Clone, Debug)]
 enum Answer {
     Status(u16, String, Vec<(&'static str, String)>),
     Fail(ErrorKind),
-    /// The clock goes on by so much, then the answer arrives.
+    /// The clock advances by this much, then the answer arrives.
     Late(Duration, Box<Answer>),
 }
 
@@ -43,7 +43,7 @@ fn ok(body: &str) -> Answer {
     status(200, body)
 }
 
-/// A token `a‹number›` that lives so many seconds.
+/// A token `a‹number›` that lives this many seconds.
 fn lives(seconds: impl core::fmt::Display) -> Answer {
     ok(&format!(r#"{{"access_token":"a#","expires_in":{seconds}}}"#))
 }
@@ -66,7 +66,7 @@ fn wait(status: u16, retry_after: &str) -> Answer {
 struct World {
     nanoseconds: AtomicU64,
     script: Mutex<VecDeque<Answer>>,
-    /// The answer once the script is over; without one, a request is a failure of the test.
+    /// The answer after the end of the script. If it is `None`, a further request fails the test.
     always: Mutex<Option<Answer>>,
     requests: Mutex<Vec<String>>,
 }
@@ -187,20 +187,20 @@ fn text(result: Result<AccessToken, Error>) -> String {
     result.map(|token| token.expose().to_owned()).unwrap()
 }
 
-/// The kind, the message and the wait that an error tells.
-fn told(result: Result<AccessToken, Error>) -> (ErrorKind, String, Option<Duration>) {
+/// Returns an error's kind, message and wait.
+fn failure(result: Result<AccessToken, Error>) -> (ErrorKind, String, Option<Duration>) {
     let error = result.map(|token| token.expose().to_owned()).unwrap_err();
     (error.kind(), error.to_string(), error.retry_after())
 }
 
-/// The wait that a paused cache tells, after checking that the failure is the one of `message` and costs no request.
+/// Returns the wait that a paused cache reports, after checking that the failure has this message and costs no request.
 fn paused(world: &World, tokens: &mut TokenCache, message: &str) -> Duration {
     let before = world.requests();
-    let (kind, text, left) = told(tokens.token());
+    let (kind, text, left) = failure(tokens.token());
     let left = left.unwrap();
     let seconds = left.as_millis().div_ceil(1000);
     match kind {
-        // The server's own words say it already.
+        // The server's own error contains the wait already.
         ErrorKind::Wait => assert_eq!(text, message),
         _ => assert_eq!(text, format!("{message}; not asked again for {seconds} s")),
     }
@@ -212,7 +212,7 @@ fn paused(world: &World, tokens: &mut TokenCache, message: &str) -> Duration {
 fn sit_out(world: &World, tokens: &mut TokenCache, left: Duration) {
     let before = world.requests();
     world.pass(left - NANOSECOND);
-    assert_eq!(told(tokens.token()).2, Some(NANOSECOND));
+    assert_eq!(failure(tokens.token()).2, Some(NANOSECOND));
     assert_eq!(world.requests(), before, "a request within the pause");
     world.pass(NANOSECOND);
 }
@@ -257,7 +257,7 @@ fn a_token_is_renewed_within_the_spread_before_the_margin() {
         ("3600", s(1800), s(3060), s(1)),
         ("300", s(150), s(255), ms(100)),
         ("60", ms(30_000), ms(51_000), ms(10)),
-        // Short lives are used to the last twentieth less the second that some servers cut off, whatever the share.
+        // Short lives are used to the last twentieth less the second that some servers cut off, whatever the spread.
         ("59", ms(55_050), ms(55_050), ms(10)),
         ("4", ms(2800), ms(2800), ms(10)),
         ("2", ms(1000), ms(1000), ms(10)),
@@ -297,13 +297,13 @@ fn no_call_ever_gets_an_expired_token_whatever_the_life_and_the_way_takes() {
 }
 
 #[test]
-fn the_share_is_stable_per_instance_and_another_for_each_seed() {
+fn the_spread_is_stable_per_instance_and_differs_with_the_seed() {
     let moments: Vec<Duration> =
         (0..200_u8).map(|seed| renewal_moment(Spread::from_seed(&[b'd', seed]), "3600", s(4))).collect();
     for (seed, moment) in (0..200_u8).zip(&moments).step_by(40) {
         assert_eq!(renewal_moment(Spread::from_seed(&[b'd', seed]), "3600", s(4)), *moment);
     }
-    // 35 % of an hour, in four quarters: each has its share of the devices.
+    // 35 % of an hour, in four quarters: each has its part of the devices.
     for quarter in 0..4 {
         let (from, to) = (s(1800 + quarter * 315), s(1800 + (quarter + 1) * 315));
         let count = moments.iter().filter(|moment| (from..to).contains(moment)).count();
@@ -327,13 +327,13 @@ fn the_share_is_stable_per_instance_and_another_for_each_seed() {
 }
 
 #[test]
-fn a_first_fetch_is_put_off_by_a_share_that_is_the_devices_own() {
+fn a_first_fetch_is_delayed_by_the_devices_own_part() {
     let mut waits = Vec::new();
     for seed in 0..50_u8 {
         let world = World::answers([lives(3600)]);
         world.set(s(7));
         let mut tokens = world.cache().spread(Spread::from_seed(&[seed])).spread_first_fetch(s(600));
-        let left = paused(&world, &mut tokens, "the first fetch is put off by this device's share");
+        let left = paused(&world, &mut tokens, "the first fetch is delayed to spread the load of a fleet");
         assert!(left < s(600), "{left:?}");
         assert!(tokens.token().unwrap_err().is_retryable());
         sit_out(&world, &mut tokens, left);
@@ -345,7 +345,7 @@ fn a_first_fetch_is_put_off_by_a_share_that_is_the_devices_own() {
     waits.sort();
     waits.dedup();
     assert_eq!(waits.len(), 50);
-    // Without a spread nothing is put off.
+    // Without a spread nothing is delayed.
     let world = World::answers([lives(3600)]);
     assert_eq!(text(world.cache().spread_first_fetch(s(0)).token()), "a1");
 }
@@ -353,7 +353,7 @@ fn a_first_fetch_is_put_off_by_a_share_that_is_the_devices_own() {
 // Lifetimes.
 
 #[test]
-fn a_lifetime_of_zero_or_less_is_handed_out_once_and_never_kept() {
+fn a_token_with_a_lifetime_of_zero_or_less_is_returned_once_and_never_kept() {
     for life in ["0", "-1", "-3600"] {
         let world = World::always(lives(life));
         let mut tokens = world.cache();
@@ -416,7 +416,7 @@ fn a_backoff_grows_with_each_failure_up_to_its_cap() {
         (status(500, ""), "the server answered with status 500"),
         (status(503, ""), "the server asks to wait (status 503)"),
         (status(429, ""), "the server asks to wait (status 429)"),
-        // No judgement of the credentials (RFC 8628 section 3.5).
+        // Not a refusal of the credentials (RFC 8628 section 3.5).
         (refused("authorization_pending"), "the server refused (status 400): authorization_pending"),
         (refused("slow_down"), "the server refused (status 400): slow_down"),
         (refused("temporarily_unavailable"), "the server answered with status 400: temporarily_unavailable"),
@@ -447,7 +447,7 @@ fn a_backoff_grows_with_each_failure_up_to_its_cap() {
 }
 
 #[test]
-fn those_who_failed_together_return_one_by_one() {
+fn devices_that_failed_together_return_one_by_one() {
     for failures in [1, 4, 8] {
         let mut waits = Vec::new();
         for seed in 0..100_u8 {
@@ -470,7 +470,7 @@ fn those_who_failed_together_return_one_by_one() {
 }
 
 #[test]
-fn the_wait_that_a_server_asks_for_is_kept() {
+fn the_wait_that_a_server_requests_is_respected() {
     const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     for (headers, least, most) in [
         (vec![("Retry-After", "120")], s(120), s(150)),
@@ -491,7 +491,7 @@ fn the_wait_that_a_server_asks_for_is_kept() {
             let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
             let world = World::answers([Answer::Status(code, String::new(), headers)]);
             let mut tokens = world.cache();
-            assert_eq!(told(tokens.token()).0, ErrorKind::Wait);
+            assert_eq!(failure(tokens.token()).0, ErrorKind::Wait);
             let left = paused(&world, &mut tokens, &format!("the server asks to wait (status {code})"));
             assert!((least..=most).contains(&left), "{left:?}, not {least:?} to {most:?}");
             sit_out(&world, &mut tokens, left);
@@ -508,7 +508,7 @@ fn a_refusal_is_remembered_for_a_growing_interval_with_a_low_cap() {
         let mut tokens = world.cache();
         let message = format!("the server refused (status 400): {code}");
         for whole in [10, 20, 40, 80, 160, 300, 300, 300] {
-            assert_eq!(told(tokens.token()), (ErrorKind::Refused, message.clone(), None));
+            assert_eq!(failure(tokens.token()), (ErrorKind::Refused, message.clone(), None));
             let error = tokens.token().unwrap_err();
             assert_eq!(
                 (error.kind(), error.oauth_error(), error.status()),
@@ -526,12 +526,12 @@ fn a_refusal_is_remembered_for_a_growing_interval_with_a_low_cap() {
         tokens.token().unwrap();
         world.pass(s(1));
         tokens.token().unwrap_err();
-        assert_eq!(told(tokens.token()).2, Some(s(10)));
+        assert_eq!(failure(tokens.token()).2, Some(s(10)));
     }
 }
 
 #[test]
-fn other_credentials_end_a_refusal_at_once_and_nothing_else() {
+fn only_changed_credentials_end_a_refusal_early() {
     for (answer, ends) in [
         (refused("invalid_client"), true),
         (refused("invalid_grant"), true),
@@ -551,8 +551,8 @@ fn other_credentials_end_a_refusal_at_once_and_nothing_else() {
         let world = World::answers([answer.clone()]);
         let client = world.client().client_id("id").client_secret(secret.source());
         let mut tokens = TokenCache::new(client, Grant::client_credentials());
-        let kind = told(tokens.token()).0;
-        assert_eq!(told(tokens.token()).0, kind);
+        let kind = failure(tokens.token()).0;
+        assert_eq!(failure(tokens.token()).0, kind);
         secret.set("right");
         world.then([lives(60)]);
         assert_eq!(tokens.token().is_ok(), ends, "{answer:?}");
@@ -561,7 +561,7 @@ fn other_credentials_end_a_refusal_at_once_and_nothing_else() {
 }
 
 #[test]
-fn a_refusal_of_changed_credentials_starts_anew_and_the_old_ones_are_no_change() {
+fn a_refusal_of_changed_credentials_starts_a_new_count_and_the_old_ones_are_no_change() {
     let password = Text::new("first");
     let world = World::always(refused("invalid_grant"));
     let mut tokens = TokenCache::new(world.client(), Grant::password("alice", password.source()));
@@ -572,15 +572,15 @@ fn a_refusal_of_changed_credentials_starts_anew_and_the_old_ones_are_no_change()
     }
     assert_eq!(world.requests(), 3);
     tokens.token().unwrap_err();
-    assert_eq!(told(tokens.token()).2, Some(s(80)));
+    assert_eq!(failure(tokens.token()).2, Some(s(80)));
     password.set("second");
-    assert_eq!(told(tokens.token()).0, ErrorKind::Refused);
-    assert_eq!(told(tokens.token()).2, Some(s(10)));
+    assert_eq!(failure(tokens.token()).0, ErrorKind::Refused);
+    assert_eq!(failure(tokens.token()).2, Some(s(10)));
     assert_eq!(world.requests(), 5);
 }
 
 #[test]
-fn a_source_that_fails_is_no_change() {
+fn a_source_that_fails_does_not_count_as_changed() {
     let fails = Arc::new(AtomicBool::new(false));
     let reader = fails.clone();
     let source = SecretSource::provider(move || {
@@ -593,11 +593,11 @@ fn a_source_that_fails_is_no_change() {
     let mut tokens = TokenCache::new(world.client().client_id("id").client_secret(source), Grant::client_credentials());
     tokens.token().unwrap_err();
     fails.store(true, Ordering::Relaxed);
-    assert_eq!(told(tokens.token()).0, ErrorKind::Refused);
-    // After the pause, what is wrong is told; it costs no request and no backoff.
+    assert_eq!(failure(tokens.token()).0, ErrorKind::Refused);
+    // After the pause the source's error is reported. It costs no request and no backoff.
     world.pass(s(10));
     for _ in 0..3 {
-        assert_eq!(told(tokens.token()), (ErrorKind::Config, "the chip does not answer".into(), None));
+        assert_eq!(failure(tokens.token()), (ErrorKind::Config, "the chip does not answer".into(), None));
     }
     fails.store(false, Ordering::Relaxed);
     world.then([lives(60)]);
@@ -611,7 +611,7 @@ fn a_configuration_error_causes_no_backoff() {
     let world = World::answers([lives(60)]);
     let mut tokens = TokenCache::new(world.client(), Grant::bearer_session(secret.source()));
     for _ in 0..3 {
-        assert_eq!(told(tokens.token()).0, ErrorKind::Config);
+        assert_eq!(failure(tokens.token()).0, ErrorKind::Config);
     }
     secret.set("fine");
     assert_eq!(text(tokens.token()), "a1");
@@ -619,12 +619,12 @@ fn a_configuration_error_causes_no_backoff() {
     let world = World::answers([Fail(ErrorKind::Config), Fail(ErrorKind::Config), lives(60)]);
     let mut tokens = world.cache();
     for _ in 0..2 {
-        assert_eq!(told(tokens.token()), (ErrorKind::Config, "it failed".into(), None));
+        assert_eq!(failure(tokens.token()), (ErrorKind::Config, "it failed".into(), None));
     }
     assert_eq!(text(tokens.token()), "a3");
 }
 
-// A token at hand.
+// With a valid token.
 
 #[test]
 fn a_failed_renewal_keeps_the_token_that_is_still_valid() {
@@ -655,7 +655,7 @@ fn a_failed_renewal_keeps_the_token_that_is_still_valid() {
 }
 
 #[test]
-fn while_a_token_is_valid_the_server_is_asked_calmly() {
+fn while_a_token_is_valid_retries_are_rare() {
     let world = World::answers([lives(3600)]);
     *world.always.lock().unwrap() = Some(Fail(ErrorKind::Unreachable));
     let mut tokens = world.cache();
@@ -674,40 +674,40 @@ fn while_a_token_is_valid_the_server_is_asked_calmly() {
         let left = s(3600) - pair[0];
         assert!(pair[1] - pair[0] >= left / 100 * 60, "{moments:?}");
     }
-    // With the token gone, somebody waits: a backoff at most.
+    // Without the token a caller waits, so the pause is at most a backoff.
     tokens.token().unwrap_err();
     let left = tokens.token().unwrap_err().retry_after().unwrap();
     assert!(left <= s(20), "{left:?}");
 }
 
 #[test]
-fn a_calm_backoff_ends_with_the_token_that_made_it_calm() {
+fn a_long_backoff_ends_when_the_valid_token_is_gone() {
     let world = World::answers([lives(YEAR), Fail(ErrorKind::Unreachable)]);
     let mut tokens = world.cache();
     let token = tokens.token().unwrap();
     world.set(s(YEAR / 100 * 89));
     tokens.token().unwrap();
     assert_eq!(world.requests(), 2);
-    // The resource refuses the token: now somebody waits, and for the short backoff alone.
+    // The resource refuses the token: now a caller waits, and only for the short backoff.
     assert!(tokens.invalidate(&token));
     let left = paused(&world, &mut tokens, "it failed");
     assert!(left <= s(1), "{left:?}");
     sit_out(&world, &mut tokens, left);
     world.then([lives(60)]);
     assert_eq!(text(tokens.token()), "a3");
-    // So it is for somebody to whom the token at hand is too short.
+    // The same holds for a caller that needs a longer life than the current token has.
     let world = World::answers([lives(3600), Fail(ErrorKind::Unreachable)]);
     let mut tokens = world.cache();
     tokens.token().unwrap();
     world.set(s(600));
-    assert_eq!(told(tokens.token_valid_for(s(3300))).0, ErrorKind::Unreachable);
-    let (kind, _, left) = told(tokens.token_valid_for(s(3300)));
+    assert_eq!(failure(tokens.token_valid_for(s(3300))).0, ErrorKind::Unreachable);
+    let (kind, _, left) = failure(tokens.token_valid_for(s(3300)));
     assert_eq!(kind, ErrorKind::Unreachable);
     assert!(left.unwrap() <= s(1), "{left:?}");
 }
 
 #[test]
-fn the_wait_that_a_server_asks_for_outlasts_the_token() {
+fn the_wait_that_a_server_requests_outlasts_the_token() {
     let world = World::answers([lives(60), wait(429, "300")]);
     let mut tokens = world.cache();
     tokens.token().unwrap();
@@ -764,15 +764,15 @@ fn a_token_that_had_expired_on_arrival_is_an_error_with_a_backoff() {
     let world = World::always(Answer::Late(s(3), Box::new(lives(2))));
     let mut tokens = world.cache();
     let message = "the token had expired when it arrived, 3.0 s after the request was sent";
-    assert_eq!(told(tokens.token()), (ErrorKind::Unusable, message.into(), None));
+    assert_eq!(failure(tokens.token()), (ErrorKind::Unusable, message.into(), None));
     let left = paused(&world, &mut tokens, message);
     assert!(left <= s(1));
 }
 
-// A life that is asked for.
+// A requested life.
 
 #[test]
-fn a_longer_life_can_be_asked_for() {
+fn a_longer_life_can_be_requested() {
     let world = World::answers([lives(3600), lives(3600)]);
     let mut tokens = world.cache();
     assert_eq!(text(tokens.token_valid_for(s(3600))), "a1");
@@ -787,18 +787,17 @@ fn a_longer_life_can_be_asked_for() {
 fn a_life_longer_than_a_fresh_tokens_is_an_error_without_repeated_requests() {
     let world = World::always(lives(60));
     let mut tokens = world.cache();
-    let expected =
-        (ErrorKind::Unusable, "a fresh token lives 60 s, and at least 120 s were asked for".to_owned(), None);
+    let expected = (ErrorKind::Unusable, "a new token lives 60 s, but at least 120 s were requested".to_owned(), None);
     for _ in 0..400 {
-        assert_eq!(told(tokens.token_valid_for(s(120))), expected);
+        assert_eq!(failure(tokens.token_valid_for(s(120))), expected);
         world.pass(ms(100));
     }
     assert_eq!(world.requests(), 1);
-    // Who asks for less gets it.
+    // A caller that requests less gets the token.
     assert_eq!(text(tokens.token_valid_for(s(20))), "a1");
     let error = tokens.token_valid_for(Duration::MAX).unwrap_err();
     assert!(!error.is_retryable());
-    assert_eq!(error.hint(), Some("ask for less, or whoever runs the server for longer lives"));
+    assert_eq!(error.hint(), Some("request less, or have the server issue tokens that live longer"));
     assert_eq!(world.asked_until(&mut tokens, s(60), ms(100)), 1);
 }
 
@@ -870,18 +869,18 @@ fn an_attempt_takes_two_requests_at_most() {
     tokens.token().unwrap();
     world.set(s(60));
     let refusal = "the server refused (status 400): invalid_client";
-    assert_eq!(told(tokens.token()), (ErrorKind::Refused, refusal.into(), None));
+    assert_eq!(failure(tokens.token()), (ErrorKind::Refused, refusal.into(), None));
     assert_eq!(world.sent(), [CREDENTIALS.into(), format!("{REFRESH}r1"), CREDENTIALS.into()]);
     let left = paused(&world, &mut tokens, refusal);
     assert_eq!(left, s(10));
 }
 
 #[test]
-fn a_refresh_token_outlives_a_failure_that_is_none_of_its_own() {
+fn a_refresh_token_outlives_a_failure_that_it_did_not_cause() {
     for answer in [
         Fail(ErrorKind::Unreachable),
         Fail(ErrorKind::Untrusted),
-        // A proxy's, which lets nothing through.
+        // From a proxy, which lets nothing through.
         Fail(ErrorKind::Refused),
         wait(503, "1"),
         wait(429, "1"),
@@ -901,7 +900,7 @@ fn a_refresh_token_outlives_a_failure_that_is_none_of_its_own() {
 fn a_refresh_token_that_may_be_used_up_is_never_sent_again() {
     for (answer, is_lost) in [
         (Fail(ErrorKind::OutcomeUnknown), true),
-        // The server took it, but what it answered cannot be read: then the original grant is asked at once.
+        // The server accepted it, but the answer cannot be read: the original grant follows at once.
         (ok("<html>"), false),
         (ok(r#"{"access_token":"a","#), false),
     ] {
@@ -935,8 +934,8 @@ fn a_new_refresh_token_is_kept_though_its_token_had_expired_on_arrival() {
         });
         tokens.token().unwrap();
         world.set(s(60));
-        let message = "the token had expired before it could be handed out";
-        assert_eq!(told(tokens.token()), (ErrorKind::Unusable, message.into(), None));
+        let message = "the token expired before it could be handed out";
+        assert_eq!(failure(tokens.token()), (ErrorKind::Unusable, message.into(), None));
         let left = tokens.token().unwrap_err().retry_after().unwrap();
         assert!(left <= s(1));
         world.pass(left);
@@ -947,7 +946,7 @@ fn a_new_refresh_token_is_kept_though_its_token_had_expired_on_arrival() {
 }
 
 #[test]
-fn a_grant_that_is_a_refresh_token_goes_on_with_what_replaced_it() {
+fn a_refresh_token_grant_goes_on_with_the_replacement() {
     for keeps_its_source in [true, false] {
         let source = Text::new("r0");
         let world = World::always(refreshable(60));
@@ -985,10 +984,10 @@ fn a_server_that_repeats_the_refresh_token_has_not_used_it_up() {
     }
 }
 
-const SPENT_HINT: &str = "what was sent may be used up: a new one is needed";
+const SPENT_HINT: &str = "the refresh token or code may be used up, so it is not sent again: sign in again";
 
 #[test]
-fn nothing_is_sent_after_a_lost_answer_until_the_source_gives_another() {
+fn after_a_lost_answer_nothing_is_sent_until_the_source_returns_a_new_value() {
     let source = Text::new("once");
     let extension = || Grant::extension("urn:example:code").secret_parameter("code", source.source());
     let by_code = "POST https://as.example/token grant_type=urn%3Aexample%3Acode&code=";
@@ -1021,7 +1020,7 @@ fn another_client_secret_does_not_bring_a_used_up_token_back() {
     tokens.token().unwrap_err();
     secret.set("second");
     world.pass(s(DAY));
-    assert_eq!(told(tokens.token()).0, ErrorKind::OutcomeUnknown);
+    assert_eq!(failure(tokens.token()).0, ErrorKind::OutcomeUnknown);
     assert_eq!(world.sent(), [format!("{REFRESH}r0")]);
     // … and replaced by one that was lost.
     let world = World::answers([refreshable(60), Fail(ErrorKind::OutcomeUnknown)]);
@@ -1031,7 +1030,7 @@ fn another_client_secret_does_not_bring_a_used_up_token_back() {
     tokens.token().unwrap_err();
     secret.set("third");
     world.pass(s(DAY));
-    assert_eq!(told(tokens.token()).0, ErrorKind::Config);
+    assert_eq!(failure(tokens.token()).0, ErrorKind::Config);
     assert_eq!(world.sent(), ["r0", "r1"].map(|token| format!("{REFRESH}{token}")));
 }
 
@@ -1050,7 +1049,7 @@ fn when_a_replacement_is_lost_the_one_before_is_not_sent_again() {
             let error = tokens.token().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config);
             assert_eq!(error.to_string(), "the grant was already used once, and the refresh token it returned is lost");
-            assert_eq!(error.hint(), Some("a new one is needed: sign in again"));
+            assert_eq!(error.hint(), Some("sign in again"));
         }
         world.then([refreshable(60)]);
         source.set("new");
@@ -1060,7 +1059,7 @@ fn when_a_replacement_is_lost_the_one_before_is_not_sent_again() {
 }
 
 #[test]
-fn when_the_source_follows_the_rotation_what_is_lost_or_refused_is_not_sent_again() {
+fn when_the_source_follows_the_rotation_a_lost_or_refused_refresh_token_is_not_sent_again() {
     for (answer, kind) in
         [(Fail(ErrorKind::OutcomeUnknown), ErrorKind::OutcomeUnknown), (refused("invalid_grant"), ErrorKind::Refused)]
     {
@@ -1074,7 +1073,7 @@ fn when_the_source_follows_the_rotation_what_is_lost_or_refused_is_not_sent_agai
         });
         tokens.token().unwrap();
         world.set(s(60));
-        assert_eq!(told(tokens.token()).0, kind);
+        assert_eq!(failure(tokens.token()).0, kind);
         source.set("new");
         world.then([refreshable(60), refreshable(60)]);
         assert_eq!(text(tokens.token()), "a3");
@@ -1086,13 +1085,13 @@ fn when_the_source_follows_the_rotation_what_is_lost_or_refused_is_not_sent_agai
 
 #[test]
 fn a_refusal_that_is_not_the_refresh_tokens_fault_does_not_lose_it() {
-    // The original grant is used up, so the refresh token is all there is.
+    // The original grant is used up, so only the refresh token is left.
     for answer in [refused("invalid_client"), status(403, "<html>"), status(400, ""), refused("invalid_scope")] {
         let world = World::answers([refreshable(60), answer.clone()]);
         let mut tokens = TokenCache::new(world.client(), Grant::refresh_token(keyfob::SecretSource::value("r0")));
         tokens.token().unwrap();
         world.set(s(60));
-        assert_eq!(told(tokens.token()).0, ErrorKind::Refused, "{answer:?}");
+        assert_eq!(failure(tokens.token()).0, ErrorKind::Refused, "{answer:?}");
         let left = tokens.token().unwrap_err().retry_after().unwrap();
         assert!(left <= s(10), "{left:?}");
         sit_out(&world, &mut tokens, left);
@@ -1118,14 +1117,14 @@ fn a_refused_refresh_request_is_remembered_until_the_client_secret_changes() {
 }
 
 #[test]
-fn what_an_extension_grant_carries_is_not_sent_again_once_it_gave_a_refresh_token() {
+fn an_extension_grant_is_not_sent_again_once_it_has_returned_a_refresh_token() {
     let grant = Grant::extension("authorization_code").secret_parameter("code", keyfob::SecretSource::value("c1"));
     let world = World::answers([refreshable(60), refused("invalid_grant")]);
     let mut tokens = TokenCache::new(world.client(), grant);
     tokens.token().unwrap();
     for _ in 0..3 {
         world.pass(s(60));
-        assert_eq!(told(tokens.token()).0, ErrorKind::Config);
+        assert_eq!(failure(tokens.token()).0, ErrorKind::Config);
     }
     let by_code = "POST https://as.example/token grant_type=authorization_code&code=c1";
     assert_eq!(world.sent(), [by_code.into(), format!("{REFRESH}r1")]);
@@ -1151,7 +1150,7 @@ fn a_new_refresh_token_reaches_the_hook_before_its_token_is_handed_out() {
     assert_eq!(*saved.lock().unwrap(), ["r1", "r3"]);
 }
 
-/// A cache whose hook fails while the flag is up; what it was given is recorded.
+/// A cache whose hook fails while the flag is set. The hook's arguments are recorded.
 fn with_hook(world: &Arc<World>, grant: Grant) -> (TokenCache, Arc<AtomicBool>, Arc<Mutex<Vec<String>>>) {
     let (fails, saved) = (Arc::new(AtomicBool::new(true)), Arc::new(Mutex::new(Vec::new())));
     let (flag, save) = (fails.clone(), saved.clone());
@@ -1171,7 +1170,7 @@ fn a_hook_that_fails_loses_nothing_and_is_tried_again_without_a_request() {
         let world = World::answers([refreshable(60)]);
         let (mut tokens, fails, saved) = with_hook(&world, grant);
         for count in 1..=3 {
-            assert_eq!(told(tokens.token()), (ErrorKind::Internal, "the disk is full".into(), None));
+            assert_eq!(failure(tokens.token()), (ErrorKind::Internal, "the disk is full".into(), None));
             assert_eq!((world.requests(), saved.lock().unwrap().len()), (1, count));
             world.pass(s(10));
         }
@@ -1203,7 +1202,7 @@ fn a_refresh_token_that_was_stored_late_and_then_lost_is_not_sent_again() {
     tokens.token().unwrap_err();
     world.pass(s(3600));
     fails.store(false, Ordering::Relaxed);
-    assert_eq!(told(tokens.token()).0, ErrorKind::OutcomeUnknown);
+    assert_eq!(failure(tokens.token()).0, ErrorKind::OutcomeUnknown);
     world.pass(s(20));
     world.then([lives(60)]);
     assert_eq!(text(tokens.token()), "a3");
@@ -1211,7 +1210,7 @@ fn a_refresh_token_that_was_stored_late_and_then_lost_is_not_sent_again() {
 }
 
 #[test]
-fn a_hook_that_fails_takes_no_valid_token_away() {
+fn a_hook_that_fails_does_not_remove_a_valid_token() {
     let world = World::answers([refreshable(3600), refreshable(3600)]);
     let (mut tokens, fails, _) = with_hook(&world, Grant::client_credentials());
     fails.store(false, Ordering::Relaxed);
@@ -1222,7 +1221,7 @@ fn a_hook_that_fails_takes_no_valid_token_away() {
     world.set(s(3599));
     assert_eq!(text(tokens.token()), "a1");
     world.set(s(3600));
-    assert_eq!(told(tokens.token()).1, "the disk is full");
+    assert_eq!(failure(tokens.token()).1, "the disk is full");
     fails.store(false, Ordering::Relaxed);
     assert_eq!(text(tokens.token()), "a2");
     assert_eq!(world.sent(), [CREDENTIALS.into(), format!("{REFRESH}r1")]);
@@ -1236,17 +1235,17 @@ fn a_hook_that_takes_longer_than_the_token_lives_hands_out_no_expired_token() {
         clock.pass(s(60));
         Ok(())
     });
-    assert_eq!(told(tokens.token()).0, ErrorKind::Unusable);
+    assert_eq!(failure(tokens.token()).0, ErrorKind::Unusable);
     let left = tokens.token().unwrap_err().retry_after().unwrap();
     world.pass(left);
     assert_eq!(text(tokens.token()), "a2");
     assert_eq!(world.sent(), [CREDENTIALS.into(), format!("{REFRESH}r1")]);
 }
 
-// A token that was refused, and the end of a token.
+// Refused and revoked tokens.
 
 #[test]
-fn only_the_token_at_hand_can_be_invalidated_and_not_one_of_the_same_text() {
+fn only_the_current_token_can_be_invalidated_and_not_another_of_the_same_text() {
     let world = World::always(ok(r#"{"access_token":"same","expires_in":3600}"#));
     let mut tokens = world.cache();
     let first = tokens.token().unwrap();
@@ -1350,7 +1349,7 @@ fn revoking_forgets_first_and_a_revocation_that_fails_forgets_too() {
         assert_eq!(text(tokens.token()), "a3", "{answer:?}");
         assert_eq!(world.sent(), [CREDENTIALS, "DELETE https://as.example/token ", CREDENTIALS]);
     }
-    // Where there is no way to end a token it is not forgotten.
+    // If there is no way to revoke a token, it is not forgotten.
     let world = World::always(lives(3600));
     let mut tokens = world.cache();
     let token = tokens.token().unwrap();
@@ -1387,7 +1386,7 @@ fn secrets_are_read_for_requests_and_while_a_refusal_is_remembered_but_never_for
 }
 
 #[test]
-fn an_assertion_that_is_made_anew_for_each_request_does_not_end_a_refusal_each_time() {
+fn an_assertion_created_for_each_request_does_not_end_a_refusal_each_time() {
     let count = AtomicU64::new(0);
     let source =
         SecretSource::provider(move || Ok(Secret::from(format!("jwt-{}", count.fetch_add(1, Ordering::Relaxed)))));

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use keyfob::{ExpiresIn, Members, Rejection, TokenResponse};
+use keyfob::{ExpiresIn, Members, Rejection, Response, TokenResponse};
 use miniserde::json::{self, Number, Object, Value};
 use std::collections::BTreeSet;
 
@@ -146,8 +146,11 @@ fn read(case: &Case, body: &[u8], framed: bool) -> Outcome {
 }
 
 fn read_with(case: &Case, body: &[u8], framed: bool, members: &Members) -> Outcome {
-    let mut body = body.to_vec();
-    match TokenResponse::read(case.status, case.content_type.as_deref(), framed, &mut body, members) {
+    let mut response = Response::new(case.status, body).with_framed(framed);
+    if let Some(content_type) = &case.content_type {
+        response = response.with_header("content-type", content_type);
+    }
+    match TokenResponse::read(&mut response, members) {
         Ok(token) => {
             assert!(token.access_token.bytes().all(|byte| matches!(byte, 0x21..=0x7E)), "{}", case.name);
             assert!(!token.access_token.is_empty(), "{}", case.name);

@@ -95,6 +95,59 @@ fn letters(world: &Shared) -> String {
 // How often the server is asked.
 
 #[test]
+fn only_a_persons_password_is_refused_by_every_final_answer() {
+    let slow = s(10);
+    let value = |text: &str| SecretSource::value(text);
+    for (name, grant) in [
+        ("client_credentials", Grant::client_credentials()),
+        ("password", Grant::password("alice", value("wrong"))),
+        ("password-realm", Grant::extension("urn:example:password-realm").secret_parameter("password", value("wrong"))),
+    ] {
+        let is_login = name != "client_credentials";
+        let world = World::new("none", Status(0, ""), Status(404, "<html>"));
+        let mut tokens = TokenCache::new(client(&world), grant);
+        let first = tokens.token().unwrap_err();
+        let again = tokens.token().unwrap_err();
+        assert_eq!((first.kind(), again.kind()), (ErrorKind::Unusable, ErrorKind::Unusable), "{name}");
+        assert_eq!(again.retry_after() == Some(slow), is_login, "{name}: {again:?}");
+    }
+}
+
+#[test]
+fn a_password_that_was_changed_is_tried_at_once_after_a_login_page() {
+    let world = World::new("password", Status(200, "<html>Sign in</html>"), Token(60));
+    let password = Arc::new(Mutex::new("wrong"));
+    let source = password.clone();
+    let grant = Grant::password("alice", SecretSource::provider(move || Ok(Secret::from(*source.lock().unwrap()))));
+    let mut tokens = TokenCache::new(client(&world), grant);
+    assert_eq!(tokens.token().unwrap_err().kind(), ErrorKind::Unusable);
+    assert!(tokens.token().is_err());
+    assert_eq!(letters(&world), "O");
+    *password.lock().unwrap() = "right";
+    world.lock().unwrap().original = Token(60);
+    assert!(tokens.token().is_ok());
+}
+
+#[test]
+fn a_token_that_came_too_late_is_no_refusal_of_the_password() {
+    let world = World::new("password", Status(200, r#"{"access_token":"a","expires_in":1}"#), Token(60));
+    let (server, clock) = (world.clone(), world.clone());
+    let send = move |request: &Request| {
+        let mut world = server.lock().unwrap();
+        world.now += s(2);
+        world.send(request)
+    };
+    let clock = move || clock.lock().unwrap().now;
+    let client = Client::with_parts(Endpoint::new(URL).unwrap(), send, clock).client_id("id");
+    let mut tokens = TokenCache::new(client, Grant::password("alice", SecretSource::value("right")));
+    assert_eq!(
+        tokens.token().unwrap_err().to_string().split(',').next(),
+        Some("the token had expired when it arrived")
+    );
+    assert!(tokens.token().unwrap_err().retry_after() < Some(s(10)));
+}
+
+#[test]
 fn every_refusal_of_the_credentials_is_on_the_slow_schedule() {
     const SLOW: [u64; 8] = [10, 20, 40, 80, 160, 300, 300, 300];
     for (answer, is_slow) in [
@@ -113,8 +166,19 @@ fn every_refusal_of_the_credentials_is_on_the_slow_schedule() {
         (Status(400, r#"{"error":"authorization_pending"}"#), false),
         (Status(400, r#"{"error":"slow_down"}"#), false),
         (Status(500, "<html>"), false),
-        (Status(404, ""), false),
-        (Status(200, "{}"), false),
+        // A login without OAuth errors has many answers to a wrong password, and may lock the account after any of them.
+        (Status(200, "<html>Sign in</html>"), true),
+        (Status(200, r#"{"success":false}"#), true),
+        (Status(200, ""), true),
+        (Status(302, ""), true),
+        (Status(404, r#"{"message":"no such user"}"#), true),
+        (Status(422, ""), true),
+        (Status(423, "locked"), true),
+        (Status(500, r#"{"error":"invalid_grant"}"#), true),
+        (Status(500, r#"{"error":"server_error"}"#), false),
+        (Status(408, ""), false),
+        (Status(502, "<html>"), false),
+        (Status(429, ""), false),
         (Wait(0), false),
         (Fail(ErrorKind::Unreachable), false),
         (Fail(ErrorKind::Untrusted), false),
@@ -171,7 +235,7 @@ enum Kind {
     Value,
     Provider,
     Followed,
-    #[cfg(unix)]
+    #[cfg(all(feature = "std", unix))]
     File,
 }
 
@@ -223,7 +287,7 @@ impl Kind {
             ),
             Self::SameAssertion => Grant::extension("assertion").secret_parameter("assertion", source),
             Self::Value | Self::Provider | Self::Followed => Grant::refresh_token(source),
-            #[cfg(unix)]
+            #[cfg(all(feature = "std", unix))]
             Self::File => {
                 std::fs::write(directory.join("token"), "first").unwrap();
                 Grant::refresh_token_file(directory.join("token"))
@@ -304,10 +368,10 @@ impl Drop for Directory {
 }
 
 #[test]
-fn a_refresh_that_fails_gives_way_to_the_original_grant_and_where_there_is_none_loses_nothing() {
+fn a_failed_refresh_gives_way_to_the_original_grant_or_loses_nothing() {
     let directory = Directory::new("dead-ends");
     let kinds = Kind::ALL.to_vec();
-    #[cfg(unix)]
+    #[cfg(all(feature = "std", unix))]
     let kinds = [kinds, vec![Kind::File]].concat();
     for (answer, meaning) in AFTER_A_REFRESH {
         for &kind in &kinds {
@@ -446,19 +510,23 @@ fn check_schedule(kind: Kind, sent: &[(char, String, Duration, Answer)], case: &
     let mut last: Option<(Duration, Duration)> = None;
     let mut requests = sent.iter().peekable();
     // An assertion that is made for each request is another credential, which may be let through at once.
-    while let Some((_, _, at, answer)) = requests.next().filter(|_| kind != Kind::FreshAssertion) {
+    while let Some((letter, _, at, answer)) = requests.next().filter(|_| kind != Kind::FreshAssertion) {
         if let Some((before, gap)) = last {
             assert!(*at >= before + gap, "{case}: asked at {at:?}, {gap:?} after {before:?} at the earliest: {sent:?}");
         }
         // Two requests at one moment are one attempt, whose outcome is that of the second.
-        let mut answer = answer;
-        if let Some((_, _, _, second)) = requests.next_if(|(.., second, _)| second == at) {
-            answer = second;
+        let (mut letter, mut answer) = (letter, answer);
+        if let Some((its_letter, _, _, second)) = requests.next_if(|(.., second, _)| second == at) {
+            (letter, answer) = (its_letter, second);
         }
+        let is_login = kind == Kind::Password && *letter == 'O';
         assert!(requests.peek().is_none_or(|(.., next, _)| next > at), "{case}: three requests in one attempt");
         let is_refused = match answer {
             Fail(kind) => *kind == ErrorKind::Refused,
-            Status(status, body) => matches!(status, 400 | 401 | 403) || body.contains(r#""error":"invalid"#),
+            Status(status, body) => {
+                let is_later = matches!(status, 408 | 429 | 500..) || body.contains("server_error");
+                matches!(status, 400 | 401 | 403) || body.contains(r#""error":"invalid"#) || (is_login && !is_later)
+            }
             _ => false,
         };
         let gap = match answer {
@@ -485,7 +553,7 @@ fn check_schedule(kind: Kind, sent: &[(char, String, Duration, Answer)], case: &
 }
 
 #[test]
-fn no_history_ends_in_a_cache_that_has_no_token_though_the_server_would_give_one() {
+fn no_history_ends_without_a_token_that_the_server_would_issue() {
     let directory = Directory::new("histories");
     let mut is_checked = [0; 2];
     for number in 1..=25_000_u64 {

@@ -67,12 +67,12 @@ fn mistakes_are_named_with_their_place() {
         (r#"{"url": "https://as.example", "keep": "a"}"#, "`keep`: this must be an array of paths"),
         (
             r#"{"url": "https://as.example", "keep": ["a..b"]}"#,
-            "field: \"a..b\" is not a path: names joined by dots, at most 8",
+            "keep: \"a..b\" is not a path: names joined by dots, at most 8",
         ),
         (r#"{"url": "https://as.example", "field": 1}"#, "`field`: this must be a string"),
         (
             r#"{"url": "https://as.example", "field": {"token": "a"}}"#,
-            "`field`: \"token\" is none of access_token, token_type, expires_in, refresh_token, scope",
+            "`field`: \"token\" is none of access_token, token_type, expires_in, expires_at, refresh_token, scope, error, error_description",
         ),
         (
             r#"{"url": "https://as.example", "lifetime": 0}"#,
@@ -232,7 +232,7 @@ fn fields_and_lifetimes_are_data() {
         "lifetime": {"unit": "milliseconds", "absent": 7, "zero": "unknown", "maximum": 30}}"#;
     let read = |description: &str, answer: &str| {
         let endpoint = Endpoint::from_json(description).unwrap();
-        AccessToken::read(&endpoint, Response::new(200, answer), Duration::ZERO, Duration::ZERO).unwrap()
+        AccessToken::read(&endpoint, Response::new(200, answer), Duration::ZERO..Duration::ZERO).unwrap()
     };
     let token = read(description, answer);
     assert_eq!((token.expose(), token.token_type()), ("t", Some("DPoP")));

@@ -1,6 +1,6 @@
 //! The five dialects as their services document them, each against a server that plays it. Every request is compared
 //! whole, so that a parameter or a header too many fails as well as one too few.
-#![cfg(feature = "ureq")]
+#![cfg(feature = "http")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use httpmock::{HttpMockResponse, MockServer};

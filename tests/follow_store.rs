@@ -1,4 +1,4 @@
-//! What a cache learns from the store about the token that it has.
+//! How a cache follows changes of its token in the store.
 
 #![cfg(all(feature = "std", target_os = "linux"))]
 #![forbid(unsafe_code)]
@@ -77,7 +77,7 @@ fn a_token_that_another_process_revoked_is_forgotten() {
 }
 
 #[test]
-fn a_token_that_another_process_replaced_gives_way() {
+fn a_token_that_another_process_replaced_gives_way_to_the_newer_one() {
     let (place, issued) = (Place::new("replaced"), Arc::default());
     let (mut one, mut other) = (cache(&issued, HOUR).store(place.store()), cache(&issued, HOUR).store(place.store()));
     one.token().unwrap();

@@ -243,7 +243,7 @@ const LOST_TLS: (i32, &str) = (4, "keyfob: the connection to {host} ended before
 const SILENT: (i32, &str) = (
     4,
     "keyfob: the connection to {host} ended before the answer did: unexpected end of file\n\
-     hint: the server said nothing: if it speaks TLS, write https:// in the URL",
+     hint: the server sent nothing: if it speaks TLS, write https:// in the URL",
 );
 const NO_TLS: (i32, &str) = (
     7,
@@ -251,18 +251,18 @@ const NO_TLS: (i32, &str) = (
      hint: check the port, and whether the URL should say http://",
 );
 const START: &str = "it does not begin with HTTP/1.1";
-const VERSION: &str = "it is of another version than HTTP/1.1 and HTTP/1.0";
-const STATUS: &str = "its status has not three digits";
+const VERSION: &str = "its version is neither HTTP/1.1 nor HTTP/1.0";
+const STATUS: &str = "its status does not have three digits";
 const CONTROL: &str = "a header holds a control character";
 const LENGTH: &str = "its Content-Length is no number";
-const NAME: &str = "a header's name is none";
+const NAME: &str = "the name of a header is not valid";
 const SIZE: &str = "a chunk's size is no number";
 const LINE: &str = "the line of a chunk's size is longer than 16 KiB";
 const TOO_LARGE: (i32, &str) = (5, "keyfob: the answer is larger than 1 MiB");
 const HEAD_TOO_LARGE: (i32, &str) = (5, "keyfob: the answer's headers are larger than 16 KiB");
 
 fn not_http(why: &str) -> (i32, String) {
-    (5, format!("keyfob: the answer of {{host}} is not HTTP: {why}"))
+    (5, format!("keyfob: the answer from {{host}} is not HTTP: {why}"))
 }
 
 /// 2xx, and no token in it.

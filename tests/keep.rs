@@ -92,7 +92,7 @@ fn the_file_is_written_renewed_removed_and_comes_back() {
     let outcome = keep.outcome();
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), ""), "{outcome:?}");
     let told: Vec<&str> = outcome.stderr.lines().collect();
-    assert!(told.contains(&"keyfob: the token is over, and there is no new one yet"), "{told:?}");
+    assert!(told.contains(&"keyfob: the token has expired, and there is no new one yet"), "{told:?}");
     assert_eq!(left(&place), [""; 0]);
 }
 
@@ -176,13 +176,13 @@ fn a_file_that_cannot_be_kept_ends_it_at_the_start() {
     let url = server.url("/t");
     fs::create_dir(place.path("here/directory")).unwrap();
     symlink("secret", place.path("here/link")).unwrap();
-    let wrong_mode = "keyfob: `mode`: this must be a file's mode, as 0600 or 0640";
+    let wrong_mode = "keyfob: `mode`: must be the mode of a file that its owner can read, such as 0600 or 0640";
     let with = |options: &[&str]| {
         let options = [&["keep", "--url", &url, "--client-id", "c"], options].concat();
         Started::new(place.keyfob(options)).outcome()
     };
     for (options, lines) in [
-        (&[][..], "keyfob: keep: it is not said in which file\nhint: name it (--file)"),
+        (&[][..], "keyfob: keep: no file is named\nhint: name it with --file"),
         (&["--file", "directory"], "keyfob: token file directory: it is a directory"),
         (&["--file", "."], "keyfob: token file .: it is a directory"),
         (&["--file", "missing/token"], "keyfob: token file missing/token: there is no such file"),
@@ -200,7 +200,7 @@ fn a_file_that_cannot_be_kept_ends_it_at_the_start() {
         ),
         (
             &["--file", "token", "--grant", "password"],
-            "keyfob: the grant `password` needs a user name\nhint: give it by --username",
+            "keyfob: the grant `password` needs a user name\nhint: set it with --username",
         ),
     ] {
         with(options).fails(2, &lines.replace("HERE", &place.path("here")));
@@ -309,7 +309,7 @@ fn a_life_of_zero_ends_it_only_where_there_is_no_token() {
     let url = server.url("/t");
     Started::new(keep(&place, &url, &[]))
         .outcome()
-        .fails(5, &format!("keyfob: {message}\nhint: if it means something else, say so (--lifetime)"));
+        .fails(5, &format!("keyfob: {message}\nhint: if it means something else, set the lifetime (--lifetime)"));
     *answer.lock().unwrap() = token("tok-1", 3);
     let mut keep = Started::new(keep(&place, &url, &["--no-cache"]));
     holds(&place, "tok-1\n");
@@ -323,7 +323,7 @@ fn a_life_of_zero_ends_it_only_where_there_is_no_token() {
     keep.signal(Signal::HUP);
     holds(&place, "tok-2\n");
     keep.signal(Signal::TERM);
-    let hint = "hint: if it means something else, say so (--lifetime)\nhint: next attempt in 1 s";
+    let hint = "hint: if it means something else, set the lifetime (--lifetime)\nhint: next attempt in 1 s";
     keep.outcome().is(0, "", &format!("keyfob: the token is valid, but was not renewed: {message}\n{hint}\n"));
 }
 
@@ -342,7 +342,7 @@ fn a_server_that_stalls_keeps_no_token_that_is_over_in_the_file() {
     until("it is gone", || content(&place).is_none());
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     keep.signal(Signal::TERM);
-    keep.outcome().is(0, "", "keyfob: the token is over, and there is no new one yet\n");
+    keep.outcome().is(0, "", "keyfob: the token has expired, and there is no new one yet\n");
 }
 
 #[test]
@@ -406,7 +406,7 @@ fn a_refresh_token_in_a_file_is_spent_again_and_again() {
             keep.signal(Signal::TERM);
             // Tokens of 2 s leave the file before the next one comes.
             let outcome = keep.outcome();
-            let is_told = |line: &str| line == "keyfob: the token is over, and there is no new one yet";
+            let is_told = |line: &str| line == "keyfob: the token has expired, and there is no new one yet";
             assert!(outcome.code == Some(0) && outcome.stderr.lines().all(is_told), "{outcome:?}");
         }
     }
@@ -619,7 +619,10 @@ fn after_a_suspend_a_token_that_is_over_is_removed_or_renewed() {
         keep.signal(Signal::TERM);
         let outcome = keep.outcome();
         assert_eq!(outcome.code, Some(0));
-        assert!(outcome.stderr.starts_with("keyfob: the token is over, and there is no new one yet\n"), "{outcome:?}");
+        assert!(
+            outcome.stderr.starts_with("keyfob: the token has expired, and there is no new one yet\n"),
+            "{outcome:?}"
+        );
     }
     drop(ahead.stdin.take());
     ahead.wait().unwrap();

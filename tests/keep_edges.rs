@@ -501,7 +501,7 @@ fn a_thread_that_cannot_be_started_is_tried_again_and_the_token_stays() {
     keep.signal(Signal::TERM);
     let outcome = keep.outcome();
     assert_eq!(outcome.code, Some(0));
-    let message = "keyfob: no thread can be started: operation would block\nhint: next attempt in 1 s\n";
+    let message = "keyfob: cannot start a thread: operation would block\nhint: next attempt in 1 s\n";
     assert!(outcome.stderr.contains(message), "{outcome:?}");
 }
 
@@ -553,7 +553,7 @@ fn a_token_that_another_process_revokes_or_replaces_leaves_the_file() {
     place.keyfob(["token", "./p.json", "--fresh"]).outcome().prints("tok-3");
     within("the other's", "tok-3\n");
     keep.signal(Signal::TERM);
-    let message = "keyfob: another process has ended the token, and there is no new one yet\n";
+    let message = "keyfob: another process has revoked the token, and there is no new one yet\n";
     keep.outcome().is(0, "", message);
     assert_eq!(server.requests().len(), 4, "nothing is asked twice");
 }
@@ -585,7 +585,7 @@ fn sighup_asks_nothing_while_the_server_wants_to_be_left_alone() {
     keep.signal(Signal::TERM);
     let outcome = keep.outcome();
     assert_eq!(server.requests().len(), 2, "{outcome:?}");
-    let message = "keyfob: not renewed, for the server asked to be left alone\nhint: next attempt in ";
+    let message = "keyfob: not renewed: the server asked to wait\nhint: next attempt in ";
     assert!(outcome.stderr.contains(message), "{outcome:?}");
 }
 
@@ -607,14 +607,29 @@ fn what_is_started_does_not_inherit_a_secrets_variable() {
 }
 
 #[test]
-fn verbose_tells_of_each_renewal() {
+fn verbose_logs_each_renewal() {
     let (place, server) = (Place::new(), issuing(3600, Duration::ZERO));
     let mut keep = Started::new(keep(&place, &server.url("/t"), &["-v", "--no-cache"]));
     for number in 1..=3 {
         holds(&place, &format!("tok-{number}\n"));
         keep.signal(if number < 3 { Signal::HUP } else { Signal::TERM });
     }
-    keep.outcome().is(0, "", &"keyfob: a new token is in the file, and lives 3599 s\n".repeat(3));
+    let outcome = keep.outcome();
+    let renewal = [
+        format!("keyfob: asking {} for a token (client_credentials)", server.address()),
+        format!("keyfob: {}: status 200 after N ms; the token lives 3599 s", server.address()),
+        "keyfob: the new token is in the file; cache: none".to_owned(),
+        "keyfob: the next renewal is in N s".to_owned(),
+    ];
+    let without_number = |line: &str| {
+        let words = line.split(' ').collect::<Vec<_>>();
+        let is_time =
+            |index: usize| ["ms;", "s"].contains(words.get(index + 1).unwrap_or(&"")) && words[index - 1] != "lives";
+        let words = (0..words.len()).map(|index| if is_time(index) { "N" } else { words[index] });
+        words.collect::<Vec<_>>().join(" ")
+    };
+    let lines: Vec<String> = outcome.stderr.lines().map(without_number).collect();
+    assert_eq!((outcome.code, lines), (Some(0), [&renewal[..], &renewal, &renewal].concat()));
 }
 
 #[test]
@@ -647,7 +662,7 @@ fn systemd_gives_more_time_while_there_is_no_token_yet() {
     let run = keep(&place, &server.url("/t"), &["--splay", "86400"]);
     let mut put_off = Started::new(run.variable("NOTIFY_SOCKET", place.path("notify")));
     let seconds = until.as_secs();
-    assert_eq!(next(), format!("STATUS=the first fetch is put off until {seconds} s after the boot (--splay)"));
+    assert_eq!(next(), format!("STATUS=the first fetch is delayed until {seconds} s after boot (--splay)"));
     assert_eq!(next(), "EXTEND_TIMEOUT_USEC=60000000");
     put_off.signal(Signal::TERM);
     put_off.outcome().is(0, "", "");

@@ -23,7 +23,7 @@ const fn s(seconds: u64) -> Duration {
 
 #[track_caller]
 fn read(endpoint: Endpoint, response: Response) -> AccessToken {
-    AccessToken::read(&endpoint, response, s(SENT), s(SENT)).unwrap()
+    AccessToken::read(&endpoint, response, s(SENT)..s(SENT)).unwrap()
 }
 
 fn json(member: &str, value: &str) -> Response {
@@ -161,8 +161,8 @@ mod command {
     use super::common::{Server, json};
     use super::running::Place;
 
-    const HINT: &str = "hint: the server says that the token lives 56 years; if that is a point in time, say how long \
-                        its tokens live (--lifetime, or `lifetime` in the profile), for until then none is stored\n";
+    const HINT: &str = "hint: the server says that the token lives 56 years, so it is not stored; if that is a point in \
+                        time, set the lifetime (--lifetime, or `lifetime` in the profile)\n";
 
     fn body(lifetime: &str) -> Vec<u8> {
         json(200, &format!(r#"{{"access_token":"tok","expires_in":{lifetime}}}"#))

@@ -84,7 +84,7 @@ fn bearer(tokens: &[&str]) -> Vec<Option<String>> {
     tokens.iter().map(|token| Some(format!("Bearer {token}"))).collect()
 }
 
-/// The status that a call came to, as an answer or as an error.
+/// Returns the status of a call, from its answer or its error.
 fn status(result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> u16 {
     match result {
         Ok(answer) => answer.status().as_u16(),
@@ -93,7 +93,7 @@ fn status(result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> u16 
     }
 }
 
-/// Bytes that look like nothing else.
+/// Bytes that occur nowhere else.
 fn noise(length: usize) -> Vec<u8> {
     (0..length).map(|index| (index * 31 % 251) as u8).collect()
 }
@@ -161,7 +161,7 @@ fn a_second_refusal_is_final() {
         let (server, user) = (api(&[], |_| false), User::new(is_status_an_error));
         assert_eq!(status(user.agent.get(server.url("/")).call()), 401);
         assert_eq!((authorizations(&server), user.token_requests()), (bearer(&["t1", "t2"]), 2));
-        // Another call finds a token that is fresh: its refusal has another reason.
+        // Another call uses a token that is fresh: its refusal has another reason than age.
         assert_eq!(status(user.agent.get(server.url("/")).call()), 401);
         assert_eq!((server.requests().len(), user.token_requests()), (3, 2));
     }
@@ -220,7 +220,7 @@ fn a_body_is_sent_again_byte_for_byte() {
 }
 
 #[test]
-fn what_a_form_an_empty_body_or_a_forced_one_holds_is_sent_again() {
+fn a_form_an_empty_body_and_a_forced_body_are_sent_again() {
     let (server, user) = (api(&[], |token| token == "t2"), User::new(true));
     user.agent.post(server.url("/form")).send_form([("a", "b c"), ("d", "é")]).unwrap();
     user.tokens.invalidate(&user.tokens.token().unwrap());
@@ -239,7 +239,7 @@ fn a_body_from_a_reader_is_sent_again() {
         // In two parts, the second shorter than a buffer.
         let mut reader = body[..290_000].chain(&body[290_000..]);
         assert_eq!(status(user.agent.post(server.url("/")).send(SendBody::from_reader(&mut reader))), 200);
-        // As it is known now, its length is told.
+        // The length is known now, so it is sent.
         for seen in server.requests() {
             assert!(seen.body == body);
             assert_eq!((seen.header("content-length"), seen.header("transfer-encoding")), (Some("300000"), None));
@@ -282,7 +282,7 @@ fn a_body_that_cannot_be_read_is_not_sent() {
 }
 
 #[test]
-fn a_request_with_an_authorization_of_its_own_is_left_alone() {
+fn a_request_with_its_own_authorization_is_not_changed() {
     let (server, user) = (api(&[], |_| false), User::new(false));
     let answer = user.agent.post(server.url("/")).header("Authorization", "Basic b3du").send("body").unwrap();
     assert_eq!((answer.status().as_u16(), user.token_requests()), (401, 0));
@@ -293,7 +293,7 @@ fn a_request_with_an_authorization_of_its_own_is_left_alone() {
 }
 
 #[test]
-fn a_redirect_to_another_host_takes_no_token_along() {
+fn a_redirect_to_another_host_carries_no_token() {
     let elsewhere = Server::answering(answer(401, &["www-authenticate: Bearer"], ""));
     let location = format!("location: {}", elsewhere.url("/there"));
     for (is_status_an_error, method) in [(false, "GET"), (false, "POST"), (true, "GET"), (true, "POST")] {
@@ -323,7 +323,7 @@ fn a_redirect_to_another_host_takes_no_token_along() {
 }
 
 #[test]
-fn without_a_token_nothing_is_sent_and_the_user_gets_our_error() {
+fn without_a_token_nothing_is_sent_and_the_caller_gets_our_error() {
     let server = api(&[], |_| true);
     let user = User::with(true, |_| Err(Error::new(ErrorKind::Unreachable, "no network")));
     for message in ["no network", "no network; not asked again for 1 s"] {
@@ -341,7 +341,7 @@ fn without_a_token_nothing_is_sent_and_the_user_gets_our_error() {
 }
 
 #[test]
-fn where_the_renewal_fails_the_apis_own_answer_is_returned() {
+fn if_the_renewal_fails_the_apis_own_answer_is_returned() {
     for is_status_an_error in [true, false] {
         let server = Server::answering(answer(401, &["x-why: expired"], "the API's reason"));
         let user = User::with(is_status_an_error, |number| match number {
@@ -361,7 +361,7 @@ fn where_the_renewal_fails_the_apis_own_answer_is_returned() {
 }
 
 #[test]
-fn the_settings_of_a_request_hold_for_both_of_its_sendings() {
+fn the_settings_of_a_request_apply_both_times_it_is_sent() {
     // The server answers the first request of each pair with `first`, and the second never.
     for first in [None, Some(401)] {
         let (count, refused) = (AtomicU32::new(0), answer(401, &[], ""));
@@ -379,7 +379,7 @@ fn the_settings_of_a_request_hold_for_both_of_its_sendings() {
         assert!(matches!(error, Err(ureq::Error::Timeout(Timeout::RecvResponse))), "{error:?}");
         assert_eq!(server.requests().len(), if first.is_some() { 2 } else { 1 });
     }
-    // A request that wants the status as an answer, of an agent that wants it as an error.
+    // A request that returns the status as an answer, with an agent that returns it as an error.
     let (server, user) = (api(&[], |_| false), User::new(true));
     let answer = user.agent.get(server.url("/")).config().http_status_as_error(false).build().call().unwrap();
     assert_eq!((answer.status().as_u16(), server.requests().len(), user.token_requests()), (401, 2, 2));
@@ -431,7 +431,7 @@ fn a_post_that_was_answered_by_a_redirect_is_not_sent_again() {
 }
 
 #[test]
-fn a_token_is_taken_when_the_body_is_there() {
+fn the_token_is_chosen_after_the_body_is_read() {
     /// A body before whose end a token of an hour has run out.
     struct Slow(Arc<AtomicUsize>, bool);
     impl Read for Slow {

@@ -1,4 +1,4 @@
-//! What an observer hears of fetches and renewals.
+//! The events that an observer receives of fetches and renewals.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 #[test]
-fn an_observer_hears_of_each_fetch_and_failure_without_a_secret() {
+fn an_observer_receives_each_fetch_and_failure_without_a_secret() {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let (seconds, count) = (Arc::new(AtomicU64::new(1000)), AtomicUsize::new(0));
     let (clock, passes, hears) = (seconds.clone(), seconds.clone(), heard.clone());

@@ -66,9 +66,9 @@ fn lines(outcomes: &[Outcome]) -> std::collections::BTreeMap<String, usize> {
 // One asks for all.
 
 #[test]
-fn a_hundred_processes_at_once_ask_once_and_again_where_the_clock_is_another() {
+fn a_hundred_processes_send_one_request_and_one_more_in_another_time_namespace() {
     // Two hours ahead; what others have stored says nothing there.
-    let is_ahead = can_unshare("where the clock is another", AHEAD);
+    let is_ahead = can_unshare("one_more_in_another_time_namespace", AHEAD);
     for (delay, format) in [(0, "token"), (300, "token"), (300, "json")] {
         let place = Place::new();
         let server = issuing(3600, Duration::from_millis(delay));
@@ -108,7 +108,7 @@ fn a_hundred_processes_at_once_ask_once_and_again_where_the_clock_is_another() {
 }
 
 #[test]
-fn who_waits_for_an_attempt_that_fails_is_told_what_it_came_to() {
+fn waiting_processes_report_the_failure_of_the_attempt() {
     for (status, body, code, message, later_json) in [
         (
             401,
@@ -236,7 +236,7 @@ fn a_refresh_is_ended_by_the_second_signal_and_not_by_the_first() {
 }
 
 #[test]
-fn a_process_that_waits_for_a_stuck_one_asks_by_itself_where_that_does_no_harm() {
+fn a_process_that_waits_for_a_stuck_one_sends_its_own_request_if_that_does_no_harm() {
     let place = Place::new();
     let server = stalling_first();
     let url = server.url("/t");
@@ -258,7 +258,7 @@ fn a_process_that_waits_for_a_stuck_one_asks_by_itself_where_that_does_no_harm()
 }
 
 #[test]
-fn where_asking_twice_may_do_harm_the_whole_time_limit_is_waited() {
+fn if_a_second_request_may_do_harm_processes_wait_for_the_whole_time_limit() {
     let place = Place::new();
     place.file("here/rt", "rt-1\n");
     let by_file = ["--grant", "refresh_token", "--refresh-token-file", "rt", "--no-cache"];
@@ -273,7 +273,7 @@ fn where_asking_twice_may_do_harm_the_whole_time_limit_is_waited() {
         // Many, so that a machine that is busy with them does not wait longer for it.
         for outcome in at_once(50, || asked(&["--timeout", "2"])) {
             let host = server.address();
-            outcome.fails(4, &format!("keyfob: another process has been asking {host} for 2 s, and is not done"));
+            outcome.fails(4, &format!("keyfob: another process has been asking {host} for 2 s and has not finished"));
         }
         let waited = start.elapsed();
         assert!(waited >= Duration::from_secs(2) && waited < Duration::from_millis(3500), "{waited:?}");
@@ -282,7 +282,7 @@ fn where_asking_twice_may_do_harm_the_whole_time_limit_is_waited() {
 }
 
 #[test]
-fn what_was_waited_for_is_taken_off_the_time_limit_of_the_own_request() {
+fn a_wait_reduces_the_time_limit_of_the_request() {
     let place = Place::new();
     let server = Server::with(|_, _| std::thread::sleep(Duration::from_secs(30)));
     let url = server.url("/t");
@@ -301,7 +301,7 @@ fn what_was_waited_for_is_taken_off_the_time_limit_of_the_own_request() {
 // Whose token it is.
 
 #[test]
-fn nobody_is_given_the_token_of_another_request() {
+fn no_process_gets_the_token_of_another_request() {
     let place = Place::new();
     for (name, text) in [("one", "one"), ("two", "two"), ("line", "one\n")] {
         place.file(&format!("here/{name}"), text);
@@ -508,7 +508,7 @@ fn a_file_of_another_request_or_with_another_key_is_a_miss() {
 }
 
 #[test]
-fn a_file_that_is_open_to_others_or_no_file_is_a_miss_and_what_a_link_leads_to_stays() {
+fn a_file_that_is_open_to_others_or_not_a_file_is_a_miss_and_a_links_target_stays() {
     let chown_to_nobody = |path: &PathBuf| std::os::unix::fs::chown(path, Some(65534), None).unwrap();
     let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
     let ways = || -> Vec<Way> {
@@ -610,9 +610,9 @@ fn the_cache_is_in_the_first_directory_that_is_private_and_in_memory() {
         if ! [ /var/run -ef /run ]; then hide /var/run; fi";
     const ASK: &str = "
         for i in 1 2; do keyfob \"$@\" -v --format json; done";
-    const NONE: &str = "/run/OWN: it is not in memory; /var/run/OWN: it is not in memory; /dev/shm/OWN: it is not in memory; \
-                        /tmp/OWN: it is not in memory";
-    let open_to_others = "it is not this user's, or open to others";
+    const NONE: &str = "/run/OWN: not in memory; /var/run/OWN: not in memory; /dev/shm/OWN: not in memory; \
+                        /tmp/OWN: not in memory";
+    let open_to_others = "not this user's, or open to others";
     for (case, expected) in [
         ("".to_owned(), Err(NONE.to_owned())),
         ("export RUNTIME_DIRECTORY=/mnt/a".to_owned(), Ok("/mnt/a")),
@@ -624,7 +624,7 @@ fn the_cache_is_in_the_first_directory_that_is_private_and_in_memory() {
         ("export RUNTIME_DIRECTORY= XDG_RUNTIME_DIR=/mnt/b".to_owned(), Ok("/mnt/b")),
         // What a variable names may be a link: whoever sets the variable sets the link.
         ("export XDG_RUNTIME_DIR=/mnt/link".to_owned(), Ok("/mnt/link")),
-        ("export XDG_RUNTIME_DIR=/mnt/disk".to_owned(), Err(format!("/mnt/disk: it is not in memory; {NONE}"))),
+        ("export XDG_RUNTIME_DIR=/mnt/disk".to_owned(), Err(format!("/mnt/disk: not in memory; {NONE}"))),
         ("export XDG_RUNTIME_DIR=/mnt/open".to_owned(), Err(format!("/mnt/open: {open_to_others}; {NONE}"))),
         ("export XDG_RUNTIME_DIR=/mnt/missing".to_owned(), Err(format!("/mnt/missing: there is no such file; {NONE}"))),
         ("memory /run".to_owned(), Ok("/run/OWN")),
@@ -655,13 +655,14 @@ fn the_cache_is_in_the_first_directory_that_is_private_and_in_memory() {
         let outcome = Started::command(plain).outcome();
         let (first, caches) = match &expected {
             Ok(path) => (format!("keyfob: the cache is in {}", filled(path)), ["miss", "hit"]),
-            Err(why) => (format!("keyfob: there is no place for the cache: {}", filled(why)), ["none", "none"]),
+            Err(why) => (format!("keyfob: no directory for the cache: {}", filled(why)), ["none", "none"]),
         };
+        let is_request = |line: &&str| line.contains(" for a token (") || line.contains(": status 200 after ");
         let (notes, lines): (Vec<&str>, Vec<&str>) =
-            outcome.stdout.lines().partition(|line| line.starts_with("keyfob: /run/"));
+            outcome.stdout.lines().filter(|line| !is_request(line)).partition(|line| line.starts_with("keyfob: /run/"));
         let taken = match &case {
             case if case.contains("chown 65534 /run") => "belongs to another user",
-            _ => "is no directory for this user alone (chmod 700)",
+            _ => "is not a directory for this user alone (chmod 700)",
         };
         let is_taken = case.contains("/run/$own");
         assert_eq!(notes, vec![format!("keyfob: /run/{own} {taken}"); if is_taken { 2 } else { 0 }], "{case}");
@@ -675,7 +676,7 @@ fn the_cache_is_in_the_first_directory_that_is_private_and_in_memory() {
 }
 
 #[test]
-fn a_directory_that_the_user_named_must_be_private_but_may_be_anywhere() {
+fn a_directory_named_by_the_user_must_be_private_but_may_be_anywhere() {
     let place = Place::new();
     let server = issuing(3600, AT_ONCE);
     let url = server.url("/t");
@@ -683,7 +684,7 @@ fn a_directory_that_the_user_named_must_be_private_but_may_be_anywhere() {
         fs::create_dir(place.path(name)).unwrap();
         fs::set_permissions(place.path(name), Permissions::from_mode(mode)).unwrap();
     }
-    let open_to_others = "it is not this user's, or open to others";
+    let open_to_others = "not this user's, or open to others";
     let chmod = |name: &str| format!("\nhint: chmod 700 {}", place.path(name));
     let mut wrong = vec![
         ("open", open_to_others, chmod("open")),
@@ -714,14 +715,15 @@ fn a_directory_that_the_user_named_must_be_private_but_may_be_anywhere() {
 }
 
 #[test]
-fn where_the_boot_has_no_name_there_is_no_cache_and_no_error() {
-    if !can_unshare("where_the_boot_has_no_name", MOUNTS) {
+fn without_a_boot_id_there_is_no_cache_and_no_error() {
+    if !can_unshare("without_a_boot_id", MOUNTS) {
         return;
     }
     let place = Place::new();
     let server = issuing(3600, AT_ONCE);
     let url = server.url("/t");
-    let why = "the cache needs the name of this boot, and /proc/sys/kernel/random/boot_id cannot be read: there is no such file";
+    let why =
+        "the cache needs the name of this boot: cannot read /proc/sys/kernel/random/boot_id: there is no such file";
     for (options, stderr) in [("--cache-dir dir", format!("keyfob: {why}\n")), ("", String::new())] {
         let ask = format!(
             "mount -t tmpfs memory /proc/sys/kernel/random; for i in 1 2; do keyfob token --url {url} --client-id c {options}; done"
@@ -735,18 +737,18 @@ fn where_the_boot_has_no_name_there_is_no_cache_and_no_error() {
 // How long it is believed.
 
 #[test]
-fn a_token_whose_end_nobody_knows_is_never_written() {
+fn a_token_without_a_known_expiry_is_never_written() {
     for (lifetime, stderr) in [
         ("", ""),
         (r#","expires_in":null"#, ""),
         (r#","expires_in":"soon""#, ""),
         (
             r#","expires_in":0"#,
-            "hint: the server says the token lives 0 s or less; if it means something else, say so (--lifetime)\n",
+            "hint: the server says the token lives 0 s or less; if it means something else, set the lifetime (--lifetime)\n",
         ),
         (
             r#","expires_in":-1"#,
-            "hint: the server says the token lives 0 s or less; if it means something else, say so (--lifetime)\n",
+            "hint: the server says the token lives 0 s or less; if it means something else, set the lifetime (--lifetime)\n",
         ),
     ] {
         let place = Place::new();
@@ -773,7 +775,7 @@ fn a_token_whose_end_nobody_knows_is_never_written() {
 }
 
 #[test]
-fn a_token_that_is_over_is_not_handed_out() {
+fn an_expired_token_is_not_returned() {
     let place = Place::new();
     let answered = AtomicBool::new(false);
     let server = Server::with(move |_, stream| {
@@ -803,7 +805,7 @@ fn a_token_that_is_over_is_not_handed_out() {
 // revoke
 
 #[test]
-fn revoke_forgets_and_then_asks_the_server() {
+fn revoke_forgets_the_token_and_then_revokes_it_at_the_server() {
     let place = Place::new();
     let cache = PathBuf::from(place.path("cache"));
     let (issued, seen) = (AtomicUsize::new(0), Arc::new(Mutex::new(Vec::new())));
@@ -853,7 +855,7 @@ fn revoke_forgets_and_then_asks_the_server() {
 }
 
 #[test]
-fn where_the_server_fails_the_token_is_forgotten_but_where_none_can_be_ended_it_stays() {
+fn a_failed_revocation_forgets_the_token_but_an_impossible_one_keeps_it() {
     let place = Place::new();
     let issued = AtomicUsize::new(0);
     let server = Server::with(move |request: &Seen, stream| {
@@ -872,7 +874,7 @@ fn where_the_server_fails_the_token_is_forgotten_but_where_none_can_be_ended_it_
     assert_eq!(asked("revoke", &session).code, Some(5));
     asked("token", &session).prints("tok-2");
     let no_way = "keyfob: this endpoint's description knows no way to end a token\n\
-                  hint: of the dialects only bearer-session documents one (`revoke`)";
+                  hint: say where it is revoked (`revocation_url`); of the dialects bearer-session has a way";
     let client = ["--client-id", "c"];
     asked("token", &client).prints("tok-3");
     asked("revoke", &client).fails(2, no_way);
@@ -930,7 +932,7 @@ fn short(name: &str, number: usize) -> String {
 const REFRESH: [&str; 4] = ["--grant", "refresh_token", "--refresh-token-file", "rt"];
 
 #[test]
-fn processes_that_share_a_refresh_token_never_spend_the_same_one() {
+fn processes_that_share_a_refresh_token_never_send_the_same_one() {
     for (delay, options, requests) in
         [(0, &[][..], 1), (100, &[][..], 1), (0, &["--no-cache"], 20), (30, &["--fresh"], 20)]
     {
@@ -950,7 +952,7 @@ fn processes_that_share_a_refresh_token_never_spend_the_same_one() {
 }
 
 #[test]
-fn the_file_of_a_refresh_token_stays_what_it_was_but_for_its_content() {
+fn rewriting_a_refresh_token_file_changes_only_its_content() {
     let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
     for (before, after, mode) in
         [("rt-1", "rt-2", 0o600), ("rt-1\n", "rt-2\n", 0o640), ("rt-1\r\n", "rt-2\r\n", 0o660), ("rt-1", "rt-2", 0o400)]
@@ -995,15 +997,15 @@ fn the_file_of_a_refresh_token_stays_what_it_was_but_for_its_content() {
 }
 
 #[test]
-fn where_a_new_refresh_token_could_not_be_kept_nothing_is_sent() {
-    if !can_unshare("where_a_new_refresh_token_could_not_be_kept", MOUNTS) {
+fn nothing_is_sent_if_the_file_could_not_take_a_new_refresh_token() {
+    if !can_unshare("nothing_is_sent_if_the_file_could_not_take_a_new_refresh_token", MOUNTS) {
         return;
     }
     let place = Place::new();
     let (server, _) = rotating(0, AT_ONCE, short);
     let url = server.url("/t");
-    let hint = "hint: the server may hand out a new refresh token with each use, and nothing is sent where it would be \
-                lost: put the file where this user can write (a symbolic link to it will do); into a container, mount its \
+    let hint = "hint: the server may replace the refresh token with each use, so nothing is sent unless the new one can be \
+                stored: put the file where this user can write (a symbolic link to it will do); for a container, mount its \
                 directory";
     const NOBODY: &str = "setpriv --reuid 65534 --regid 65534 --clear-groups /proc/self/fd/3";
     for (setup, command, why) in [
@@ -1037,7 +1039,7 @@ fn where_a_new_refresh_token_could_not_be_kept_nothing_is_sent() {
             let outcome = Started::command(script(MOUNTS, run, &ask)).outcome();
             let left = if setup.contains("/full") { "full\nrt\n" } else { "rt\n" };
             let expected =
-                format!("keyfob: refresh token file rt: it cannot be rewritten: {why}\n{hint}\n2\nrt-1\n{left}");
+                format!("keyfob: refresh token file rt: cannot be rewritten: {why}\n{hint}\n2\nrt-1\n{left}");
             assert_eq!(outcome.stdout, expected, "{setup}: {outcome:?}");
         }
     }
@@ -1046,15 +1048,15 @@ fn where_a_new_refresh_token_could_not_be_kept_nothing_is_sent() {
 
 /// A refresh token that no file holds: each new one is in the cache alone.
 #[test]
-fn where_the_cache_could_not_keep_a_new_refresh_token_nothing_is_sent() {
-    if !can_unshare("where_the_cache_could_not_keep_a_new_refresh_token", MOUNTS) {
+fn nothing_is_sent_if_the_store_could_not_take_a_new_refresh_token() {
+    if !can_unshare("nothing_is_sent_if_the_store_could_not_take_a_new_refresh_token", MOUNTS) {
         return;
     }
     let place = Place::new();
     let (server, rotation) = rotating(0, AT_ONCE, short);
     let url = server.url("/t");
-    let hint = "hint: the server may hand out a new refresh token with each use, and nothing is sent where it would be lost: \
-                make room there, name another directory (--cache-dir), or keep the token in a file (--refresh-token-file)";
+    let hint = "hint: the server may replace the refresh token with each use, so nothing is sent unless the new one can be \
+                stored: make room, use another directory (--cache-dir), or keep the token in a file (--refresh-token-file)";
     for (setup, why) in [
         // Too small for the key; full; and with less room than a new token might need.
         ("mount -t tmpfs -o size=4k,mode=700 memory dir", "no storage space"),
@@ -1068,7 +1070,7 @@ fn where_the_cache_could_not_keep_a_new_refresh_token_nothing_is_sent() {
              code=0; RT=rt-1 keyfob token --url {url} --grant refresh_token --refresh-token-env RT --cache-dir dir || code=$?; echo $code"
         );
         let outcome = Started::command(script(MOUNTS, place.keyfob(["token"]), &ask)).outcome();
-        let expected = format!("keyfob: the cache in dir cannot take the new refresh token: {why}\n{hint}\n2\n");
+        let expected = format!("keyfob: cache directory dir: cannot store the new refresh token: {why}\n{hint}\n2\n");
         assert_eq!(outcome.stdout, expected, "{setup}: {outcome:?}");
     }
     assert_eq!(server.requests(), [], "nothing was sent");
@@ -1092,8 +1094,8 @@ fn a_file_with_two_names_is_refused_before_anything_is_sent() {
             run(&place, &server.url("/t"), &options).fails(
                 2,
                 &format!(
-                    "keyfob: refresh token file {}: it has 2 names (hard links), and a new token would reach only \
-                     one of them\nhint: keep one of them, and make the others symbolic links to it",
+                    "keyfob: refresh token file {}: has 2 names (hard links), and a new token would reach only \
+                     one of them\nhint: keep one name, and make the others symbolic links to it",
                     place.path(&format!("here/{name}"))
                 ),
             );
@@ -1150,15 +1152,15 @@ fn a_file_that_is_a_mount_point_is_written_in_place() {
     assert_eq!(
         outcome.stdout,
         format!(
-            "keyfob: refresh token file {file}: a newer token cannot be put into it: read-only filesystem or storage \
-             medium\nhint: it is in {new}: move it to its place, for the old one is used up\n2\nrt-6\nrt-7\n"
+            "keyfob: refresh token file {file}: cannot write the newer token: read-only filesystem or storage \
+             medium\nhint: the new token is in {new}: move it into place, because the old one is used up\n2\nrt-6\nrt-7\n"
         )
     );
     assert_eq!(server.requests().len(), 4);
 }
 
 #[test]
-fn where_the_file_cannot_be_replaced_in_the_end_the_token_comes_out_and_the_new_refresh_token_lies_beside_it() {
+fn if_the_file_cannot_be_replaced_the_token_is_printed_and_the_new_refresh_token_stays_in_the_draft() {
     let place = Place::new();
     place.file("here/rt", "rt-1\n");
     let (file, kept) = (place.path("here/rt"), place.path("here/kept"));
@@ -1181,8 +1183,8 @@ fn where_the_file_cannot_be_replaced_in_the_end_the_token_comes_out_and_the_new_
         0,
         "tok-2\n",
         &format!(
-            "keyfob: refresh token file {file}: the new token cannot be put into it: it is a directory\n\
-             hint: it is in {new}: move it to its place, for the old one is used up\n"
+            "keyfob: refresh token file {file}: cannot write the new token: it is a directory\n\
+             hint: the new token is in {new}: move it into place, because the old one is used up\n"
         ),
     );
     assert_eq!(fs::read_to_string(&new).unwrap(), "rt-2\n");
@@ -1196,7 +1198,7 @@ fn where_the_file_cannot_be_replaced_in_the_end_the_token_comes_out_and_the_new_
 }
 
 #[test]
-fn what_a_killed_process_left_beside_a_refresh_token_is_taken_if_it_is_whole_and_newer() {
+fn a_killed_processs_draft_is_used_if_it_is_complete_and_newer() {
     for (left, is_older, mode, expected) in [
         ("rt-2\n", false, 0o600, "rt-2"),
         ("rt-2", false, 0o600, "rt-2"),
@@ -1228,7 +1230,7 @@ fn what_a_killed_process_left_beside_a_refresh_token_is_taken_if_it_is_whole_and
 }
 
 #[test]
-fn a_refresh_token_longer_than_the_room_that_was_set_aside_is_kept_whole() {
+fn a_refresh_token_longer_than_the_reserved_room_is_written_in_full() {
     let place = Place::new();
     let new = "n".repeat(60_000);
     let answer = format!(r#"{{"access_token":"tok-1","refresh_token":"{new}","expires_in":9}}"#);
@@ -1239,7 +1241,7 @@ fn a_refresh_token_longer_than_the_room_that_was_set_aside_is_kept_whole() {
 }
 
 #[test]
-fn a_refresh_token_whose_answer_was_lost_is_not_sent_again_until_it_is_another() {
+fn a_refresh_token_whose_answer_was_lost_is_not_sent_again_until_it_changes() {
     for options in [&["--refresh-token-file", "rt"][..], &["--refresh-token-env", "RT"]] {
         let place = Place::new();
         place.file("here/rt", "rt-1\n");
@@ -1260,14 +1262,19 @@ fn a_refresh_token_whose_answer_was_lost_is_not_sent_again_until_it_is_another()
         run(&place, &url, &["--scope", "other"]).prints("tok-1");
         let again = asked("rt-1");
         assert_eq!(again.code, Some(4), "{again:?}");
-        assert!(again.stderr.ends_with("\nhint: what was sent may be used up: a new one is needed\n"), "{again:?}");
+        assert!(
+            again.stderr.ends_with(
+                "\nhint: the refresh token or code may be used up, so it is not sent again: sign in again\n"
+            ),
+            "{again:?}"
+        );
         assert_eq!(server.requests().len(), 2, "{options:?}");
         asked("rt-2").prints("tok-1");
     }
 }
 
 #[test]
-fn a_secret_that_a_pipe_gives_once_is_enough() {
+fn a_secret_from_a_pipe_is_read_once() {
     let place = Place::new();
     let server = issuing(3600, AT_ONCE);
     let url = server.url("/t");
@@ -1293,7 +1300,7 @@ fn number_of(name: &str, text: &str) -> Option<usize> {
 }
 
 #[test]
-fn a_process_killed_at_any_point_of_a_renewal_leaves_whole_files_and_no_error() {
+fn a_process_killed_at_any_point_of_a_renewal_leaves_complete_files_and_no_error() {
     const KILLS: usize = 500;
     let place = Place::new();
     place.file("here/rt", format!("{}\n", long("rt", 1)));

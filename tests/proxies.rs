@@ -1,6 +1,6 @@
 //! Proxies: what is asked of them, what they may answer, and which requests go to none. `no_proxy`'s entries and proxies' URLs
 //! have their tables beside their code.
-#![cfg(feature = "ureq")]
+#![cfg(feature = "http")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
@@ -8,7 +8,7 @@ mod common;
 #[path = "common/command.rs"]
 mod running;
 
-use common::{Server, Stream, json, read_request};
+use common::{Server, Stream, answer, json, read_request};
 use keyfob::{AccessToken, BootClock, Client, Endpoint, Error, ErrorKind, Grant, HttpTransport};
 
 const TOKEN: &str = r#"{"access_token":"t0ken","token_type":"Bearer","expires_in":3600}"#;
@@ -61,8 +61,8 @@ fn a_proxy_that_wants_other_credentials_refuses() {
         (
             "me:x@",
             "Negotiate",
-            "the proxy {} offers Negotiate, and keyfob can log in by Basic alone: ask for that, or put a local proxy that can \
-             do it in between",
+            "the proxy {} offers Negotiate, and keyfob supports Basic only: ask for that, or use a local proxy that can \
+             log in",
         ),
     ] {
         let answer =
@@ -80,6 +80,19 @@ fn a_proxy_that_wants_other_credentials_refuses() {
 }
 
 #[test]
+fn a_407_inside_a_tunnel_is_a_refusal_too() {
+    let proxy = Server::with(|_, stream: &mut dyn Stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+        if read_request(stream).is_some() {
+            let _ = stream.write_all(&answer(407, &["proxy-authenticate: Basic realm=x"], ""));
+        }
+    });
+    let error = fetch_through("http://as.invalid/t", &proxy.url("")).unwrap_err();
+    assert_eq!((error.kind(), error.status(), error.is_retryable()), (ErrorKind::Refused, Some(407), false));
+    assert_eq!(error.to_string(), "the proxy wants other credentials");
+}
+
+#[test]
 fn link_local_addresses_and_this_machine_are_never_asked_through_a_proxy() {
     let proxy = proxy("HTTP/1.1 200 OK\r\n\r\n");
     for url in [
@@ -93,7 +106,7 @@ fn link_local_addresses_and_this_machine_are_never_asked_through_a_proxy() {
         assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Config, message), "{url}");
     }
     let error = fetch_through("http://127.0.0.1:1/t", &proxy.url("")).unwrap_err();
-    let message = "plain http to this machine by way of a proxy would show it the credentials";
+    let message = "plain http to this machine through a proxy would show it the credentials";
     assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Config, message));
     assert_eq!(proxy.requests(), []);
 }
@@ -175,7 +188,7 @@ mod environment {
             "http://svc:hunter2@127.0.0.1:31z8".to_owned(),
         ] {
             let run = place.token("http://as.invalid/t", &["--allow-http"]).variable("http_proxy", value);
-            run.outcome().fails(2, &format!("keyfob: http_proxy: this is no proxy's URL\n{FORM}"));
+            run.outcome().fails(2, &format!("keyfob: http_proxy: this is not the URL of a proxy\n{FORM}"));
         }
         let latin_1 = std::ffi::OsStr::from_bytes(b"http://svc:hunter2\xF6@127.0.0.1:9");
         for name in ["http_proxy", "all_proxy", "ALL_PROXY"] {

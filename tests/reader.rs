@@ -2,15 +2,23 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use keyfob::{ExpiresIn, Members, Rejection, TokenResponse};
+use keyfob::{ExpiresIn, Members, Rejection, Response, TokenResponse};
 
 const JSON: Option<&str> = Some("application/json");
 const FORM: Option<&str> = Some("application/x-www-form-urlencoded");
 
+fn response(status: u16, content_type: Option<&str>, body: &[u8]) -> Response {
+    let response = Response::new(status, body);
+    match content_type {
+        Some(content_type) => response.with_header("content-type", content_type),
+        None => response,
+    }
+}
+
 /// The reason that an answer is refused for.
 #[track_caller]
 fn refusal(status: u16, content_type: Option<&str>, body: &[u8]) -> String {
-    match TokenResponse::read(status, content_type, true, &mut body.to_vec(), &Members::default()) {
+    match TokenResponse::read(&mut response(status, content_type, body), &Members::default()) {
         Err(Rejection::Malformed(malformed)) => malformed.to_string(),
         Err(Rejection::OAuth(refusal)) => format!("OAuth error {}", refusal.error()),
         Err(other) => panic!("{other}"),
@@ -25,8 +33,7 @@ fn with_token<T>(
     body: &str,
     look: impl FnOnce(&TokenResponse<'_>) -> T,
 ) -> T {
-    let mut body = body.as_bytes().to_vec();
-    match TokenResponse::read(200, content_type, true, &mut body, members) {
+    match TokenResponse::read(&mut response(200, content_type, body.as_bytes()), members) {
         Ok(token) => look(&token),
         Err(rejection) => panic!("refused: {rejection:?}"),
     }
@@ -154,8 +161,7 @@ fn only_2xx_yields_a_token_and_an_error_wins_under_any_status() {
         assert_eq!(refusal(status, JSON, br#"{"error":"x"}"#), "OAuth error x");
     }
     for status in [200, 201, 202, 203, 299] {
-        let mut body = token.to_vec();
-        assert!(TokenResponse::read(status, None, true, &mut body, &Members::default()).is_ok(), "{status}");
+        assert!(TokenResponse::read(&mut response(status, None, token), &Members::default()).is_ok(), "{status}");
         assert_eq!(refusal(status, JSON, br#"{"access_token":"t","error":"x",}"#), "OAuth error x");
         assert_eq!(refusal(status, JSON, br#"{"access_token":"t","error":401}"#), "OAuth error 401");
     }
@@ -171,10 +177,9 @@ fn every_error_of_rfc_6749_section_5_2_is_told_with_its_description() {
         "unsupported_grant_type",
         "invalid_scope",
     ] {
-        let mut body =
-            format!("{{\"error\":\"{code}\",\"error_description\":\"line\\r\\none \\uD83D\\uDE22 \\ud800\"}}")
-                .into_bytes();
-        match TokenResponse::read(400, JSON, true, &mut body, &Members::default()) {
+        let body = format!("{{\"error\":\"{code}\",\"error_description\":\"line\\r\\none \\uD83D\\uDE22 \\ud800\"}}")
+            .into_bytes();
+        match TokenResponse::read(&mut response(400, JSON, &body), &Members::default()) {
             Err(Rejection::OAuth(refusal)) => {
                 assert_eq!(refusal.error(), code);
                 assert_eq!(refusal.error_description().unwrap(), "line\r\none 😢 \u{FFFD}");
@@ -266,8 +271,8 @@ fn odd_companions_do_not_cost_the_token() {
             assert_eq!((token.access_token, token.refresh_token, token.scope), ("t", refresh_token, scope), "{member}");
         });
     }
-    let mut body = b"{\"name\":\"J\xFCrgen\",\"access_token\":\"t\"}".to_vec();
-    assert!(TokenResponse::read(200, JSON, true, &mut body, &Members::default()).is_ok());
+    let body = b"{\"name\":\"J\xFCrgen\",\"access_token\":\"t\"}".to_vec();
+    assert!(TokenResponse::read(&mut response(200, JSON, &body), &Members::default()).is_ok());
 }
 
 #[test]
@@ -327,14 +332,13 @@ fn members_are_found_by_their_paths_and_beside_the_token() {
         ),
         (deep, r#"{"a":{"b":{"c":{"d":{"e":{"f":{"g":{"h":"t","expires_in":"3"}}}}}}}}"#, ("t", ExpiresIn::Units(3))),
     ] {
-        let mut bytes = body.as_bytes().to_vec();
-        let got = match TokenResponse::read(200, JSON, true, &mut bytes, &members) {
+        let got = match TokenResponse::read(&mut response(200, JSON, body.as_bytes()), &members) {
             Ok(token) => (token.access_token.to_owned(), token.expires_in),
             Err(_) => (String::new(), ExpiresIn::Unknown),
         };
         assert_eq!(got, (expected.0.to_owned(), expected.1), "{body}");
     }
-    for bad in ["", ".", "a.", ".a", "a..b", "a.b.c.d.e.f.g.h.i"] {
+    for bad in [".", "a.", ".a", "a..b", "a.b.c.d.e.f.g.h.i"] {
         let error = Members::new(bad).unwrap_err();
         assert_eq!(error.to_string(), format!("field: {bad:?} is not a path: names joined by dots, at most 8"));
     }
@@ -349,7 +353,7 @@ fn every_byte_is_seen_at_every_place_of_a_string() {
             for byte in 0..=0xFF {
                 let mut text = [around; 24];
                 text[place] = byte;
-                let mut body = [&b"{\"x\":\""[..], &text, b"\",\"access_token\":\"t\"}"].concat();
+                let body = [&b"{\"x\":\""[..], &text, b"\",\"access_token\":\"t\"}"].concat();
                 let at = 6 + place;
                 let fault = match byte {
                     0..=0x1F => format!("a control character in a string, at byte {at}"),
@@ -361,7 +365,7 @@ fn every_byte_is_seen_at_every_place_of_a_string() {
                     b'\\' => format!("an unknown escape in a string, at byte {}", at + 1),
                     _ => String::new(),
                 };
-                let got = match TokenResponse::read(200, JSON, true, &mut body, &Members::default()) {
+                let got = match TokenResponse::read(&mut response(200, JSON, &body), &Members::default()) {
                     Err(Rejection::Malformed(malformed)) => malformed.to_string(),
                     token => token.map(|_| String::new()).unwrap(),
                 };
@@ -374,8 +378,8 @@ fn every_byte_is_seen_at_every_place_of_a_string() {
             for byte in (0x20..=0xFF).filter(|byte| !matches!(byte, b'"' | b'\\')) {
                 let mut text = [around; 40];
                 text[place] = byte;
-                let mut body = [&b"{\"access_token\":\""[..], &text, b"\"}"].concat();
-                let got = match TokenResponse::read(200, JSON, true, &mut body, &Members::default()) {
+                let body = [&b"{\"access_token\":\""[..], &text, b"\"}"].concat();
+                let got = match TokenResponse::read(&mut response(200, JSON, &body), &Members::default()) {
                     Err(Rejection::Malformed(malformed)) => malformed.to_string(),
                     token => token.map(|token| token.access_token.to_owned()).unwrap(),
                 };
@@ -410,9 +414,9 @@ fn fifty_megabytes_of_brackets_are_refused_at_once() {
     let mut body = vec![b'['; 50_000_000];
     body[0] = b'{';
     let members = Members::default();
-    assert!(TokenResponse::read(200, JSON, true, &mut body, &members).is_err());
+    assert!(TokenResponse::read(&mut response(200, JSON, &body), &members).is_err());
     body[..5].copy_from_slice(b"{\"x\":");
-    match TokenResponse::read(200, JSON, true, &mut body, &members) {
+    match TokenResponse::read(&mut response(200, JSON, &body), &members) {
         Err(Rejection::Malformed(malformed)) => {
             assert_eq!(malformed.to_string(), "nested deeper than 128 levels, at byte 132");
         }
@@ -440,8 +444,8 @@ fn a_path_is_followed_to_one_place_only() {
         ("data.token", r#"{"data":{"token":"t","x":1,"x":2}}"#, Ok("t")),
         ("data.token", r#"{"data":{"token":"t","token":"t"}}"#, Ok("t")),
     ] {
-        let mut bytes = body.as_bytes().to_vec();
-        let got = match TokenResponse::read(200, JSON, true, &mut bytes, &Members::new(path).unwrap()) {
+        let mut response = response(200, JSON, body.as_bytes());
+        let got = match TokenResponse::read(&mut response, &Members::new(path).unwrap()) {
             Ok(token) => Ok(token.access_token),
             Err(rejection) => Err(rejection.to_string().replace("the answer is no token response: ", "")),
         };
@@ -451,10 +455,17 @@ fn a_path_is_followed_to_one_place_only() {
 
 #[test]
 fn a_path_that_leads_nowhere_is_told_where_it_ends() {
+    const INTO_ARRAY: &str = "the access token's path leads into an array and needs an index there, at byte 8";
     for (path, body, reason) in [
-        ("data.token", r#"{"data":[{"token":"a"}]}"#, "the access token's path leads into an array, at byte 8"),
-        ("data.0.token", r#"{"data":[{"token":"a"}]}"#, "the access token's path leads into an array, at byte 8"),
-        ("a.b.c.token", r#"{"a":{"b":[1]}}"#, "the access token's path leads into an array, at byte 10"),
+        ("data.token", r#"{"data":[{"token":"a"}]}"#, INTO_ARRAY),
+        ("data.x.token", r#"{"data":[{"token":"a"}]}"#, INTO_ARRAY),
+        ("data.1.token", r#"{"data":[{"token":"a"}]}"#, "there is no access token"),
+        ("data.0.token", r#"{"data":["a"]}"#, "the access token's path leads through what is no object, at byte 10"),
+        (
+            "a.b.c.token",
+            r#"{"a":{"b": [1]}}"#,
+            "the access token's path leads into an array and needs an index there, at byte 11",
+        ),
         ("data.token", r#"{"data":"x"}"#, "the access token's path leads through what is no object, at byte 9"),
         ("data.token", r#"{"data":null}"#, "the access token's path leads through what is no object, at byte 8"),
         ("data", r#"{"data":{"token":"a"}}"#, "the access token is an object, not a string, at byte 8"),
@@ -463,8 +474,7 @@ fn a_path_that_leads_nowhere_is_told_where_it_ends() {
         ("data.token", r#"{"dat":{"token":"a"}}"#, "there is no access token"),
         ("a.b.token", r#"{"a":{}}"#, "there is no access token"),
     ] {
-        let mut bytes = body.as_bytes().to_vec();
-        match TokenResponse::read(200, JSON, true, &mut bytes, &Members::new(path).unwrap()) {
+        match TokenResponse::read(&mut response(200, JSON, body.as_bytes()), &Members::new(path).unwrap()) {
             Err(Rejection::Malformed(malformed)) => assert_eq!(malformed.to_string(), reason, "{path} {body}"),
             _ => panic!("{path} {body}"),
         }

@@ -796,7 +796,7 @@ fn by_keep(mut uses: Uses) {
     assert_eq!(code, Some(0), "{server}: {output}");
     assert!(!std::fs::exists(place.path("here/token")).unwrap(), "{server}");
     // Of 2 s it leaves the file after 1 s, and is renewed no sooner: there is none while the server is asked.
-    const OVER: &str = "keyfob: the token is over, and there is no new one yet";
+    const OVER: &str = "keyfob: the token has expired, and there is no new one yet";
     assert!(output.lines().all(|line| line == OVER), "{server}: {output}");
     assert!(absent < Duration::from_secs(5), "{server}: {absent:?}");
     uses.end("by keep");

@@ -1,4 +1,4 @@
-//! A refresh token in a file, by the library: when the new one cannot be put in its place although all was well before.
+//! A refresh token file, used through the library: the new token cannot be written although the file was writable before.
 
 #![cfg(all(feature = "std", unix))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -36,7 +36,7 @@ impl World {
         fs::read_to_string(self.path(name)).unwrap_or_else(|error| error.kind().to_string())
     }
 
-    /// While the server answers the first request, somebody puts a directory into the file's place.
+    /// While the server answers the first request, a directory takes the file's place.
     fn client(&self) -> Client {
         let (sent, directory, now) = (self.sent.clone(), self.directory.clone(), self.now.clone());
         let server = move |request: &Request| -> Result<Response, Error> {
@@ -85,7 +85,7 @@ const ASKERS: [(&str, Asker); 3] = [
 ];
 
 #[test]
-fn the_access_token_comes_out_where_its_refresh_token_is_safe_and_somebody_hears_of_it() {
+fn the_access_token_is_returned_if_its_refresh_token_is_safe_and_reported() {
     for (name, asker) in ASKERS {
         let world = World::new(name);
         let heard = Arc::new(Mutex::new(Vec::new()));
@@ -97,14 +97,14 @@ fn the_access_token_comes_out_where_its_refresh_token_is_safe_and_somebody_hears
         assert_eq!(fetch().unwrap(), "a1", "{name}");
         let (file, new) = (world.path("rt"), world.path(".rt.new"));
         let message = format!(
-            "refresh token file {}: the new token cannot be put into it: it is a directory; it is in {}: move it to its \
-             place, for the old one is used up",
+            "refresh token file {}: cannot write the new token: it is a directory; the new token is in {}: move it \
+             into place, because the old one is used up",
             file.display(),
             new.display()
         );
         assert_eq!(*heard.lock().unwrap(), [message], "{name}");
         assert_eq!((world.read(".rt.new").as_str(), world.sent().len()), ("r1\n", 1), "{name}");
-        // Next time it is put in its place first, and sent.
+        // The next fetch puts it into place first, and sends it.
         world.make_room();
         *world.now.lock().unwrap() += Duration::from_secs(60);
         assert_eq!(fetch().unwrap(), "a2", "{name}");
@@ -114,14 +114,14 @@ fn the_access_token_comes_out_where_its_refresh_token_is_safe_and_somebody_hears
 }
 
 #[test]
-fn the_access_token_is_kept_back_where_nobody_hears_of_its_refresh_token() {
+fn the_access_token_is_withheld_without_a_report() {
     for (name, asker) in ASKERS {
         let world = World::new(&format!("{name}-silent"));
         let mut fetch = asker(world.client(), Grant::refresh_token_file(world.path("rt")));
         let error = fetch().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config, "{name}");
         assert!(
-            error.hint().unwrap().ends_with("move it to its place, for the old one is used up"),
+            error.hint().unwrap().ends_with("move it into place, because the old one is used up"),
             "{name}: {error:?}"
         );
         assert_eq!(world.read(".rt.new"), "r1\n");
@@ -133,9 +133,9 @@ fn the_access_token_is_kept_back_where_nobody_hears_of_its_refresh_token() {
     }
 }
 
-/// It takes root, and a file system that knows the marks.
+/// Needs root, and a file system that supports the attribute.
 #[test]
-fn a_file_that_is_marked_as_not_to_be_changed_is_found_out_before_anything_is_sent() {
+fn an_immutable_file_is_detected_before_anything_is_sent() {
     for (mark, name) in [("i", "rt"), ("a", "rt"), ("a", ".")] {
         let world = World::new(&format!("mark-{mark}-{}", name.len()));
         let change = |sign: &str| {
@@ -150,7 +150,7 @@ fn a_file_that_is_marked_as_not_to_be_changed_is_found_out_before_anything_is_se
         assert!(change("-"));
         let error = result.unwrap_err();
         let message =
-            format!("refresh token file {}: it cannot be rewritten: permission denied", world.path("rt").display());
+            format!("refresh token file {}: cannot be rewritten: permission denied", world.path("rt").display());
         assert_eq!((error.kind(), error.to_string()), (ErrorKind::Config, message), "{mark} {name}");
         assert_eq!(world.sent(), [""; 0]);
     }

@@ -105,7 +105,7 @@ fn no_type_shows_a_secret() {
     let body = format!(r#"{{"access_token":"{SENTINEL}","refresh_token":"{SENTINEL}","session":"{SENTINEL}"}}"#);
     let response = Response::new(200, body.clone()).with_header("location", SENTINEL);
     assert_debug_clean("Response", &response);
-    let token = AccessToken::read(&endpoint, response, Duration::ZERO, Duration::ZERO).unwrap();
+    let token = AccessToken::read(&endpoint, response, Duration::ZERO..Duration::ZERO).unwrap();
     assert_eq!(token.member("session").unwrap().expose(), SENTINEL);
     assert_debug_clean("AccessToken", &token);
     assert_debug_clean("AccessToken::authorization", &token.authorization());
@@ -114,15 +114,16 @@ fn no_type_shows_a_secret() {
         &Client::with_parts(endpoint, |_: &Request| Ok(Response::new(200, *b"")), || Duration::ZERO)
             .client_secret(secret()),
     );
-    let mut bytes = body.into_bytes();
-    let read = TokenResponse::read(200, None, true, &mut bytes, &Members::default());
+    let mut response = Response::new(200, body);
+    let read = TokenResponse::read(&mut response, &Members::default());
     assert_debug_clean("TokenResponse", &read);
-    let mut refusal = format!(r#"{{"error":"{SENTINEL}","error_description":"{SENTINEL}"}}"#).into_bytes();
-    match TokenResponse::read(400, None, true, &mut refusal, &Members::default()) {
+    let refusal = format!(r#"{{"error":"{SENTINEL}","error_description":"{SENTINEL}"}}"#);
+    let mut refusal = Response::new(400, refusal);
+    match TokenResponse::read(&mut refusal, &Members::default()) {
         Err(Rejection::OAuth(refusal)) => assert_debug_clean("OAuthRefusal", &refusal),
         _ => panic!("this is an OAuth error"),
     }
-    #[cfg(feature = "ureq")]
+    #[cfg(feature = "http")]
     {
         let proxied = keyfob::HttpTransport::new().user_agent("x").proxy("http://user:SENT%2FNEL@p.example:1").unwrap();
         assert_debug_clean("HttpTransport", &proxied);

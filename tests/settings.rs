@@ -92,7 +92,7 @@ fn other_paths_of_a_profile_count_from_its_directory_too() {
     }
     place.file("elsewhere/p.json", r#"{"url": "https://as.example", "client_secret_file": "~/x", "client_id": "c"}"#);
     let run = place.keyfob(["token", "--no-cache", "../elsewhere/p.json"]).without_variable("HOME");
-    run.outcome().fails(2, "keyfob: profile ../elsewhere/p.json: ~/x: HOME does not say where that is");
+    run.outcome().fails(2, "keyfob: profile ../elsewhere/p.json: ~/x: HOME is not set to an absolute path");
 }
 
 #[test]
@@ -210,10 +210,7 @@ fn a_mistake_in_a_profile_is_named() {
             r#""grant": "clientcredentials""#,
             "unknown grant \"clientcredentials\"; did you mean \"client_credentials\"?",
         ),
-        (
-            r#""timeout": "5 s""#,
-            "`timeout`: this must be seconds (30, 0.5) or a number with a unit (500ms, 5s, 2m, 1h, 1d)",
-        ),
+        (r#""timeout": "5 s""#, "`timeout`: must be seconds (30, 0.5) or a number with a unit (500ms, 5s, 2m, 1h, 1d)"),
     ] {
         place.file("here/p.json", format!(r#"{{"url": "https://a.example", {members}}}"#));
         place.keyfob(["token", "--no-cache", "./p.json"]).outcome().fails(2, &format!("keyfob: {message}"));
@@ -270,7 +267,7 @@ fn a_refresh_token_that_nothing_could_replace_is_not_sent() {
     let server = Server::answering(json(200, r#"{"access_token":"tok-1","expires_in":3600,"refresh_token":"rt-2"}"#));
     let url = server.url("/t");
     let grant = ["--url", &url, "--grant", "refresh_token"];
-    let hint = "hint: give the refresh token in a file, which is rewritten (--refresh-token-file), or use a cache";
+    let hint = "hint: put the refresh token into a file, which is rewritten (--refresh-token-file), or use a cache";
     let message = "keyfob: the server may hand out a new refresh token, and there is no place to keep it";
     for verb in [&["token"][..], &["keep", "--file", "kept"]] {
         for options in [["--refresh-token-env", "RT"], ["--refresh-token-file", "-"]] {

@@ -1,5 +1,5 @@
-//! The cache for threads, on a virtual clock and with a server that answers when the test says: one request in flight,
-//! nobody stuck, nothing resurrected.
+//! The cache for threads, on a virtual clock and with a server that answers when the test says: one request at a time, no
+//! stuck thread, no revoked token that comes back.
 
 #![cfg(feature = "std")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -31,7 +31,7 @@ thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
 }
 
-// SAFETY: everything is handed on to the system's allocator.
+// SAFETY: everything is passed on to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.with(|count| count.set(count.get() + 1));
@@ -67,11 +67,11 @@ struct World {
 struct Outside {
     seconds: AtomicU64,
     clock_panics: AtomicUsize,
-    /// Who has read the clock. That is done under the lock, so while a request is in flight whoever has done it, and
-    /// has not returned, waits: the lock is not free before.
+    /// The threads that have read the clock. That happens under the lock, so during a request a thread that has read the
+    /// clock and not returned is waiting: only then is the lock free.
     readers: Mutex<HashSet<ThreadId>>,
     is_watching: AtomicUsize,
-    /// Requests for a token, and to end one.
+    /// Requests for a token, and revocations.
     requests: AtomicUsize,
     revocations: AtomicUsize,
     next: Mutex<Receiver<Answer>>,
@@ -122,23 +122,23 @@ impl World {
         self.outside.requests.load(Ordering::SeqCst)
     }
 
-    /// Waits until the server was asked so often.
+    /// Waits until the server has received this many requests.
     fn until_asked(&self, times: usize) {
         until(|| self.requests() >= times, "no request came");
     }
 
-    /// From now on it is remembered which threads read the clock.
+    /// Starts to record which threads read the clock.
     fn watch_readers(&self) {
         self.outside.readers.lock().unwrap().clear();
         self.outside.is_watching.store(1, Ordering::SeqCst);
     }
 
-    /// Waits until so many threads have asked.
+    /// Waits until this many threads have asked.
     fn until_readers(&self, count: usize) {
         until(|| self.outside.readers.lock().unwrap().len() >= count, "a thread did not ask");
     }
 
-    /// The token that a call gives, if it gives one.
+    /// Returns the token of a call, if it succeeds.
     fn name(&self) -> String {
         self.cache.token().unwrap().expose().to_owned()
     }
@@ -224,7 +224,7 @@ fn while_one_renews_the_others_get_the_token_that_is_still_valid() {
         for _ in 0..100 {
             assert_eq!(world.name(), "t1");
         }
-        // Once it is over, they wait.
+        // Once it has expired, they wait.
         world.pass(10);
         world.watch_readers();
         let waiting = scope.spawn(|| world.name());
@@ -236,7 +236,7 @@ fn while_one_renews_the_others_get_the_token_that_is_still_valid() {
 }
 
 #[test]
-fn a_failed_renewal_takes_no_valid_token_away() {
+fn a_failed_renewal_does_not_remove_a_valid_token() {
     let (world, _) = World::holding(3600);
     world.pass(3500);
     world.answer(Answer::Unreachable);
@@ -249,7 +249,7 @@ fn a_failed_renewal_takes_no_valid_token_away() {
 }
 
 #[test]
-fn those_who_wait_get_the_failure_and_ask_no_more() {
+fn waiting_threads_get_the_failure_and_send_no_request() {
     const THREADS: usize = 100;
     let world = World::new();
     world.watch_readers();
@@ -263,7 +263,7 @@ fn those_who_wait_get_the_failure_and_ask_no_more() {
         }
     });
     assert_eq!(world.requests(), 1);
-    // Who comes later gets the same failure, and when to come again.
+    // A later caller gets the same failure, and when to try again.
     let error = world.cache.token().unwrap_err();
     assert_eq!((error.kind(), world.requests()), (ErrorKind::Unreachable, 1));
     assert_eq!(error.to_string(), "no network; not asked again for 1 s");
@@ -386,7 +386,7 @@ fn a_hundred_threads_refused_with_the_same_token_cause_one_request() {
         }
     });
     assert_eq!((world.name().as_str(), world.requests()), ("t2", 2));
-    // Who still has the stale one is told to try the fresh one.
+    // A thread that still has the stale token should try the fresh one.
     assert!(world.cache.invalidate(&stale));
     assert_eq!((world.name().as_str(), world.requests()), ("t2", 2));
     // Later it is as good as any other that was refused.
@@ -462,7 +462,7 @@ fn a_hit_allocates_nothing_and_waits_for_no_request() {
     let before = ALLOCATIONS.get();
     drop(std::hint::black_box(String::from("counted")));
     assert_eq!(ALLOCATIONS.get() - before, 1, "the count works");
-    // The same while another thread renews, as the server does not answer before this is over.
+    // The same while another thread renews: the server does not answer before this has ended.
     world.pass(3590);
     thread::scope(|scope| {
         let renewing = scope.spawn(|| world.name());
@@ -474,7 +474,7 @@ fn a_hit_allocates_nothing_and_waits_for_no_request() {
 }
 
 #[test]
-fn each_who_waits_has_a_least_life_of_its_own() {
+fn each_waiting_thread_has_its_own_minimum_life() {
     let (world, _) = World::holding(60);
     world.pass(60);
     world.watch_readers();
@@ -493,10 +493,10 @@ fn each_who_waits_has_a_least_life_of_its_own() {
         }
     });
     assert_eq!(world.requests(), 2);
-    // A fresh one would be no longer, so nobody is asked.
+    // A fresh one would live no longer, so no request is sent.
     assert_eq!(world.cache.token_valid_for(Duration::from_secs(61)).unwrap_err().kind(), ErrorKind::Unusable);
     assert_eq!(world.requests(), 2);
-    // A fresh one would be long enough: while it is fetched, who needs less gets the one at hand.
+    // A fresh one would live long enough: while it is fetched, callers that need less get the current one.
     world.pass(20);
     thread::scope(|scope| {
         let asking = scope.spawn(|| world.cache.token_valid_for(Duration::from_secs(50)).unwrap());
@@ -509,7 +509,7 @@ fn each_who_waits_has_a_least_life_of_its_own() {
 }
 
 #[test]
-fn it_can_be_a_static() {
+fn a_shared_cache_can_be_a_static() {
     static REQUESTS: AtomicUsize = AtomicUsize::new(0);
     static TOKENS: LazyLock<SharedTokenCache> = LazyLock::new(|| {
         let send = |_: &Request| {
@@ -527,7 +527,7 @@ fn it_can_be_a_static() {
 }
 
 #[test]
-fn it_is_shared_by_threads_and_is_a_token_source() {
+fn a_shared_cache_is_send_and_sync_and_a_token_source() {
     fn shared<T: Send + Sync + 'static>() {}
     fn header(tokens: &dyn TokenSource) -> Result<String, Error> {
         Ok(tokens.token()?.authorization()?.expose().to_owned())

@@ -1,5 +1,5 @@
-//! Processes that share a store, played by caches with clocks and servers of their own: what one has fetched or was
-//! refused is known to the others, and nobody is given what is not his. The real processes are in `processes.rs`.
+//! Processes that share a store, played by caches with their own clocks and servers. Tokens and refusals of one are known to
+//! the others, and no process gets the token of another request. Real processes are in `processes.rs`.
 
 #![cfg(all(feature = "std", target_os = "linux"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -21,7 +21,7 @@ fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// A directory that is gone with it.
+/// A directory that is removed on drop.
 struct Directory(PathBuf);
 
 impl Directory {
@@ -71,8 +71,8 @@ impl<T: Transport> Transport for By<T> {
     }
 }
 
-/// The clock, and a server that answers each request with the next of its answers, the last one for ever. `#` in one
-/// stands for the request's number.
+/// The clock, and a server that answers each request with the next of its answers, and from the last on with that one. `#` is
+/// replaced by the request's number.
 #[derive(Default)]
 struct World {
     seconds: AtomicU64,
@@ -150,7 +150,7 @@ fn text(tokens: &mut TokenCache) -> String {
 }
 
 #[test]
-fn what_one_process_fetched_is_there_for_the_next_until_it_is_over() {
+fn a_token_that_one_process_fetched_serves_the_next_until_it_expires() {
     let directory = Directory::new();
     let world = World::answering(&[HOURLY]);
     let first = world.machine(&directory).token().unwrap();
@@ -171,7 +171,7 @@ fn what_one_process_fetched_is_there_for_the_next_until_it_is_over() {
 }
 
 #[test]
-fn all_that_came_with_a_token_comes_back_with_it() {
+fn everything_that_came_with_a_token_is_stored_with_it() {
     let directory = Directory::new();
     let answer = r#"200 {"data":{"token":"a\"&=%/é"}}"#;
     assert!(World::answering(&[answer]).machine(&directory).token().is_err(), "no token, nothing is stored");
@@ -206,7 +206,7 @@ fn all_that_came_with_a_token_comes_back_with_it() {
 }
 
 #[test]
-fn a_token_that_nobody_could_tell_the_end_of_is_not_stored() {
+fn a_token_without_a_known_expiry_is_not_stored() {
     for answer in [r#"200 {"access_token":"unknown#"}"#, r#"200 {"access_token":"once#","expires_in":0}"#] {
         let directory = Directory::new();
         let world = World::answering(&[answer]);
@@ -219,7 +219,7 @@ fn a_token_that_nobody_could_tell_the_end_of_is_not_stored() {
 }
 
 #[test]
-fn what_makes_another_request_has_another_file() {
+fn a_different_request_has_a_different_file() {
     let directory = Directory::new();
     let world = World::answering(&[HOURLY]);
     let endpoint = || Endpoint::new(URL).unwrap();
@@ -286,7 +286,7 @@ fn what_makes_another_request_has_another_file() {
         assert!(!TokenCache::new(client, grant).store(directory.store()).token().unwrap().is_stored());
     }
     assert_eq!(world.sent().len(), count);
-    // None of them stands in for another; and of a request there is nothing in the files, least of all its secrets.
+    // None of them is taken for another, and the files contain nothing of a request, least of all its secrets.
     let content = directory.content();
     assert!(content.contains("token=a1&"), "{content}");
     for part in ["as.example", "audience", "alice", "s3cret", "tenant", "X-Tenant"] {
@@ -294,7 +294,7 @@ fn what_makes_another_request_has_another_file() {
     }
 }
 
-/// A client certificate is part of the request, so it tells clients apart whatever the transport is wrapped in.
+/// A client certificate is part of the request, so it distinguishes clients even if their transport is wrapped.
 #[test]
 fn clients_with_different_certificates_never_share_a_token() {
     struct Delegating<T>(T);
@@ -321,7 +321,7 @@ fn clients_with_different_certificates_never_share_a_token() {
     for (what, wrap) in wrappers {
         let directory = Directory::new();
         for (certificate, is_stored) in [("a", false), ("b", false), ("a", true), ("b", true)] {
-            let client = wrap(Client::new(Endpoint::new(URL).unwrap()).clock(|| s(1000)));
+            let client = wrap(Client::with_parts(Endpoint::new(URL).unwrap(), shown, || s(1000)));
             let client = client.client_certificate(SecretSource::value(certificate), SecretSource::value("key"));
             let mut tokens = TokenCache::new(client, Grant::client_credentials()).store(directory.store());
             let token = tokens.token().unwrap();
@@ -332,7 +332,7 @@ fn clients_with_different_certificates_never_share_a_token() {
 }
 
 #[test]
-fn a_clock_that_is_behind_believes_nothing() {
+fn a_process_whose_clock_is_behind_ignores_the_store() {
     let directory = Directory::new();
     let world = World::answering(&[HOURLY]);
     world.machine(&directory).token().unwrap();
@@ -343,7 +343,7 @@ fn a_clock_that_is_behind_believes_nothing() {
 }
 
 #[test]
-fn a_refusal_is_remembered_by_all_until_its_time_is_over_or_the_secret_is_another() {
+fn all_processes_remember_a_refusal_until_its_time_has_passed_or_the_secret_changes() {
     let directory = Directory::new();
     let world = World::answering(&[r#"401 {"error":"invalid_client","error_description":"no such & client"}"#]);
     let error = world.machine(&directory).token().unwrap_err();
@@ -372,13 +372,13 @@ fn a_refusal_is_remembered_by_all_until_its_time_is_over_or_the_secret_is_anothe
     let mut other = TokenCache::new(other, Grant::client_credentials()).store(directory.store());
     assert_eq!(text(&mut other), "a1");
     assert_eq!(world.machine(&directory).token().unwrap_err().kind(), ErrorKind::Refused);
-    // Who insists is let through, and then all are.
+    // A forced renewal is sent, and its success serves all.
     assert_eq!(world.machine(&directory).renew().unwrap().expose(), "a2");
     assert!(world.machine(&directory).token().unwrap().is_stored());
 }
 
 #[test]
-fn an_outage_is_not_asked_about_by_each_in_turn_and_loses_no_valid_token() {
+fn in_an_outage_processes_share_the_backoff_and_keep_a_valid_token() {
     let directory = Directory::new();
     let world = World::answering(&[HOURLY]);
     world.machine(&directory).token().unwrap();
@@ -400,7 +400,7 @@ fn an_outage_is_not_asked_about_by_each_in_turn_and_loses_no_valid_token() {
 }
 
 #[test]
-fn a_refresh_token_that_may_be_used_up_is_sent_by_no_other_process() {
+fn no_other_process_sends_a_refresh_token_that_may_be_used_up() {
     let directory = Directory::new();
     let world = World::answering(&[HOURLY]);
     world.then_fails(ErrorKind::OutcomeUnknown);
@@ -447,14 +447,14 @@ fn the_next_process_goes_on_with_the_refresh_token() {
 }
 
 #[test]
-fn a_token_that_a_resource_refused_is_not_taken_out_of_the_store_again() {
+fn a_token_that_a_resource_refused_is_not_taken_from_the_store_again() {
     let directory = Directory::new();
     let world = World::answering(&[HOURLY]);
     let (mut one, mut other) = (world.machine(&directory), world.machine(&directory));
     let token = one.token().unwrap();
     assert!(one.invalidate(&token));
     assert_eq!(text(&mut one), "a2");
-    // The other process finds the new one where it was told so too.
+    // The other process finds the new refresh token too, if the store has it.
     assert_eq!(text(&mut other), "a2");
     assert_eq!(world.sent().len(), 2);
     let mut late = world.machine(&directory);
@@ -466,7 +466,7 @@ fn a_token_that_a_resource_refused_is_not_taken_out_of_the_store_again() {
 }
 
 #[test]
-fn what_is_revoked_is_gone_for_all() {
+fn a_revoked_token_is_gone_for_all_processes() {
     let directory = Directory::new();
     let world = World::answering(&[HOURLY]);
     let endpoint = || Endpoint::dialect(keyfob::Dialect::BearerSession, URL).unwrap();
@@ -528,7 +528,7 @@ fn threads_of_several_processes_send_one_request() {
 }
 
 #[test]
-fn a_secret_that_is_made_anew_each_time_is_nobodys_second_token() {
+fn a_request_whose_secret_differs_each_time_shares_no_token() {
     let directory = Directory::new();
     let world = World::answering(&[HOURLY]);
     let process = || {
@@ -546,7 +546,7 @@ fn a_secret_that_is_made_anew_each_time_is_nobodys_second_token() {
 }
 
 #[test]
-fn what_is_over_is_swept_away() {
+fn expired_files_are_removed() {
     let directory = Directory::new();
     let world = World::answering(&[HOURLY]);
     let count = || read_dir(directory.0.join("store")).unwrap().count();
@@ -629,7 +629,7 @@ fn a_new_refresh_token_is_written_back_before_the_token_is_handed_out() {
 }
 
 #[test]
-fn processes_with_one_refresh_token_share_what_it_gives() {
+fn processes_with_one_refresh_token_share_its_tokens() {
     let directory = Directory::new();
     let path = directory.file("r0");
     let world = World::answering(&[REFRESHABLE]);
@@ -645,7 +645,7 @@ fn processes_with_one_refresh_token_share_what_it_gives() {
     world.pass(3600);
     assert_eq!(text(&mut long_lived), "a3");
     assert_eq!(world.sent().len(), 3);
-    // Somebody has signed in anew: that is another identity.
+    // After a new sign-in the identity is another one.
     std::fs::write(&path, "other").unwrap();
     assert!(!process().token().unwrap().is_stored());
 }
@@ -692,7 +692,7 @@ fn a_refresh_token_that_cannot_be_rewritten_is_not_sent() {
     }
     // Not even root can write below /proc.
     let error = world.client().fetch(&Grant::refresh_token_file("/proc/self/comm")).unwrap_err();
-    let message = "refresh token file /proc/self/comm: it cannot be rewritten: ";
+    let message = "refresh token file /proc/self/comm: cannot be rewritten: ";
     assert!(error.kind() == ErrorKind::Config && error.to_string().starts_with(message), "{error}");
     assert_eq!(world.sent(), [""; 0]);
 }
@@ -707,7 +707,7 @@ fn a_directory_that_is_not_this_users_alone_is_refused() {
         std::fs::create_dir(&path).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
         let error = Store::at(&path).unwrap_err();
-        let message = format!("cache directory {}: it is not this user's, or open to others", path.display());
+        let message = format!("cache directory {}: not this user's, or open to others", path.display());
         assert_eq!((error.kind(), error.to_string()), (ErrorKind::Config, message));
         assert_eq!(error.hint(), Some(format!("chmod 700 {}", path.display()).as_str()));
     }
@@ -722,7 +722,7 @@ fn a_directory_that_is_not_this_users_alone_is_refused() {
     assert_eq!(std::fs::metadata(store.path()).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
-/// The key's file is the seal's: without it, or with another one, nothing is believed.
+/// Without the key's file, or with another one, no file counts.
 #[test]
 fn a_key_of_another_boot_empties_the_store() {
     let directory = Directory::new();
@@ -746,10 +746,10 @@ fn a_key_of_another_boot_empties_the_store() {
 
 // What a failure belongs to.
 
-/// What the server said is known to all who would send the same; what happened on the way, to those alone who go the same way and
-/// have as much time.
+/// The server's answers concern all processes that would send the same request. A failure on the way concerns only processes
+/// with the same route and time limit.
 #[test]
-fn a_failure_is_remembered_for_what_caused_it() {
+fn a_failure_is_shared_with_the_processes_that_it_concerns() {
     type Change = (&'static str, Option<&'static str>, u64, &'static str);
     let same: Change = ("the same", Some("direct"), 30, "s3cret");
     let changes: [Change; 5] = [
@@ -793,9 +793,9 @@ fn a_failure_is_remembered_for_what_caused_it() {
     }
 }
 
-/// A failure on the way takes nothing from what the server has said, nor a token from those who go another way.
+/// A failure on the way changes neither the server's last answer nor the token of processes with another route.
 #[test]
-fn what_fails_on_one_way_leaves_what_others_have() {
+fn a_failure_of_one_route_leaves_the_tokens_of_others() {
     let directory = Directory::new();
     let world = World::answering(&[r#"401 {"error":"invalid_client"}"#]);
     let by = |route| {
@@ -808,7 +808,7 @@ fn what_fails_on_one_way_leaves_what_others_have() {
     by("direct").token().unwrap_err();
     world.then_fails(ErrorKind::Unreachable);
     by("dead").renew().unwrap_err();
-    // The refusal is still known: the account is not asked for again.
+    // The refusal is still known: the credentials are not sent again.
     let error = by("direct").token().unwrap_err();
     assert_eq!((error.oauth_error(), world.sent().len()), (Some("invalid_client"), 2));
     world.pass(10);
@@ -821,16 +821,16 @@ fn what_fails_on_one_way_leaves_what_others_have() {
         let token = by(route).token().unwrap();
         assert_eq!((token.expose(), token.is_stored()), ("a1", true), "{route}");
     }
-    // Once the way is good again, nothing is left of it.
+    // Once the route works again, nothing is left of the failure.
     by("dead").renew().unwrap();
     let names =
         read_dir(directory.0.join("store")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     assert_eq!(names.filter(|name| name.ends_with(".pause")).count(), 0);
 }
 
-/// Whoever signs a new assertion for each request says what stays the same, and then shares.
+/// A source that signs a new assertion for each request can name a stable identity, and then shares.
 #[test]
-fn a_secret_with_an_identity_of_its_own_is_told_apart_by_that() {
+fn a_secret_with_its_own_identity_is_distinguished_by_that() {
     let directory = Directory::new();
     let world = World::answering(&[HOURLY]);
     let number = Arc::new(AtomicU32::new(0));
@@ -847,7 +847,7 @@ fn a_secret_with_an_identity_of_its_own_is_told_apart_by_that() {
     assert_eq!((text(&mut process("key 1")), text(&mut process("key 1"))), ("a1".into(), "a1".into()));
     assert_eq!(world.sent(), ["grant_type=urn%3Ax&assertion=assertion-0"], "it is signed for the request alone");
     assert!(!process("key 2").token().unwrap().is_stored());
-    // A value is no identity, even if both read alike.
+    // A value is not an identity, even if both have the same text.
     let value = Grant::extension("urn:x").secret_parameter("assertion", keyfob::SecretSource::value("key 1"));
     assert!(!world.process(&directory, value).token().unwrap().is_stored());
     assert!(process("key 1").token().unwrap().is_stored());
@@ -855,7 +855,7 @@ fn a_secret_with_an_identity_of_its_own_is_told_apart_by_that() {
 
 // Processes that are stuck.
 
-/// A process that asks, and is not answered before `go`: its cache is its own, the store is everybody's.
+/// A process that sends a request and gets no answer before `go`. It has its own cache and the common store.
 fn stuck<'s>(
     scope: &'s std::thread::Scope<'s, '_>,
     world: &Arc<World>,
@@ -885,7 +885,7 @@ fn stuck<'s>(
 }
 
 #[test]
-fn what_is_revoked_does_not_come_back_with_a_process_that_was_stuck() {
+fn a_process_that_was_stuck_does_not_bring_a_revoked_token_back() {
     const ANSWER: &str = r#"{"access_token":"late","expires_in":3600}"#;
     for is_fetched_again in [false, true] {
         let directory = Directory::new();
@@ -900,7 +900,7 @@ fn what_is_revoked_does_not_come_back_with_a_process_that_was_stuck() {
         };
         std::thread::scope(|scope| {
             let (go, thread) = stuck(scope, &world, &directory, ANSWER);
-            // It is waited for, but not longer than half of the time.
+            // The others wait for it, but not longer than half of their time.
             process().revoke().unwrap();
             if is_fetched_again {
                 assert_eq!(text(&mut process()), "a1");
@@ -915,7 +915,7 @@ fn what_is_revoked_does_not_come_back_with_a_process_that_was_stuck() {
 }
 
 #[test]
-fn a_process_that_was_stuck_takes_no_newer_token_away() {
+fn a_process_that_was_stuck_does_not_remove_a_newer_token() {
     for answer in [r#"{"access_token":"late","expires_in":3600}"#, r#"{"error":"invalid_request"}"#, "hello"] {
         let directory = Directory::new();
         let world = World::answering(&[HOURLY]);
@@ -939,7 +939,7 @@ fn a_process_that_was_stuck_takes_no_newer_token_away() {
 }
 
 #[test]
-fn a_secret_is_not_read_again_and_again_while_another_process_is_waited_for() {
+fn waiting_for_another_process_does_not_read_a_secret_repeatedly() {
     let directory = Directory::new();
     let world = World::answering(&[HOURLY]);
     let reads = Arc::new(AtomicU32::new(0));
@@ -958,6 +958,6 @@ fn a_secret_is_not_read_again_and_again_while_another_process_is_waited_for() {
         go.send(()).unwrap();
         let _ = thread.join().unwrap();
     });
-    // Before it waits, for the request, and once more to see whether it is still the same.
+    // Before the wait, for the request, and afterwards to check that it has not changed.
     assert_eq!(reads.load(Ordering::SeqCst), 3);
 }

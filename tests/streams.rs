@@ -134,6 +134,21 @@ fn an_error_before_the_format_is_known_stops_curl() {
         let outcome = place.keyfob([&["token", "--no-cache"], arguments].concat()).outcome();
         assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(2), stdout), "{arguments:?}: {outcome:?}");
     }
+    // Nor is it known where the verb is wrong or forgotten, or the format is no text.
+    for (words, stdout) in [
+        (&["tokn", "./curl.json"][..], STOP),
+        (&["tokn", "--format", "curl"], STOP),
+        (&["./curl.json"], STOP),
+        (&["tokn", "./token.json"], ""),
+        (&["tokn"], ""),
+        (&["parse", "./curl.json"], ""),
+    ] {
+        let outcome = place.keyfob(words).outcome();
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(2), stdout), "{words:?}: {outcome:?}");
+    }
+    let script = r#"exec "$@" --format "$(printf 'curl\377')""#;
+    let outcome = Started::command(shell(place.keyfob(["token", "./token.json"]), script)).outcome();
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(2), STOP), "{outcome:?}");
     // Only a token is handed to curl.
     for verb in ["revoke", "keep"] {
         let outcome = place.keyfob([verb, "missing"]).outcome();

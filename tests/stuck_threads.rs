@@ -1,5 +1,6 @@
 //! Threads that share a cache whose request hangs, and what the cache for threads has in common with the other.
 
+#![cfg(feature = "std")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use core::time::Duration;
@@ -75,7 +76,7 @@ fn name(result: Result<AccessToken, Error>) -> String {
 }
 
 #[test]
-fn after_half_of_its_time_one_of_those_who_wait_asks_itself() {
+fn after_half_of_its_time_one_waiting_thread_sends_a_request() {
     let (world, [first, second]) = World::new();
     let tokens = world.cache(Grant::client_credentials());
     thread::scope(|scope| {
@@ -85,12 +86,12 @@ fn after_half_of_its_time_one_of_those_who_wait_asks_itself() {
         let waiting: Vec<_> = (0..10).map(|_| scope.spawn(|| name(tokens.token()))).collect();
         world.until_sent(2);
         assert!(began.elapsed() >= TIMEOUT / 3, "{:?}", began.elapsed());
-        // The clock goes on, so that it is clear which came first.
+        // The clock advances, so that it is clear which came first.
         world.seconds.fetch_add(1, Ordering::SeqCst);
         second.send(Ok(token("second", 3600))).unwrap();
         assert!(waiting.into_iter().all(|thread| thread.join().unwrap() == "second"));
         assert!(began.elapsed() < Duration::from_secs(30));
-        // What was given up on lands late: its own caller gets it, and the cache keeps what lives longer.
+        // The abandoned request's token comes late: its own caller gets it, and the cache keeps the one that lives longer.
         first.send(Ok(token("first", 60))).unwrap();
         assert_eq!(stuck.join().unwrap(), "first");
     });
@@ -99,7 +100,7 @@ fn after_half_of_its_time_one_of_those_who_wait_asks_itself() {
 }
 
 #[test]
-fn a_request_that_was_given_up_on_and_fails_takes_nothing_away() {
+fn a_late_failure_of_an_abandoned_request_changes_nothing() {
     for fails in [ErrorKind::Unreachable, ErrorKind::Refused] {
         let (world, [first, second]) = World::new();
         let tokens = world.cache(Grant::client_credentials());
@@ -112,7 +113,7 @@ fn a_request_that_was_given_up_on_and_fails_takes_nothing_away() {
             second.send(Ok(token("second", 3600))).unwrap();
             assert_eq!(other.join().unwrap(), "second");
             first.send(Err(Error::new(fails, "too late"))).unwrap();
-            // It gets the token that came meanwhile.
+            // The caller gets the token that came meanwhile.
             assert_eq!(name(stuck.join().unwrap()), "second");
         });
         assert!(tokens.last_failure().is_none());
@@ -121,7 +122,7 @@ fn a_request_that_was_given_up_on_and_fails_takes_nothing_away() {
 }
 
 #[test]
-fn those_who_wait_are_not_told_a_failure_while_another_request_is_under_way() {
+fn waiting_threads_get_no_failure_while_another_request_is_under_way() {
     let (world, [first, second]) = World::new();
     let tokens = world.cache(Grant::client_credentials());
     thread::scope(|scope| {
@@ -158,7 +159,7 @@ fn a_refresh_token_is_sent_by_one_thread_alone() {
 }
 
 #[test]
-fn what_can_be_sent_once_is_waited_for_and_the_error_says_for_whom() {
+fn threads_wait_for_a_one_time_request_and_the_error_names_the_host() {
     for grant in [
         Grant::refresh_token(keyfob::SecretSource::value("r0")),
         Grant::extension("urn:x").secret_parameter("assertion", keyfob::SecretSource::value("a")),
@@ -171,7 +172,7 @@ fn what_can_be_sent_once_is_waited_for_and_the_error_says_for_whom() {
             let began = Instant::now();
             let error = tokens.token().unwrap_err();
             assert!(began.elapsed() >= TIMEOUT, "{:?}", began.elapsed());
-            let message = "another thread has been asking as.example for 1 s, and is not done";
+            let message = "another thread has been asking as.example for 1 s and has not finished";
             assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Unreachable, message));
             assert!(error.is_retryable());
             first.send(Ok(token("first", 3600))).unwrap();
@@ -182,7 +183,7 @@ fn what_can_be_sent_once_is_waited_for_and_the_error_says_for_whom() {
 }
 
 #[test]
-fn it_has_what_the_cache_for_one_owner_has() {
+fn the_shared_cache_has_the_methods_of_the_cache_for_one_owner() {
     let (world, [first, second, third, fourth]) = World::new();
     let tokens = world.cache(Grant::client_credentials());
     assert_eq!(tokens.client().now(), Duration::from_secs(1000));
@@ -191,7 +192,7 @@ fn it_has_what_the_cache_for_one_owner_has() {
     assert_eq!(name(tokens.token()), "first");
     assert_eq!(tokens.at_hand(Duration::from_secs(60)).unwrap().unwrap().expose(), "first");
     assert!(tokens.at_hand(Duration::from_secs(61)).unwrap().is_none());
-    // A token is asked for though there is one, and though a failure is remembered.
+    // A request is sent although there is a token, and although a backoff is in effect.
     second.send(Err(Error::new(ErrorKind::Unreachable, "no network"))).unwrap();
     assert_eq!(tokens.renew().unwrap_err().to_string(), "no network");
     assert_eq!(tokens.last_failure().unwrap().to_string(), "no network");
@@ -200,13 +201,13 @@ fn it_has_what_the_cache_for_one_owner_has() {
     assert_eq!(name(tokens.renew()), "third");
     assert!(tokens.last_failure().is_none());
     assert_eq!(name(tokens.token()), "third");
-    // As a source of tokens, by way of an `Arc` too.
+    // As a token source, through an `Arc` too.
     let source: Arc<dyn TokenSource + Send + Sync> = Arc::new(tokens);
     let token_now = source.token().unwrap();
     assert!(source.invalidate(&token_now));
     fourth.send(Ok(token("fourth", 60))).unwrap();
     assert_eq!(name(source.token()), "fourth");
-    // What has no other token says so.
+    // A source without another token says so.
     assert!(!AccessToken::bearer("fixed").unwrap().invalidate(&token_now));
     let closure: &dyn TokenSource = &|| AccessToken::bearer("made");
     assert!(!closure.invalidate(&token_now));

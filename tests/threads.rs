@@ -1,6 +1,6 @@
 //! A thread is started for the look-up of a name, and for nothing else. Threads are counted by their numbers, so this
 //! test has a process of its own.
-#![cfg(feature = "ureq")]
+#![cfg(feature = "http")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;

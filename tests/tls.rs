@@ -113,10 +113,10 @@ fn several_roots_and_text_between_them_are_accepted() {
 fn a_certificate_that_cannot_be_trusted_is_refused_before_anything_is_sent() {
     const UNKNOWN: &str = "its certificate is not from an issuer that is trusted here";
     const ALONE: &str = "the server sent it alone: it must send the intermediate certificates as well; or if the server \
-                         has its own authority, name that one's certificate (`UreqTransport::roots_file`)";
-    const OWN_AUTHORITY: &str = "if the server has its own authority, name its certificate (`UreqTransport::roots_file`); or trust what \
-                                 this system does (`UreqTransport::system_roots`)";
-    const NAME: &str = "use a name that the certificate has, and check that nobody sits in between";
+                         has its own authority, name that one's certificate (`HttpTransport::roots_file`)";
+    const OWN_AUTHORITY: &str = "if the server has its own authority, name its certificate (`HttpTransport::roots_file`); or trust what \
+                                 this system does (`HttpTransport::system_roots`)";
+    const NAME: &str = "use a name that the certificate has, and check that nobody intercepts the connection";
     const CA_FALSE: &str = "it needs one that is marked CA:FALSE (openssl req -x509 -addext basicConstraints=CA:FALSE)";
     let trusting_also = |root: &[u8]| transport().roots_pem(&[CA, root].concat()).unwrap();
     let behind = leaked([BEHIND.0, INTERMEDIATE].concat(), BEHIND.1);
@@ -131,21 +131,21 @@ fn a_certificate_that_cannot_be_trusted_is_refused_before_anything_is_sent() {
             "self-signed",
             SELF_SIGNED,
             trusting(),
-            "its certificate is signed by itself, and not trusted here",
-            "if it is the right one, name it (`UreqTransport::roots_file`)",
+            "its certificate is self-signed, and not trusted here",
+            "if it is the right one, trust it (`HttpTransport::roots_file`)",
         ),
         (
             "self-signed as an authority",
             SELF_SIGNED_CA,
             trusting(),
-            "its certificate is signed by itself, and marked as an authority's",
+            "its certificate is self-signed, and marked as an authority's",
             CA_FALSE,
         ),
         (
             "the same, and trusted",
             SELF_SIGNED_CA,
             trusting_also(SELF_SIGNED_CA.0),
-            "its certificate is signed by itself, and marked as an authority's",
+            "its certificate is self-signed, and marked as an authority's",
             CA_FALSE,
         ),
         ("another name", OTHER_NAME, trusting(), "its certificate is for another name: other.example", NAME),
@@ -210,7 +210,7 @@ fn a_wrong_date_names_both_dates_and_only_one_to_come_is_worth_a_retry() {
         (
             NOT_YET_VALID,
             "its certificate is not yet valid: it starts 2120-01-01 00:00 UTC, and this device's clock says ",
-            "set the device's clock; it is the usual culprit",
+            "set the device's clock, the usual cause",
             true,
         ),
     ] {
@@ -247,14 +247,14 @@ fn minutes(text: &str) -> u64 {
 }
 
 #[test]
-fn an_https_url_at_a_plain_http_port_is_told_as_such() {
+fn an_https_url_at_a_plain_http_port_is_named() {
     for greeting in [answer(400, &[], "Bad Request"), b"SSH-2.0-OpenSSH_9.2p1\r\n".to_vec()] {
         let server = wrapped(move |stream| {
             // The client's first message, so that the connection is not reset.
             let _ = stream.read(&mut [0; 4096]);
             let _ = stream.write_all(&greeting);
         });
-        let message = format!("{}: it does not speak TLS there", server.address());
+        let message = format!("{}: it does not speak TLS on this port", server.address());
         let error = assert_error(fetch(&server.url("/token"), trusting()), ErrorKind::Untrusted, &message);
         assert_eq!(error.hint(), Some("check the port, and whether the URL should say http://"));
         assert!(!error.is_retryable());
@@ -271,7 +271,7 @@ fn wrapped(act: impl Fn(&mut TcpStream) + Send + Sync + 'static) -> Server {
 }
 
 #[test]
-fn a_plain_http_url_at_a_tls_port_is_told_as_such() {
+fn a_plain_http_url_at_a_tls_port_is_named() {
     let server = serve_token(VALID);
     let url = server.url("/token").replace("https:", "http:");
     let message = format!("{} speaks TLS, and the URL says plain http", server.address());
@@ -300,10 +300,10 @@ fn a_connection_that_ends_within_the_handshake_is_no_tls() {
 
 #[test]
 fn an_alert_within_the_handshake_is_named() {
-    const OLD: &str = "this client speaks TLS 1.2 and 1.3: the server must be brought up to date";
+    const OLD: &str = "this client speaks TLS 1.2 and 1.3: the server must be updated";
     const OTHER: &str = "it may want a client certificate, or another version or cipher of TLS";
     const OWN: &str = "it may want another client certificate, or another version or cipher of TLS";
-    const ASK: &str = "ask whoever runs the server which certificates it takes";
+    const ASK: &str = "ask the operator of the server which certificates it accepts";
     const RENEW: &str = "get a new one; or the server's clock, or that of its issuer, is wrong";
     const ISSUER: &str =
         "its issuer is not known there: the file must have the intermediate certificates as well, behind its own";
@@ -321,7 +321,7 @@ fn an_alert_within_the_handshake_is_named() {
         (71, "InsufficientSecurity", OTHER, false, OWN),
         (80, "InternalError", "the server has failed: its log may say why", false, ""),
         (112, "UnrecognisedName", "it knows no such host: check the name in the URL", false, ""),
-        (116, "CertificateRequired", "", true, "the one that is given is of no kind that the server takes"),
+        (116, "CertificateRequired", "", true, "the server does not accept certificates of this kind"),
         (200, "AlertDescription(0xc8)", OTHER, false, OWN),
     ] {
         for shows_itself in [false, true] {
@@ -355,9 +355,9 @@ fn server_hello(version: u8, cipher: [u8; 2]) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_wrong_with_the_protocol_is_told() {
-    const BROKEN: &str = "its TLS is broken: it does not keep to the protocol";
-    const OLD: &str = "this client speaks TLS 1.2 and 1.3: the server must be brought up to date";
+fn a_protocol_error_is_named() {
+    const BROKEN: &str = "its TLS is broken: it violates the protocol";
+    const OLD: &str = "this client speaks TLS 1.2 and 1.3: the server must be updated";
     const CHECK: &str = "check the port and the server";
     for (what, bytes, why, hint) in [
         ("TLS 1.1", server_hello(2, [0xC0, 0x13]), "it speaks no version of TLS that is safe", OLD),
@@ -380,7 +380,7 @@ fn what_is_wrong_with_the_protocol_is_told() {
 }
 
 #[test]
-fn a_record_that_was_changed_on_the_way_is_told() {
+fn a_record_that_was_changed_in_transit_is_named() {
     let config = config(VALID, &[&rustls::version::TLS13]);
     let server = wrapped(move |stream| {
         let mut connection = ServerConnection::new(config.clone()).unwrap();
@@ -396,7 +396,7 @@ fn a_record_that_was_changed_on_the_way_is_told() {
     });
     let message = format!("{}: its TLS is broken: a record of it cannot be decrypted", server.address());
     let error = assert_error(fetch(&server.url("/token"), trusting()), ErrorKind::Untrusted, &message);
-    assert_eq!(error.hint(), Some("something on the way changes what is sent, or the server is faulty"));
+    assert_eq!(error.hint(), Some("something in between changes the data, or the server is faulty"));
 }
 
 fn text(pem: &'static [u8]) -> &'static str {
@@ -443,7 +443,7 @@ fn a_client_is_known_by_its_certificate() {
 }
 
 #[test]
-fn a_client_certificate_that_is_refused_is_told_as_such() {
+fn a_client_certificate_that_is_refused_is_named() {
     for version in rustls::ALL_VERSIONS {
         for (issuers, transport, why, hint) in [
             (
@@ -468,7 +468,7 @@ fn a_client_certificate_that_is_refused_is_told_as_such() {
                 CA,
                 as_client(VALID.0, VALID.1),
                 "it refuses the client certificate: UnsupportedCertificate",
-                "ask whoever runs the server which certificates it takes",
+                "ask the operator of the server which certificates it accepts",
             ),
         ] {
             let server = serve(config_for_clients_of(issuers, &[*version]), json(200, TOKEN), true);
@@ -483,12 +483,12 @@ fn a_client_certificate_that_is_refused_is_told_as_such() {
 }
 
 #[test]
-fn a_client_certificate_or_key_that_cannot_be_used_is_told_before_anything_is_sent() {
+fn a_client_certificate_or_key_that_cannot_be_used_is_an_error_before_anything_is_sent() {
     const NOT_PEM: &[u8] = b"-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n";
     const NO_CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n";
     const BROKEN_KEY: &[u8] = b"-----BEGIN PRIVATE KEY-----\n!!!!\n-----END PRIVATE KEY-----\n";
     const NO_KEY: &[u8] = b"-----BEGIN PRIVATE KEY-----\naGVsbG8=\n-----END PRIVATE KEY-----\n";
-    const ENCRYPTED: &str = "client key: it is encrypted, and nobody is there to ask for its password";
+    const ENCRYPTED: &str = "client key: it is encrypted, and keyfob cannot ask for its password";
     const OTHERS: &str = "client key: it does not belong to the client certificate";
     const NOT_READ: &str = "client key: it cannot be read, or is of a kind that is not supported";
     let cut = &CLIENT.1[..CLIENT.1.len() / 2];
@@ -518,7 +518,7 @@ fn a_client_certificate_or_key_that_cannot_be_used_is_told_before_anything_is_se
             ENCRYPTED => Some(
                 "decrypt it into a file that others cannot read: (umask 077; openssl pkey -in encrypted.pem -out key.pem)",
             ),
-            OTHERS => Some("the client's certificate stands first in its file, then those that issued it"),
+            OTHERS => Some("the file must start with the client's certificate, followed by those that issued it"),
             NOT_READ => Some("it must be RSA (2048 bits or more), ECDSA on P-256 or P-384, or Ed25519"),
             _ => None,
         };
@@ -530,7 +530,7 @@ fn a_client_certificate_or_key_that_cannot_be_used_is_told_before_anything_is_se
     let message = "secret file /nonexistent/a: there is no such file";
     assert_error(fetch_by_certificate(&server.url("/token"), missing), ErrorKind::Config, message);
     let plain = server.url("/token").replace("https:", "http:");
-    let message = "url: a client certificate is shown over https alone";
+    let message = "url: a client certificate needs https";
     assert_error(fetch_by_certificate(&plain, as_client(CLIENT.0, CLIENT.1)), ErrorKind::Config, message);
     assert_eq!(server.requests(), []);
 }
@@ -739,7 +739,7 @@ fn through_a_proxy_it_is_the_server_that_must_be_trusted() {
             let message = "localhost: its certificate is for another name: other.example";
             let error = assert_error(result, ErrorKind::Untrusted, message);
             // What helps is not hidden by the proxy.
-            let hint = "use a name that the certificate has, and check that nobody sits in between";
+            let hint = "use a name that the certificate has, and check that nobody intercepts the connection";
             assert_eq!(error.hint(), Some(hint));
         }
         let connect = proxy.request();
@@ -831,6 +831,32 @@ fn roots_that_cannot_be_read_are_refused() {
         let hint = (message == NONE).then_some("it must be PEM: -----BEGIN CERTIFICATE-----");
         assert_eq!(error.hint(), hint, "{what}");
     }
+}
+
+#[test]
+fn a_file_of_roots_that_was_replaced_is_read_again() {
+    let server = serve_token(VALID);
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("roots-that-are-replaced");
+    let put = |roots: &[u8]| {
+        let new = path.with_extension("new");
+        std::fs::write(&new, roots).unwrap();
+        std::fs::rename(&new, &path).unwrap();
+    };
+    put(OTHER_NAME.0);
+    let client = client(&server.url("/token"), transport().roots_file(&path));
+    let fetch = || client.fetch(&Grant::client_credentials());
+    assert_eq!(fetch().unwrap_err().kind(), ErrorKind::Untrusted);
+    put(CA);
+    assert_eq!(fetch().unwrap().expose(), "t0ken");
+    // Half of a new file, and none, change nothing.
+    for roots in [&b"-----BEGIN CERTIFICATE-----\nMIIB"[..], b""] {
+        put(roots);
+        assert_eq!(fetch().unwrap().expose(), "t0ken");
+    }
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(fetch().unwrap().expose(), "t0ken");
+    put(OTHER_NAME.0);
+    assert_eq!(fetch().unwrap_err().kind(), ErrorKind::Untrusted);
 }
 
 #[test]

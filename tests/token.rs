@@ -19,7 +19,7 @@ const fn s(seconds: u64) -> Duration {
 
 /// Reads an answer that was asked for at `sent_at` and arrived at `arrived_at`.
 fn read(endpoint: &Endpoint, body: &str, sent_at: Duration, arrived_at: Duration) -> Result<AccessToken, Error> {
-    AccessToken::read(endpoint, Response::new(200, body.as_bytes().to_vec()), sent_at, arrived_at)
+    AccessToken::read(endpoint, Response::new(200, body.as_bytes().to_vec()), sent_at..arrived_at)
 }
 
 fn endpoint() -> Endpoint {

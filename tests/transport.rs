@@ -1,6 +1,6 @@
 //! The transport against a server that answers byte for byte what a test says: every way in which an answer can
 //! be late, cut, too large, or no answer at all.
-#![cfg(feature = "ureq")]
+#![cfg(feature = "http")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
@@ -301,15 +301,15 @@ fn an_answer_that_ends_too_early_leaves_the_outcome_unknown() {
 }
 
 #[test]
-fn what_is_not_http_is_unusable_and_told_as_what_it_is() {
+fn an_answer_that_is_not_http_is_unusable_and_named() {
     let long_chunk_line =
         format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2;x={}\r\n{{}}\r\n", "y".repeat(20_000));
-    const VERSION: &str = "it is of another version than HTTP/1.1 and HTTP/1.0";
+    const VERSION: &str = "its version is neither HTTP/1.1 nor HTTP/1.0";
     const START: &str = "it does not begin with HTTP/1.1";
-    const STATUS: &str = "its status has not three digits";
+    const STATUS: &str = "its status does not have three digits";
     const CONTROL: &str = "a header holds a control character";
     const LENGTH: &str = "its Content-Length is no number";
-    const NAME: &str = "a header's name is none";
+    const NAME: &str = "the name of a header is not valid";
     const SIZE: &str = "a chunk's size is no number";
     for (bytes, why) in [
         (&b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n\r\n"[..], "it is SSH"),
@@ -350,7 +350,7 @@ fn what_is_not_http_is_unusable_and_told_as_what_it_is() {
     ] {
         let (result, host) = fetch_answer(bytes);
         let error = result.expect_err(why);
-        let message = format!("the answer of {host} is not HTTP: {why}");
+        let message = format!("the answer from {host} is not HTTP: {why}");
         assert_eq!((error.kind(), error.to_string()), (ErrorKind::Unusable, message));
         assert!(!error.is_retryable(), "{why}");
     }
@@ -502,7 +502,7 @@ fn an_answer_that_trickles_ends_within_the_timeout_too() {
 }
 
 #[test]
-fn a_tls_port_at_a_plain_http_url_is_told_as_such() {
+fn a_tls_port_at_a_plain_http_url_is_named() {
     // RFC 8446 section 6: a fatal alert, record_overflow, as OpenSSL and rustls answer to plain text.
     for alert in [&[0x15, 3, 3, 0, 2, 2, 0x46][..], &[0x15, 3, 1, 0, 2, 2, 0x16]] {
         let (result, host) = fetch_answer(alert);
@@ -518,7 +518,7 @@ fn a_server_that_says_nothing_at_a_plain_http_url_may_speak_tls() {
     let (result, host) = fetch_answer("");
     let message = format!("the connection to {host} ended before the answer did: unexpected end of file");
     let error = assert_error(result, ErrorKind::OutcomeUnknown, &message);
-    assert_eq!(error.hint(), Some("the server said nothing: if it speaks TLS, write https:// in the URL"));
+    assert_eq!(error.hint(), Some("the server sent nothing: if it speaks TLS, write https:// in the URL"));
     assert_eq!(fetch_answer("H").0.unwrap_err().hint(), None);
 }
 
@@ -618,7 +618,7 @@ fn a_post_without_a_body_says_that_its_length_is_0() {
 }
 
 #[test]
-fn a_url_is_asked_as_it_was_given() {
+fn a_url_is_sent_as_it_was_given() {
     for (given, asked) in [
         ("", "/"),
         ("?tenant=7", "/?tenant=7"),
@@ -682,7 +682,7 @@ fn of_two_answers_in_one_connection_the_first_counts() {
 }
 
 #[test]
-fn interim_answers_are_passed_over() {
+fn interim_answers_are_skipped() {
     for interim in [
         "HTTP/1.1 100 Continue\r\n\r\n",
         "HTTP/1.1 102 Processing\r\n\r\n",
@@ -734,7 +734,7 @@ fn the_user_agent_is_the_endpoints_else_the_transports_else_our_own() {
     let (address, _guard) = closed_port();
     let endpoint = Endpoint::new(format!("http://{address}/")).unwrap();
     let result = client(endpoint, transport().user_agent("a\r\nx-injected: b")).fetch(&Grant::client_credentials());
-    assert_error(result, ErrorKind::Config, "header User-Agent: it cannot be sent");
+    assert_error(result, ErrorKind::Config, "header User-Agent: its value has a character that cannot be sent");
 }
 
 #[test]
@@ -840,7 +840,7 @@ fn a_proxy_that_does_not_connect_leaves_the_server_unreachable() {
     let early = [&b"HTTP/1.1 200 OK\r\n\r\n"[..], &json(200, TOKEN)].concat();
     for (answer, message) in [
         (&answer(502, &[], "")[..], "the proxy does not connect to as.invalid: proxy server responded 502"),
-        (b"", "the proxy does not connect to as.invalid: proxy server did not respond"),
+        (b"", "the proxy does not connect to as.invalid: it closed the connection"),
         (large.as_bytes(), "the proxy does not connect to as.invalid: its answer is larger than 16 KiB"),
         (&early, "the proxy does not connect to as.invalid: its answer is not HTTP"),
         (b"SSH-2.0-OpenSSH_9.2p1\r\n\r\n", "the proxy does not connect to as.invalid: its answer is not HTTP"),
@@ -883,11 +883,11 @@ fn a_connection_that_is_cut_behind_the_proxy_leaves_the_outcome_unknown() {
 #[test]
 fn a_url_that_is_no_proxys_is_refused() {
     for (url, message) in [
-        ("socks5://p.example:1080", "proxy: SOCKS proxies are not supported, and going around it would be wrong"),
-        ("socks4://p.example:1080", "proxy: SOCKS proxies are not supported, and going around it would be wrong"),
-        ("ftp://hunter2@p.example", "proxy: this is no proxy's URL"),
-        ("http://", "proxy: this is no proxy's URL"),
-        ("", "proxy: this is no proxy's URL"),
+        ("socks5://p.example:1080", "proxy: SOCKS proxies are not supported, and must not be bypassed"),
+        ("socks4://p.example:1080", "proxy: SOCKS proxies are not supported, and must not be bypassed"),
+        ("ftp://hunter2@p.example", "proxy: this is not the URL of a proxy"),
+        ("http://", "proxy: this is not the URL of a proxy"),
+        ("", "proxy: this is not the URL of a proxy"),
     ] {
         let error = HttpTransport::new().proxy(url).map(|_| ()).unwrap_err();
         assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Config, message), "{url}");

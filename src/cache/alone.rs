@@ -1,42 +1,43 @@
-//! Without an operating system that has files and processes, nothing is shared: it is always this program's turn.
+//! The stand-in for `turn.rs` without files and processes: nothing is shared, and it is always this program's turn.
 
-use super::{Access, Keeper};
+use super::fetcher::Fetcher;
+use super::state::Access;
 use crate::error::Error;
 use crate::token::AccessToken;
 use core::time::Duration;
 
-pub(crate) enum Joined {
-    #[allow(dead_code, reason = "no other process has one")]
+pub(super) enum Join {
+    #[allow(dead_code, reason = "there is no other process")]
     Token(AccessToken),
     Turn(Turn),
 }
 
-pub(crate) struct Turn;
+pub(super) struct Turn;
 
 impl Turn {
-    pub(crate) fn waited(&self) -> Duration {
+    pub(super) fn waited(&self) -> Duration {
         Duration::ZERO
     }
 
-    pub(crate) fn save(&mut self, _: &AccessToken) -> Result<(), Error> {
+    pub(super) fn save(&mut self, _: &AccessToken) -> Result<(), Error> {
         Ok(())
     }
 
-    pub(crate) fn is_alone(&self) -> bool {
+    pub(super) fn is_alone(&self) -> bool {
         false
     }
 
-    pub(crate) fn end(self, _: &Keeper, _: &mut impl Access, _: &Result<AccessToken, Error>) {}
+    pub(super) fn end(self, _: &Fetcher, _: &mut impl Access, _: &Result<AccessToken, Error>) {}
 }
 
-pub(crate) fn join(_: &Keeper, _: &mut impl Access, _: Duration, _: bool) -> Result<Joined, Error> {
-    Ok(Joined::Turn(Turn))
+pub(super) fn join(_: &Fetcher, _: &mut impl Access, _: Duration, _: bool, _: Duration) -> Result<Join, Error> {
+    Ok(Join::Turn(Turn))
 }
 
-pub(crate) fn look(_: &Keeper, _: &mut impl Access, _: Duration) -> Result<(), Error> {
+pub(super) fn read_store(_: &Fetcher, _: &mut impl Access, _: Duration) -> Result<(), Error> {
     Ok(())
 }
 
-pub(crate) fn forget(_: &Keeper) -> Option<AccessToken> {
+pub(super) fn forget(_: &Fetcher) -> Option<AccessToken> {
     None
 }

@@ -1,54 +1,60 @@
-//! Whose turn it is to ask the server, among the processes that share a store or a refresh token's file.
+//! Which of the processes that share a store or a refresh token file sends the request.
 //!
-//! One process asks and the others wait; but sharing is never worse than not sharing. A process that has waited for half of its
-//! time, or knows that what comes cannot be shared, asks by itself ("alone") where that does no harm.
+//! One process has the turn and the others wait, but sharing is never worse than not sharing. A process that has waited for half
+//! of its time, or knows that the token cannot be shared, sends a request without the turn ("alone"), if that does no harm.
 
-use super::{Access, Keeper, State};
+use super::fetcher::Fetcher;
+use super::state::{Access, State};
 use crate::error::Error;
-use crate::file::{Draft, Lock, Waits};
+use crate::file::Lock;
+use crate::file::draft::Draft;
+use crate::file::waits::Waits;
 use crate::grant::Grant;
+use crate::lifetime::Lifetime;
 use crate::refresh_file::RefreshTurn;
 use crate::renewal::{Refused, Step};
 use crate::secret::io_reason;
 use crate::store::{Contents, Entry, Record, Store, UNSHARED_KEPT};
-use crate::token::{AccessToken, Lifetime};
+use crate::token::AccessToken;
 use alloc::boxed::Box;
 use alloc::format;
 use core::time::Duration;
 use std::io;
 
-/// What a process finds that wants to renew.
-pub(crate) enum Joined {
-    /// Another has done it meanwhile; or it is about to, and until then this one is valid.
+/// The result of waiting for the turn.
+pub(super) enum Join {
+    /// Another process has fetched this token meanwhile; or it is still valid while another process fetches the next.
     Token(AccessToken),
     Turn(Box<Turn>),
 }
 
-/// This process asks the server; the others wait until this is dropped, unless it is alone.
+/// The turn to send a request. Other processes wait until it is dropped, unless it is alone.
 #[derive(Default)]
-pub(crate) struct Turn {
+pub(super) struct Turn {
     waits: Waits,
+    /// The rest of the time limit.
+    patience: Duration,
     refresh: Option<RefreshTurn>,
     place: Place,
     lock: Option<Lock>,
     /// Where a new refresh token will be stored.
     draft: Option<Draft>,
-    /// Another process has the turn, and this one asks all the same.
+    /// Another process has the turn, and this one sends a request anyway.
     is_alone: bool,
     began_at: Duration,
 }
 
-/// What there is in the store about what would be sent now.
+/// The store's file for the request that would be sent now.
 #[derive(Default)]
-pub(crate) struct Place {
+pub(super) struct Place {
     entry: Option<Entry>,
-    /// Why there is no place in the store, where there is a store.
+    /// Why the store cannot be used.
     trouble: Option<io::Error>,
     unshared_at: Option<Duration>,
 }
 
 impl Turn {
-    /// Tries to get the turn: by the refresh token's file, else by the store's.
+    /// Tries to take the turn: the lock on the refresh token file, otherwise the lock on the store's file.
     fn take(&mut self, grant: &Grant) -> Result<bool, Error> {
         if let Some(path) = grant.refresh_file() {
             self.refresh = RefreshTurn::take(path)?;
@@ -57,7 +63,7 @@ impl Turn {
         self.lock = match self.place.entry.as_ref().map(|entry| entry.slot.try_lock(true)) {
             Some(Ok(Some(lock))) => Some(lock),
             Some(Ok(None)) => return Ok(false),
-            // A store that cannot be written is done without.
+            // A store that cannot be written is not used.
             Some(Err(error)) => {
                 (self.place.entry, self.place.trouble) = (None, Some(error));
                 None
@@ -67,43 +73,43 @@ impl Turn {
         Ok(true)
     }
 
-    /// How long the others were waited for.
-    pub(crate) fn waited(&self) -> Duration {
+    /// Returns how long this process waited for others.
+    pub(super) fn waited(&self) -> Duration {
         self.waits.waited()
     }
 
-    /// Whether another process has the turn: then what can be sent once must not be sent by this one.
-    pub(crate) fn is_alone(&self) -> bool {
+    /// Returns whether another process has the turn. Then this one must not send a one-time value.
+    pub(super) fn is_alone(&self) -> bool {
         self.is_alone
     }
 
-    /// Whether this process should ask beside the one that has the turn.
-    fn should_ask_alone(&self, keeper: &Keeper) -> bool {
-        let is_unshared = self.place.unshared_at.is_some_and(|at| keeper.now() < at.saturating_add(UNSHARED_KEPT));
-        keeper.grant.is_repeatable() && (is_unshared || self.waited() >= half(keeper.client.patience()))
+    /// Returns whether this process should send a request without the turn.
+    fn should_ask_alone(&self, fetcher: &Fetcher) -> bool {
+        let is_unshared = self.place.unshared_at.is_some_and(|at| fetcher.now() < at.saturating_add(UNSHARED_KEPT));
+        fetcher.grant.is_repeatable() && (is_unshared || self.waited() >= half(self.patience))
     }
 
-    /// Makes sure that a new refresh token can be stored, where the store is the only place for it and the old one may be used
-    /// up by asking.
-    fn rehearse(&mut self, keeper: &Keeper, state: &mut impl Access) -> Result<(), Error> {
-        let Some(store) = &keeper.store else { return Ok(()) };
-        let is_stored_here = !keeper.grant.is_kept_in_file() && keeper.on_new_refresh_token.is_none();
-        let is_refresh = keeper.grant.is_refresh() || state.with(|state| state.refresh.is_some());
-        // Where the grant can be asked again, a refresh token that is lost costs no more than that.
-        if keeper.grant.is_repeatable() || !is_refresh || !is_stored_here {
+    /// Makes sure that a new refresh token can be stored, if the store is the only place for it and the request may use up the
+    /// old one.
+    fn prepare(&mut self, fetcher: &Fetcher, state: &mut impl Access) -> Result<(), Error> {
+        let Some(store) = &fetcher.store else { return Ok(()) };
+        let is_stored_here = !fetcher.grant.is_kept_in_file() && fetcher.on_new_refresh_token.is_none();
+        let is_refresh = fetcher.grant.is_refresh() || state.with(|state| state.refresh.is_some());
+        // With a repeatable grant a lost refresh token costs no more than another request.
+        if fetcher.grant.is_repeatable() || !is_refresh || !is_stored_here {
             return Ok(());
         }
         let draft = match (&self.place.entry, self.place.trouble.take()) {
-            (Some(entry), _) => entry.rehearse(),
+            (Some(entry), _) => entry.reserve(),
             (None, trouble) => Err(trouble.unwrap_or_else(|| io::ErrorKind::NotFound.into())),
         };
         self.draft = Some(draft.map_err(|error| {
             let (path, why) = (store.path().display(), io_reason(&error));
-            Error::config(format!("the cache in {path} cannot take the new refresh token: {why}"))
+            Error::config(format!("cache directory {path}: cannot store the new refresh token: {why}"))
                 .with_hint(
-                    "the server may hand out a new refresh token with each use, and nothing is sent where it would be lost: \
-                     make room there, name another directory (--cache-dir), or keep the token in a file \
-                     (--refresh-token-file)",
+                    "the server may replace the refresh token with each use, so nothing is sent unless the new one can be \
+                     stored: make room, use another directory (`Store::at`), or keep the token in a file \
+                     (`Grant::refresh_token_file`)",
                 )
                 .with_source(error)
         })?);
@@ -111,25 +117,25 @@ impl Turn {
     }
 
     /// Puts the new refresh token that came with `token` into its file.
-    pub(crate) fn save(&mut self, token: &AccessToken) -> Result<(), Error> {
+    pub(super) fn save(&mut self, token: &AccessToken) -> Result<(), Error> {
         match (&mut self.refresh, token.refresh_token()) {
             (Some(refresh), Some(token)) => refresh.save(token),
             _ => Ok(()),
         }
     }
 
-    /// Tells the others what the attempt came to, and lets them go on.
-    pub(crate) fn end(mut self, keeper: &Keeper, state: &mut impl Access, result: &Result<AccessToken, Error>) {
-        let (Some(before), Some(store)) = (self.place.entry.take(), &keeper.store) else { return };
-        let now = keeper.now();
-        // A process that took longer than its time limit was stopped, or the machine slept: its failure is its own.
-        let was_stopped = now.saturating_sub(self.began_at) > keeper.client.patience() + Duration::from_secs(1);
+    /// Stores the result of the attempt for the other processes, and ends the turn.
+    pub(super) fn end(mut self, fetcher: &Fetcher, state: &mut impl Access, result: &Result<AccessToken, Error>) {
+        let (Some(before), Some(store)) = (self.place.entry.take(), &fetcher.store) else { return };
+        let now = fetcher.now();
+        // A process that took longer than its time limit was stopped, or the machine slept: its failure concerns no other.
+        let was_stopped = now.saturating_sub(self.began_at) > fetcher.client.patience() + Duration::from_secs(1);
         let (is_of_route, is_of_all) = state.with(|state| match &state.renewal.pause {
             Some(pause) if pause.is_of_route() => (!was_stopped, false),
             Some(pause) => (false, !was_stopped || matches!(pause.refused, Some(Refused::Once(_)))),
             None => (false, result.is_ok()),
         });
-        if let Some(by_route) = store.entry_by_route(&before, &keeper.client).filter(|_| is_of_route || is_of_all) {
+        if let Some(by_route) = store.entry_by_route(&before, &fetcher.client).filter(|_| is_of_route || is_of_all) {
             let content = state.with(|State { renewal, .. }| {
                 let pause = renewal.pause.as_ref().filter(|_| is_of_route);
                 let (failures, refusals) = (renewal.failures, renewal.refusals);
@@ -147,42 +153,45 @@ impl Turn {
             Some(lock) => before.slot.is_locked_by(lock).unwrap_or(false),
             None => !self.is_alone,
         };
-        let is_apart = !is_ours && keeper.grant.is_repeatable();
+        let is_apart = !is_ours && fetcher.grant.is_repeatable();
         let in_place = if !is_of_all || is_apart { before.load(now) } else { None };
         if is_apart {
             let has_token = result.as_ref().is_ok_and(is_shareable);
             if !self.may_replace(&before, in_place.as_ref(), has_token) {
                 return;
             }
-            // Another may send the older one.
+            // Another process may be sending the older refresh token.
             let is_new = |refresh: &AccessToken| result.as_ref().is_ok_and(|token| token.is_same(refresh));
             state.with(|state| state.refresh = state.refresh.take().filter(is_new));
         }
-        let after = store.entry(&keeper.client, &keeper.grant, &mut self.waits).ok().and_then(Result::ok);
+        let after = store.entry(&fetcher.client, &fetcher.grant, &mut self.waits).ok().and_then(Result::ok);
         let is_same = after.as_ref().is_some_and(|after| after.slot.name() == before.slot.name());
         let newest = state.with(|state| state.refresh.clone());
         let newest = newest.as_ref().and_then(AccessToken::refresh_token);
-        // What the grant's own source has need not stand here as well.
-        let is_in_source = newest.is_some_and(|newest| keeper.grant.is_refresh_by(newest.expose()));
-        let refresh = newest.filter(|_| !is_in_source && !keeper.grant.is_kept_in_file());
-        // A refresh token that was rotated makes another request of it. Any other secret that is another one by now was
-        // perhaps not what was sent, and then nobody can say whose token this is.
+        // A refresh token that the grant's own source has is not stored here as well.
+        let is_in_source = newest.is_some_and(|newest| fetcher.grant.is_refresh_by(newest.expose()));
+        let refresh = newest.filter(|_| !is_in_source && !fetcher.grant.is_kept_in_file());
+        // What is used up may be an older refresh token than the one in the file now, which this record is about.
+        let is_used = state
+            .with(|state| state.used)
+            .is_some_and(|used| fetcher.client.request(&fetcher.grant).is_ok_and(|request| request.once() == used));
+        // A rotated refresh token changes the request's identity, which is expected. If any other secret has changed, the token
+        // may belong to the old or the new one, so it is not stored.
         if let Some(after) = after.filter(|_| is_same || is_in_source) {
             let content = state.with(|state| {
-                state.heard_at = now;
+                state.store.known_at = now;
                 let own = (state.renewal.pause.as_ref(), state.renewal.failures, state.renewal.refusals);
-                // What befell this process or its route alone is none of the others' business; what the server said before is.
+                // A failure of this process or its route does not concern the others; the server's last word does.
                 let (pause, failures, refusals) = match (is_of_all, &in_place) {
                     (true, _) => own,
                     (false, Some(record)) => (record.pause.as_ref(), record.failures, record.refusals),
                     (false, None) => (None, 0, 0),
                 };
-                let is_used = state.used.is_some() && !is_in_source;
                 let held = state.renewal.held.as_ref();
                 Entry::compose(&Contents { held, refresh, is_used, failures, refusals, pause, unshared_at }, now)
             });
             if after.write(content, self.draft.take().filter(|_| is_same)) {
-                state.with(|state| state.stored = state.renewal.lasting());
+                state.with(|state| state.store.token = state.renewal.lasting());
             }
             store.sweep(now, &after);
         }
@@ -191,12 +200,12 @@ impl Turn {
         }
     }
 
-    /// Whether the record may be replaced without the lock on it. What may be in there, and must not be lost, is a newer token,
-    /// or a refresh token that the process with the turn may be sending: that one's lock keeps it from being sent twice.
+    /// Returns whether the file may be replaced without the lock. A newer token in it must not be lost, nor a refresh token,
+    /// which the process with the turn may be sending.
     fn may_replace(&self, entry: &Entry, in_place: Option<&Record>, has_token: bool) -> bool {
-        // It was there, so somebody has taken it away on purpose.
+        // It existed, so another process has removed it on purpose.
         let is_forgotten = self.lock.is_some() && !entry.slot.is_there();
-        // What stands where the lock was taken was written since.
+        // If the lock was taken, another process has written the record since.
         let is_since = |record: &&Record| self.lock.is_some() || record.written_at > self.began_at;
         let is_newer = in_place.filter(is_since).is_some_and(|record| record.held.is_some() || !has_token);
         let has_refresh = in_place.is_some_and(|record| record.refresh.is_some());
@@ -204,53 +213,68 @@ impl Turn {
     }
 }
 
-/// After half of its time, and up to an eighth more, a process asks by itself: not all that wait at one moment.
+/// Returns how long a process waits for others: half of its time and up to an eighth more, so that they do not all go on at
+/// once.
 fn half(patience: Duration) -> Duration {
-    // By the golden ratio, numbers that follow each other are spread evenly.
+    // The golden ratio spreads consecutive numbers evenly.
     let part = std::process::id().wrapping_mul(0x9E37_79B9) >> 16;
     patience / 2 + patience / 8 / (1 << 16) * part
 }
 
-/// Takes over what other processes have left about what would be sent now; returns its place in the store.
-pub(crate) fn look(keeper: &Keeper, state: &mut impl Access, min_life: Duration) -> Result<Option<Entry>, Error> {
-    Ok(find(keeper, state, min_life, &mut Waits::default())?.entry)
+/// Takes over what other processes have stored for the request that would be sent now. Returns the store's file for it.
+pub(super) fn read_store(
+    fetcher: &Fetcher,
+    state: &mut impl Access,
+    min_life: Duration,
+) -> Result<Option<Entry>, Error> {
+    Ok(find(fetcher, state, min_life, &mut Waits::default())?.entry)
 }
 
-fn find(keeper: &Keeper, state: &mut impl Access, min_life: Duration, waits: &mut Waits) -> Result<Place, Error> {
-    let Some(store) = &keeper.store else { return Ok(Place::default()) };
-    let mut place = match store.entry(&keeper.client, &keeper.grant, waits)? {
+fn find(fetcher: &Fetcher, state: &mut impl Access, min_life: Duration, waits: &mut Waits) -> Result<Place, Error> {
+    let Some(store) = &fetcher.store else { return Ok(Place::default()) };
+    let mut place = match store.entry(&fetcher.client, &fetcher.grant, waits)? {
         Ok(entry) => Place { entry: Some(entry), ..Place::default() },
         Err(error) => Place { trouble: Some(error), ..Place::default() },
     };
-    adopt(keeper, state, store, &mut place, min_life);
+    adopt(fetcher, state, store, &mut place, min_life);
     Ok(place)
 }
 
-fn adopt(keeper: &Keeper, state: &mut impl Access, store: &Store, place: &mut Place, min_life: Duration) {
+fn adopt(fetcher: &Fetcher, state: &mut impl Access, store: &Store, place: &mut Place, min_life: Duration) {
     let Some(entry) = &place.entry else { return };
-    let now = keeper.now();
-    if let Some((record, used)) = load(keeper, entry, now) {
+    let now = fetcher.now();
+    let is_current = || {
+        let current = store.entry(&fetcher.client, &fetcher.grant, &mut Waits::default());
+        current.is_ok_and(|current| current.is_ok_and(|current| current.slot.name() == entry.slot.name()))
+    };
+    if let Some((record, used)) = load(fetcher, entry, is_current, now) {
         place.unshared_at = record.unshared_at;
         state.with(|state| state.adopt(record, used));
     }
-    // A valid token costs no second file.
+    // With a valid token the second file need not be read.
     if matches!(state.with(|state| state.step(now, min_life)), Step::Use(_)) {
         return;
     }
-    let by_route = store.entry_by_route(entry, &keeper.client);
-    if let Some((record, _)) = by_route.and_then(|entry| load(keeper, &entry, now)) {
+    let by_route = store.entry_by_route(entry, &fetcher.client);
+    if let Some((record, _)) = by_route.and_then(|entry| load(fetcher, &entry, is_current, now)) {
         state.with(|state| state.adopt_pause(record));
     }
 }
 
-/// What the file holds, with the fingerprints of what would be sent now; and that of what is used up, if it is.
-fn load(keeper: &Keeper, entry: &Entry, now: Duration) -> Option<(Record, Option<u32>)> {
+/// Reads the file, and fills in the fingerprints of the request that would be sent now. Also returns the fingerprint of the
+/// one-time value, if that is used up. `is_current` says whether the file is still about what would be sent.
+fn load(
+    fetcher: &Fetcher,
+    entry: &Entry,
+    is_current: impl Fn() -> bool,
+    now: Duration,
+) -> Option<(Record, Option<u32>)> {
     let mut record = entry.load(now)?;
     let refused = record.pause.as_mut().and_then(|pause| pause.refused.as_mut());
     let mut used = None;
     if refused.is_some() || record.is_used {
-        // The record is about this very request, so what was refused or used then is what would be sent now.
-        if let Ok(request) = keeper.client.request(&keeper.grant) {
+        // The record is for this very request, so it was this request that was refused or used up.
+        if let Ok(request) = fetcher.client.request(&fetcher.grant) {
             used = record.is_used.then(|| request.once());
             match refused {
                 Some(Refused::Request(fingerprint)) => *fingerprint = request.fingerprint(),
@@ -258,18 +282,30 @@ fn load(keeper: &Keeper, entry: &Entry, now: Duration) -> Option<(Record, Option
                 None => {}
             }
         }
+        // Another process may have put a new refresh token into its file since the entry was found.
+        if !is_current() {
+            return None;
+        }
     }
     Some((record, used))
 }
 
-/// Waits for this process's turn to renew, unless another's token will do. With `anew` none will.
-pub(crate) fn join(keeper: &Keeper, state: &mut impl Access, min_life: Duration, anew: bool) -> Result<Joined, Error> {
-    let mut turn = Turn::default();
-    let (patience, host) = (keeper.client.patience(), keeper.client.endpoint().authority());
+/// Waits for this process's turn to send a request, unless another process brings a token first. With `force` that token does
+/// not count.
+pub(super) fn join(
+    fetcher: &Fetcher,
+    state: &mut impl Access,
+    min_life: Duration,
+    force: bool,
+    waited: Duration,
+) -> Result<Join, Error> {
+    let patience = fetcher.client.patience().saturating_sub(waited);
+    let mut turn = Turn { patience, ..Turn::default() };
+    let host = fetcher.client.endpoint().authority();
     let step = |state: &mut _, waits: &Waits| -> Result<Step, Error> {
-        match Access::with(state, |state: &mut State| state.step(keeper.now(), min_life)) {
-            _ if anew => Ok(Step::Renew(None)),
-            // Who has waited for another's attempt is told what it came to.
+        match Access::with(state, |state: &mut State| state.step(fetcher.now(), min_life)) {
+            _ if force => Ok(Step::Renew(None)),
+            // After waiting for another process, its failure is the error.
             Step::Refrain(error) if waits.has_waited() => {
                 Err(Access::with(state, |state: &mut State| state.renewal.last_failure()).unwrap_or(error))
             }
@@ -278,58 +314,59 @@ pub(crate) fn join(keeper: &Keeper, state: &mut impl Access, min_life: Duration,
         }
     };
     loop {
-        // A secret is read once, not at each nap; but the file with a refresh token is written meanwhile by who has the turn.
-        match (&turn.place.entry, &keeper.store) {
-            (Some(_), Some(store)) if !keeper.grant.is_kept_in_file() => {
-                adopt(keeper, state, store, &mut turn.place, min_life);
+        // A secret is read once, not after each nap. Only a refresh token file is read again: the process with the turn
+        // rewrites it.
+        match (&turn.place.entry, &fetcher.store) {
+            (Some(_), Some(store)) if !fetcher.grant.is_kept_in_file() => {
+                adopt(fetcher, state, store, &mut turn.place, min_life);
             }
-            _ => turn.place = find(keeper, state, min_life, &mut turn.waits)?,
+            _ => turn.place = find(fetcher, state, min_life, &mut turn.waits)?,
         }
         let valid = match step(state, &turn.waits)? {
-            Step::Use(token) => return Ok(Joined::Token(token)),
+            Step::Use(token) => return Ok(Join::Token(token)),
             step => step.token(),
         };
-        if turn.take(&keeper.grant)? {
-            // Once more, for another may have finished just now; and then the refresh token is another one.
+        if turn.take(&fetcher.grant)? {
+            // Again, because another process may have finished just now, and then the refresh token is a new one.
             if turn.refresh.is_some() {
-                turn.place = find(keeper, state, min_life, &mut turn.waits)?;
-            } else if let Some(store) = &keeper.store {
-                adopt(keeper, state, store, &mut turn.place, min_life);
+                turn.place = find(fetcher, state, min_life, &mut turn.waits)?;
+            } else if let Some(store) = &fetcher.store {
+                adopt(fetcher, state, store, &mut turn.place, min_life);
             }
             if let Step::Use(token) = step(state, &turn.waits)? {
-                return Ok(Joined::Token(token));
+                return Ok(Join::Token(token));
             }
-            turn.rehearse(keeper, state)?;
+            turn.prepare(fetcher, state)?;
         } else if let Some(token) = valid {
-            return Ok(Joined::Token(token));
-        } else if turn.should_ask_alone(keeper) {
+            return Ok(Join::Token(token));
+        } else if turn.should_ask_alone(fetcher) {
             turn.is_alone = true;
         } else {
             turn.waits.wait(patience, host)?;
             continue;
         }
-        // With hardly any time left a request would be sent in vain, and what can be sent once be used up.
+        // With hardly any time left the request would fail, and use up a one-time value.
         if patience.saturating_sub(turn.waited()) < patience / 8 {
-            return Err(turn.waits.is_over(host));
+            return Err(turn.waits.timeout(host));
         }
-        turn.began_at = keeper.now();
-        return Ok(Joined::Turn(Box::new(turn)));
+        turn.began_at = fetcher.now();
+        return Ok(Join::Turn(Box::new(turn)));
     }
 }
 
-/// Takes the token of this identity out of the store.
-pub(crate) fn forget(keeper: &Keeper) -> Option<AccessToken> {
+/// Removes the token for this request from the store, and returns it.
+pub(super) fn forget(fetcher: &Fetcher) -> Option<AccessToken> {
     let mut turn = Turn::default();
-    let entry = |waits: &mut Waits| keeper.store.as_ref()?.entry(&keeper.client, &keeper.grant, waits).ok()?.ok();
+    let entry = |waits: &mut Waits| fetcher.store.as_ref()?.entry(&fetcher.client, &fetcher.grant, waits).ok()?.ok();
     loop {
         turn.place.entry = Some(entry(&mut turn.waits)?);
-        // Whoever is asking would bring it back, so it is waited for; but not for ever.
-        let is_ours = turn.take(&keeper.grant).unwrap_or(true);
-        if !is_ours && turn.waits.wait(half(keeper.client.patience()), keeper.client.endpoint().authority()).is_ok() {
+        // A process that is fetching would bring it back, so wait for it, but not for ever.
+        let is_ours = turn.take(&fetcher.grant).unwrap_or(true);
+        if !is_ours && turn.waits.wait(half(fetcher.client.patience()), fetcher.client.endpoint().authority()).is_ok() {
             continue;
         }
         let entry = entry(&mut turn.waits)?;
-        let record = entry.load(keeper.now());
+        let record = entry.load(fetcher.now());
         entry.slot.remove();
         return record?.held.map(|held| held.token);
     }

@@ -24,7 +24,7 @@ impl<'s> Echoes<'s> {
         let forms = |secret: &'s str| Echo {
             secret,
             plain: fold(secret.as_bytes()),
-            decoded: fold(&decode(secret.as_bytes())),
+            decoded: fold(&decode(settled(secret).as_bytes())),
         };
         Self(secrets.map(forms).collect())
     }
@@ -61,6 +61,31 @@ fn fold(bytes: &[u8]) -> Zeroizing<String> {
         }
     }
     text
+}
+
+/// Returns a secret without an escape that only begins at its end: whatever follows it in a text may complete that.
+fn settled(secret: &str) -> &str {
+    let is_begun = |tail: &str| {
+        let is_hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        match tail.split_at_checked(1) {
+            Some(("%", rest)) => rest.len() < 2 && is_hex(rest),
+            Some(("\\", rest)) => {
+                rest.is_empty() || rest.strip_prefix('u').is_some_and(|rest| rest.len() < 4 && is_hex(rest))
+            }
+            Some(("&", rest)) => match rest.strip_prefix('#') {
+                Some(number) => number.len() < 10 && is_hex(number.strip_prefix(['x', 'X']).unwrap_or(number)),
+                None => ["amp", "quot", "apos", "lt", "gt"].iter().any(|name| name.starts_with(rest)),
+            },
+            _ => false,
+        }
+    };
+    let mut settled = secret;
+    // What is left out may itself have ended another.
+    while let Some((at, _)) = settled.char_indices().rev().take(12).find(|(at, _)| is_begun(&settled[*at..])) {
+        settled = &settled[..at];
+    }
+    // Hardly anything would be left to search for.
+    if settled.len() * 2 < secret.len() { secret } else { settled }
 }
 
 /// Decodes a text until there is nothing left to decode, and returns its bytes from the last to the first.
@@ -188,6 +213,12 @@ mod tests {
             ("%41%42", "%%34%31%42"),
             ("deadbeef", "100%deadbeef"),
             ("geheim\\u0041\\n", "geheim\\\\u00750041&#92;n"),
+            // What follows the secret would complete an escape that begins at its end.
+            ("t/&+ <%", "t/&#38;+ &#60;%earer"),
+            ("t/&+ <%4", "t/&#38;+ &#60;%41"),
+            ("t/&+ <%%", "t/&#38;+ &#60;%%41B"),
+            ("t/&+ <&#3", "t/&#38;+ &#60;&#38;"),
+            ("t/&+ <\\u00", "t/&#38;+ &#60;\\u0041"),
             // Wrapped, or white space written in another way.
             ("correct horse battery staple", "correct horse\r\n  battery\nstaple"),
             ("correct horse battery staple", "correct+horse%0Abattery\\nstaple"),

@@ -1,5 +1,5 @@
-//! The clock that processes wait by for each other, and the points between which another may do anything. In tests a thread can
-//! stand for a process, and the test decides what time it is and who goes on.
+//! The clock for waits between processes, and the points at which another process may act. In tests a thread plays a process,
+//! and the test sets the time and decides which thread goes on.
 
 #[cfg(not(test))]
 pub(super) use real::{now, point, sleep};

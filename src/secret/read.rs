@@ -127,12 +127,17 @@ pub(super) fn read_environment(name: &str) -> Result<Secret, Error> {
     text(&Zeroizing::new(value.into_encoded_bytes())).map_err(|why| fail(&why))
 }
 
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+
 /// Why an operation on a file failed, in lower case and without the operating system's error number.
 pub(crate) fn io_reason(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::NotFound => "there is no such file".into(),
         std::io::ErrorKind::PermissionDenied => "permission denied".into(),
         std::io::ErrorKind::IsADirectory => "it is a directory".into(),
+        // What has no kind of its own in `std`.
+        _ if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) => "too many files are open".into(),
         kind => format!("{kind}"),
     }
 }

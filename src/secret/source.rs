@@ -41,11 +41,15 @@ enum Source {
     Environment(String),
 }
 
+/// Called with the error where a new refresh token is safe, but not in its place.
+#[cfg(all(feature = "std", unix))]
+pub(crate) type Report = dyn Fn(&Error) + Send + Sync;
+
 /// The file of a refresh token, and what is called when a new one could not be put into it.
 #[cfg(all(feature = "std", unix))]
 pub(crate) struct RefreshFile {
     pub(crate) path: PathBuf,
-    pub(crate) report: Option<alloc::sync::Arc<crate::refresh_file::Report>>,
+    pub(crate) report: Option<alloc::sync::Arc<Report>>,
 }
 
 type Provider = dyn Fn() -> Result<Secret, Error> + Send + Sync;

@@ -1,7 +1,7 @@
 //! A model of the sharing: threads stand for processes, and a scheduler decides at each point where another process could come
 //! between whether one goes on, is delayed, stopped or killed. Time is virtual, the files and the code are the real ones.
 //!
-//! Gone through are all histories with one intervention, each eighth with two (all of them with `KEYFOB_MODEL_ALL=1`, a few
+//! The tests play all histories with one intervention, every eighth with two (all of them with `KEYFOB_MODEL_ALL=1`, a few
 //! minutes), and random ones with more (`KEYFOB_MODEL_ROUNDS` for each scenario).
 
 use super::{FORMAT, Store};
@@ -23,7 +23,7 @@ const fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-/// What can befall a process at a point.
+/// What can happen to a process at a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     GoesOn,
@@ -82,7 +82,7 @@ struct Scenario {
     name: &'static str,
     settings: Vec<Setting>,
     server: Server,
-    /// How many requests are enough for all where nobody intervenes, and how long a call takes then at the most.
+    /// How many requests are enough without an intervention, and how long a call takes then at most.
     requests: usize,
     longest: Duration,
 }
@@ -159,7 +159,7 @@ impl World {
         }
     }
 
-    /// Lets whoever wakes first go on, and comes back when it is this process's turn at `wakes_at`.
+    /// Lets the process that wakes first go on, and returns when it is this process's turn at `wakes_at`.
     fn block(&self, process: usize, wakes_at: Duration) {
         let mut state = self.state();
         state.order += 1;
@@ -229,7 +229,7 @@ struct Line {
     route: &'static str,
 }
 
-// Each is used by the one thread that stands for its process.
+// Each is used by the one thread that plays its process.
 impl Transport for Line {
     fn send(&self, request: &Request) -> Result<Response, Error> {
         let Seat { world, process } = &self.seat;
@@ -372,7 +372,7 @@ fn check(scenario: &Scenario, state: &State, is_calm: bool) -> Result<(), String
     }
     for (index, (process, refresh)) in state.refreshes.iter().enumerate() {
         let before = state.refreshes[..index].iter().find(|(_, other)| other == refresh);
-        // What a killed process has sent nobody can know.
+        // It is unknown what a killed process has sent.
         if let Some((other, _)) = before.filter(|(other, _)| !state.processes[*other].is_killed) {
             return Err(format!("{refresh} sent twice: by {other} and {process}"));
         }
@@ -518,7 +518,7 @@ fn scenarios() -> Vec<Scenario> {
     ])
 }
 
-/// Plays the histories of all scenarios that `next` gives, which is told the number of points of the calm one.
+/// Plays the histories of all scenarios that `next` returns. It gets the number of points of the one without interventions.
 fn explore(mut histories: impl FnMut(usize) -> Vec<History>) {
     let mut count = 0;
     let mut lengths = Vec::new();
@@ -545,7 +545,7 @@ fn explore(mut histories: impl FnMut(usize) -> Vec<History>) {
 }
 
 #[test]
-fn sharing_is_never_worse_than_not_sharing_whoever_is_delayed_stopped_or_killed() {
+fn sharing_is_never_worse_than_not_sharing_even_if_a_process_is_delayed_stopped_or_killed() {
     explore(|points| {
         let single = (0..points).flat_map(|at| FATES[1..].iter().map(move |fate| (at, *fate)));
         let single: Vec<(usize, Fate)> = single.collect();

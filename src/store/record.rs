@@ -1,36 +1,39 @@
-//! What a store's file holds: the state of a renewal as a form, and a seal over it.
+//! The content of a store's file: the state of a renewal as a form, and a seal over it.
 
-use super::{Entry, Key, MAX_FILE};
+use super::key::{Entry, Key};
 use crate::encode;
 use crate::error::Error;
-use crate::file::{Draft, Slot};
+use crate::file::Slot;
+use crate::file::draft::Draft;
 use crate::form;
+use crate::lifetime::{ExpiresIn, Lifetime};
 use crate::renewal::{Held, Pause, Refused};
-use crate::response::{ExpiresIn, TokenResponse};
+use crate::response::TokenResponse;
 use crate::secret::Secret;
-use crate::token::{AccessToken, Lifetime};
+use crate::token::AccessToken;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
 use core::time::Duration;
+use std::io;
 use zeroize::Zeroizing;
 
 /// The state as another process left it.
 pub(crate) struct Record {
     pub(crate) written_at: Duration,
     pub(crate) held: Option<Held>,
-    /// The token that came with the newest refresh token, or an empty one in its place.
+    /// The token that the newest refresh token came with, or an empty token that only carries it.
     pub(crate) refresh: Option<AccessToken>,
-    /// What the original request carries was good for one use, and was used.
+    /// The original grant was good for one use, and was used.
     pub(crate) is_used: bool,
     pub(crate) failures: u32,
     pub(crate) refusals: u32,
     pub(crate) pause: Option<Pause>,
-    /// When a token came last that could not be stored: then those who come together ask side by side.
+    /// When the last token came that could not be stored. Then processes do not wait for each other.
     pub(crate) unshared_at: Option<Duration>,
 }
 
-/// What is to be written.
+/// The content to write.
 #[derive(Default)]
 pub(crate) struct Contents<'a> {
     pub(crate) held: Option<&'a Held>,
@@ -42,20 +45,25 @@ pub(crate) struct Contents<'a> {
     pub(crate) unshared_at: Option<Duration>,
 }
 
-/// A refresh token without a lifetime of its own is swept away after this time without use.
+/// No file is larger: a token is at most 1 MiB long, and each byte is written as three at most.
+const MAX_FILE: usize = 8 * 1024 * 1024;
+
+/// A refresh token is removed after this time without use.
 const REFRESH_TOKEN_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// That a server's tokens cannot be stored is believed for this time.
+/// How long a server's tokens count as not storable after one could not be stored.
 pub(crate) const UNSHARED_KEPT: Duration = Duration::from_secs(60 * 60);
 
-/// In the order in which they stand there.
-const NAMES: [&str; 24] = [
+/// The names of the fields, in their order in the file.
+const NAMES: [&str; 26] = [
     "written",
     "until",
     "token",
     "type",
     "scope",
     "members",
+    "api",
+    "header",
     "deadline",
     "fetched",
     "renew",
@@ -77,11 +85,21 @@ const NAMES: [&str; 24] = [
 ];
 
 impl Entry {
-    /// What the file holds, if it is sound. Its seal covers its name, and that says of which boot and which request it is.
+    /// Returns a draft of this file with room for a new refresh token of any size, so that a full disk is noticed before the
+    /// old refresh token is sent.
+    pub(crate) fn reserve(&self) -> io::Result<Draft> {
+        const ROOM: usize = 64 * 1024;
+        let mut draft = self.slot.own_draft()?;
+        draft.reserve(ROOM)?;
+        Ok(draft)
+    }
+
+    /// Reads the file. `None` if there is none or its seal is wrong. The seal covers the file's name, which belongs to one boot
+    /// and one request.
     pub(crate) fn load(&self, now: Duration) -> Option<Record> {
         let mut bytes = sealed(&self.slot, &self.key)?;
         let fields = Fields::read(&mut bytes)?;
-        // A clock of another time namespace may be behind this one's: what is from the future is not believed.
+        // The clock of another time namespace may be ahead of this one: a record from the future does not count.
         let written_at = fields.time("written").filter(|written_at| *written_at <= now)?;
         Some(Record {
             written_at,
@@ -95,11 +113,11 @@ impl Entry {
         })
     }
 
-    /// The contents as text; nothing where they tell nothing.
+    /// Composes the file's text. `None` if there is nothing worth storing.
     pub(crate) fn compose(contents: &Contents<'_>, now: Duration) -> Option<Secret> {
         let Contents { held, refresh, is_used, failures, refusals, pause, unshared_at } = *contents;
         let held = held.filter(|held| !held.token.is_ended() && !held.token.is_expired(now));
-        // One that never ends could not be told from one that has.
+        // A token without a known end would be handed out after it.
         let held = held.and_then(|held| match held.token.lifetime() {
             Lifetime::Until(deadline) => Some((held, deadline)),
             Lifetime::Unknown | Lifetime::Once => None,
@@ -120,6 +138,10 @@ impl Entry {
                 out.text("token", held.token.expose())?;
                 out.texts([("type", held.token.token_type()), ("scope", held.token.scope())])?;
                 out.secret("members", held.token.members())?;
+                if let Some((name, value)) = held.token.api_header() {
+                    out.text("api", name)?;
+                    out.text("header", value)?;
+                }
                 out.time("deadline", deadline)?;
                 out.time("fetched", held.fetched_at)?;
                 out.time("renew", held.renew_at)?;
@@ -149,7 +171,7 @@ impl Entry {
         }))
     }
 
-    /// Writes what was composed, into `draft` where there is one, or removes the file. Returns whether it was written.
+    /// Writes the composed text, into `draft` if there is one, or removes the file. Returns whether it was written.
     pub(crate) fn write(&self, content: Option<Secret>, draft: Option<Draft>) -> bool {
         let Some(content) = content else {
             self.slot.remove();
@@ -158,7 +180,7 @@ impl Entry {
         let content = content.expose();
         let seal = self.key.file_seal(&self.slot, content);
         let contents = [content.as_bytes(), b"\n", seal.as_bytes()];
-        // Without the file the next process asks the server, and that is all.
+        // Without the file the next process asks the server itself.
         draft.map_or_else(|| self.slot.own_draft(), Ok).is_ok_and(|draft| draft.commit(&contents, false).is_ok())
     }
 }
@@ -172,7 +194,7 @@ impl Key {
     }
 }
 
-/// The form in the file, if its seal is right.
+/// Returns the form in the file, if its seal is right.
 fn sealed(slot: &Slot, key: &Key) -> Option<Zeroizing<Vec<u8>>> {
     let mut bytes = slot.read(MAX_FILE).ok()?;
     let end = bytes.iter().position(|byte| *byte == b'\n')?;
@@ -184,10 +206,10 @@ fn sealed(slot: &Slot, key: &Key) -> Option<Zeroizing<Vec<u8>>> {
     Some(bytes)
 }
 
-/// Whether what the file holds is still of use to somebody.
-pub(super) fn lives_on(slot: &Slot, key: &Key, now: Duration) -> bool {
+/// Returns whether the file's content is still of use.
+pub(super) fn is_alive(slot: &Slot, key: &Key, now: Duration) -> bool {
     sealed(slot, key).is_some_and(|mut bytes| {
-        // Without an end it is for ever: what may be used up is never sent again.
+        // Without an end it is kept for ever: a grant that may be used up is never sent again.
         Fields::read(&mut bytes).is_some_and(|fields| fields.time("until").is_none_or(|until| until > now))
     })
 }
@@ -206,7 +228,7 @@ impl Writer<'_> {
         given.try_for_each(|(name, text)| self.text(name, text))
     }
 
-    /// Names with secrets, as a form in the form.
+    /// Writes names with secrets, as a form within the form.
     fn secret(&mut self, name: &str, members: &[(String, Secret)]) -> fmt::Result {
         if members.is_empty() {
             return Ok(());
@@ -222,7 +244,7 @@ impl Writer<'_> {
         self.text(name, inner.expose())
     }
 
-    /// Nanoseconds of the boot clock. A moment that never comes is left out.
+    /// Writes nanoseconds of the boot clock. A moment that never comes is left out.
     fn time(&mut self, name: &str, time: Duration) -> fmt::Result {
         match u64::try_from(time.as_nanos()) {
             Ok(nanoseconds) => self.number(name, nanoseconds),
@@ -268,19 +290,22 @@ impl<'b> Fields<'b> {
         self.number(name).map(Duration::from_nanos)
     }
 
-    /// The token, or an empty one that only carries the refresh token.
+    /// Returns the token, or an empty one that only carries the refresh token.
     fn token(&self) -> Option<AccessToken> {
         let access_token = self.text("token").unwrap_or_default();
         let response = TokenResponse {
             access_token,
             token_type: self.text("type"),
             expires_in: ExpiresIn::Unknown,
+            expires_at: None,
+            lifetime_text: None,
             refresh_token: self.text("refresh"),
             scope: self.text("scope"),
         };
         let lifetime = self.time("deadline").map_or(Lifetime::Once, Lifetime::Until);
+        let api = self.text("api").zip(self.text("header")).map(|(name, value)| (name.into(), value.into()));
         let is_sendable = access_token.bytes().all(|byte| matches!(byte, 0x21..=0x7E));
-        is_sendable.then(|| AccessToken::stored(&response, lifetime, self.members().unwrap_or_default()))
+        is_sendable.then(|| AccessToken::stored(&response, lifetime, self.members().unwrap_or_default(), api))
     }
 
     fn members(&self) -> Option<Vec<(String, Secret)>> {
@@ -307,7 +332,7 @@ impl<'b> Fields<'b> {
 
     fn pause(&self) -> Option<Pause> {
         let error = Error::recall(&|name| self.text(name))?;
-        // The fingerprint is filled in by who knows the request: the file has none that could be guessed against.
+        // The reader fills in the fingerprint: one in the file could be used to guess the secret.
         let refused = match self.text("refused") {
             Some("request") => Some(Refused::Request(0)),
             Some("once") => Some(Refused::Once(0)),

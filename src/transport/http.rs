@@ -1,11 +1,12 @@
 //! The transport: HTTP/1.1 on a new connection for each request.
 //!
-//! Of an HTTP client this is what one request needs: it keeps no connection, follows no redirect, and bounds the time and the
-//! memory of everything. Each buffer that may hold a secret is allocated once in its size, or replaced, and then wiped.
+//! It does what a token request needs and no more: it keeps no connection, follows no redirect, and bounds time and memory. Each
+//! buffer that may hold a secret is allocated once with its final size, or replaced by a larger one, and wiped.
 
 mod answer;
 mod connect;
 mod explain;
+mod host_port;
 mod no_proxy;
 mod proxy;
 #[cfg(feature = "tls")]
@@ -13,6 +14,7 @@ mod tls_stream;
 
 use self::connect::{Tcp, Wire};
 use self::explain::Call;
+use self::host_port::HostPort;
 use self::proxy::Proxy;
 #[cfg(feature = "tls")]
 use super::tls;
@@ -22,6 +24,7 @@ use crate::encode;
 use crate::error::Error;
 use crate::request::{Request, USER_AGENT};
 use crate::secret::Secret;
+use crate::url::{is_link_local, is_loopback, is_near};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -34,10 +37,11 @@ use std::io::Write;
 use std::sync::OnceLock;
 use std::time::Instant;
 
-/// Sends requests with HTTP/1.1, over a new connection each time. Nothing is kept in between.
+/// Sends requests with HTTP/1.1, each over a new connection. Needs the feature `http`, and `tls` for https.
 ///
-/// It follows no redirect, and reads bodies of up to 1 MiB, headers of up to 16 KiB, and 2 MiB in all. For https it trusts the
-/// roots of Mozilla, compiled in.
+/// It follows no redirect. An answer may have a body of 1 MiB, headers of 16 KiB, and 2 MiB in all. Default: Mozilla's roots, which
+/// are compiled in, a proxy if the environment names one, and `keyfob/VERSION` as `User-Agent`. The time limit is that of
+/// [`Client::timeout`](crate::Client::timeout), from the name look-up to the last byte of the answer.
 ///
 /// # Proxies
 ///
@@ -57,7 +61,7 @@ use std::time::Instant;
 /// | `[fd00::1]` | the address | no | yes |
 /// | `10.1.2.3:8443`, `[fd00::1]:8443` | at this port only | no | yes |
 /// | `10.0.0.0/8`, `fd00::/8` | every address of the network | IPv4 | yes |
-/// | `a.example b.example` | a space separates as well | yes | no |
+/// | `a.example b.example` | a space separates, too | yes | no |
 /// | `10.9.*`, `10.0.0.0/33` | an error: nothing is sent | ignored | ignored |
 ///
 /// ```no_run
@@ -75,6 +79,8 @@ use std::time::Instant;
 pub struct HttpTransport {
     user_agent: Option<String>,
     proxy: ProxyChoice,
+    /// Host and port, or a host alone.
+    connect_to: Option<String>,
     #[cfg(feature = "tls")]
     roots: tls::Roots,
 }
@@ -85,9 +91,9 @@ enum ProxyChoice {
     Proxy(Arc<Proxy>),
 }
 
-/// Centuries: any more would overflow the clock.
+/// Some centuries. More would overflow the clock.
 const LONGEST: Duration = Duration::from_secs(1 << 34);
-/// Longer URLs are refused: no server takes one.
+/// The longest URL. No server accepts a longer one.
 const MAX_URL: usize = 64 * 1024;
 
 impl Default for HttpTransport {
@@ -103,6 +109,7 @@ impl HttpTransport {
         Self {
             user_agent: None,
             proxy: ProxyChoice::Environment,
+            connect_to: None,
             #[cfg(feature = "tls")]
             roots: tls::Roots::Mozilla,
         }
@@ -120,26 +127,47 @@ impl HttpTransport {
     ///
     /// # Errors
     ///
-    /// [`Config`](crate::ErrorKind::Config) for SOCKS, which is not supported, and for anything that is no proxy's URL: a port
-    /// must be one, and a path, a query or a fragment cannot follow. In the user name and the password, `#` is written as
-    /// `%23`, `/` as `%2F`, `?` as `%3F`.
+    /// [`Config`](crate::ErrorKind::Config) for SOCKS, which is not supported, and for any text that is not the URL of an http or
+    /// https proxy: it has no path, query or fragment. In the user name and the password, write `#` as `%23`, `/` as `%2F`, `?` as
+    /// `%3F` and `@` as `%40`.
     pub fn proxy(mut self, url: &str) -> Result<Self, Error> {
         self.proxy = ProxyChoice::Proxy(Arc::new(Proxy::parse(url, "proxy")?));
         Ok(self)
     }
 
-    /// Sends every request directly, whatever the environment says.
+    /// Sends every request directly, even if the environment names a proxy.
     #[must_use]
     pub fn no_proxy(mut self) -> Self {
         self.proxy = ProxyChoice::Direct;
         self
     }
 
+    /// Connects to this host and port instead of the URL's: `10.1.2.3:8443`, `[fd00::1]:8443`, `edge.example`. Default: the URL's.
+    /// Without a port, the URL's port.
+    ///
+    /// All else is still taken from the URL: the `Host` header, the server name in the TLS handshake (SNI), and the name that the
+    /// certificate must be for. A proxy is asked to connect to this host and port.
+    ///
+    /// A URL with plain http to this machine or a link-local address needs no permission, so this host must be one of these, too.
+    /// Otherwise the fetch fails with [`Config`](crate::ErrorKind::Config) before anything is sent.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](crate::ErrorKind::Config) for any text that is not a name or an address with an optional port.
+    pub fn connect_to(mut self, place: &str) -> Result<Self, Error> {
+        if HostPort::parse(place, 0).is_none() {
+            return Err(Error::config("connect_to: this is neither HOST:PORT nor HOST")
+                .with_hint("it looks like 10.1.2.3:8443, [fd00::1]:8443 or edge.example"));
+        }
+        self.connect_to = Some(place.into());
+        Ok(self)
+    }
+
     /// Trusts these certificates, in PEM or one in DER, and no others. Default: Mozilla's roots.
     ///
     /// # Errors
     ///
-    /// [`Config`](crate::ErrorKind::Config) where there is no certificate, or one that cannot be read.
+    /// [`Config`](crate::ErrorKind::Config) if there is no certificate, or one that cannot be read.
     #[cfg(feature = "tls")]
     pub fn roots_pem(mut self, pem: &[u8]) -> Result<Self, Error> {
         self.roots = tls::Roots::given(pem)?;
@@ -147,8 +175,9 @@ impl HttpTransport {
     }
 
     /// Trusts the certificates in this file, in PEM or one in DER, and no others. Default: Mozilla's roots. The first fetch
-    /// over https reads it, and fails with [`Config`](crate::ErrorKind::Config) before anything is sent where the file cannot
-    /// be read, or holds no certificate, or one that cannot be read.
+    /// over https reads the file. If the file or one of its certificates cannot be read, or it has none, the fetch fails with
+    /// [`Config`](crate::ErrorKind::Config) before anything is sent. A fetch after the file was replaced reads it again, and
+    /// keeps to what it read before if the new one cannot be used.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn roots_file(mut self, path: impl Into<std::path::PathBuf>) -> Self {
@@ -156,8 +185,8 @@ impl HttpTransport {
         self
     }
 
-    /// Trusts what this system trusts. Default: Mozilla's roots. The first fetch over https reads the system's store, which
-    /// costs a millisecond or more: the PEM file that `SSL_CERT_FILE` names, else the first that exists of
+    /// Trusts the roots of this system. Default: Mozilla's roots. The first fetch over https reads the PEM file that `SSL_CERT_FILE`
+    /// names, which takes a millisecond or more, or the first that exists of
     ///
     /// - `/etc/ssl/certs/ca-certificates.crt`
     /// - `/etc/pki/tls/certs/ca-bundle.crt`
@@ -168,7 +197,7 @@ impl HttpTransport {
     ///
     /// Certificates in it that cannot be read are skipped. Windows has no such file: name one with `SSL_CERT_FILE`.
     ///
-    /// Where there is no such file, or none that can be read, or no certificate in it that can be, the fetch fails with
+    /// If there is no such file, or it cannot be read, or none of its certificates can, the fetch fails with
     /// [`Config`](crate::ErrorKind::Config) before anything is sent.
     #[cfg(feature = "tls")]
     #[must_use]
@@ -177,26 +206,35 @@ impl HttpTransport {
         self
     }
 
-    /// The proxy for a target, if it is to go through one.
-    fn proxy_for(&self, target: &Target<'_>, is_loopback: bool) -> Result<Option<Arc<Proxy>>, Error> {
-        // What must not leave this machine or its link: plain http is allowed to this machine for that reason.
-        let is_near = is_loopback && !target.is_https || no_proxy::is_metadata(target.host);
+    fn target<'u>(&self, url: &'u str) -> Option<Target<'u>> {
+        let mut target = Target::of(url)?;
+        if let Some(place) = &self.connect_to {
+            target.place = HostPort::parse(place, target.server.port)?;
+        }
+        Some(target)
+    }
+
+    /// Returns the proxy for a target, if it is to be reached through one.
+    fn proxy_for(&self, target: &Target<'_>) -> Result<Option<Arc<Proxy>>, Error> {
+        // Nobody else sees plain http to this machine, which is why it needs no permission.
+        let is_loopback = [&target.server, &target.place].iter().any(|place| is_loopback(&place.host));
+        let is_link_local = [&target.server, &target.place].iter().any(|place| is_link_local(&place.host));
         match &self.proxy {
             ProxyChoice::Direct => Ok(None),
-            ProxyChoice::Environment if is_loopback || is_near => Ok(None),
+            ProxyChoice::Environment if is_loopback || is_link_local => Ok(None),
             ProxyChoice::Environment => Proxy::from_environment(target),
-            ProxyChoice::Proxy(_) if is_near => {
-                let message = match is_loopback {
-                    true => "plain http to this machine by way of a proxy would show it the credentials",
-                    false => "a link-local address cannot be asked through a proxy: it would be the proxy's own",
+            ProxyChoice::Proxy(_) if is_loopback && !target.is_https || is_link_local => {
+                let message = match is_link_local {
+                    true => "a link-local address cannot be asked through a proxy: it would be the proxy's own",
+                    false => "plain http to this machine through a proxy would show it the credentials",
                 };
-                Err(Error::config(message).with_hint("leave the proxy out (--no-proxy), or use https"))
+                Err(Error::config(message).with_hint("leave the proxy out (`HttpTransport::no_proxy`), or use https"))
             }
             ProxyChoice::Proxy(proxy) => Ok(Some(proxy.clone())),
         }
     }
 
-    /// The whole request as it is sent, in one buffer of its size.
+    /// Returns the whole request in one buffer of its exact size.
     fn message(&self, request: &Request, target: &Target<'_>) -> Result<Secret, Error> {
         let mut headers = alloc::vec::Vec::new();
         for (name, value) in request.headers() {
@@ -205,7 +243,9 @@ impl HttpTransport {
                 _ => value,
             };
             if !value.bytes().all(|byte| matches!(byte, 0x20..=0x7E)) {
-                return Err(Error::config(alloc::format!("header {name}: it cannot be sent")));
+                return Err(Error::config(alloc::format!(
+                    "header {name}: its value has a character that cannot be sent"
+                )));
             }
             headers.push((name, value));
         }
@@ -225,7 +265,7 @@ impl HttpTransport {
         }))
     }
 
-    /// What is set for the connections to the server and to the proxy: the client shows itself to the server alone.
+    /// Returns the TLS settings for the server and the proxy. Only the server is shown the client certificate.
     #[cfg(feature = "tls")]
     fn sessions(&self, request: &Request, is_https: bool, is_proxy_https: bool) -> Result<Sessions, Error> {
         let shown = Arc::new(OnceLock::new());
@@ -242,7 +282,7 @@ impl HttpTransport {
 struct Sessions {
     server: Option<Arc<ClientConfig>>,
     proxy: Option<Arc<ClientConfig>>,
-    /// What was shown by a server, or a proxy, that is not trusted.
+    /// The certificate that was not trusted, of the server or the proxy.
     shown: Arc<OnceLock<tls::Shown>>,
 }
 
@@ -255,12 +295,11 @@ impl fmt::Debug for HttpTransport {
 /// Where a request goes: the parts of its URL, which was checked when the endpoint was described.
 struct Target<'u> {
     is_https: bool,
-    /// As it stands in the URL.
+    /// Host and port as they are written in the URL.
     authority: &'u str,
-    /// With the brackets of an IPv6 address.
-    bracketed_host: &'u str,
-    host: &'u str,
-    port: u16,
+    server: HostPort,
+    /// Where to connect, which is the server unless `connect_to` says otherwise.
+    place: HostPort,
     /// Path and query.
     path: &'u str,
 }
@@ -270,20 +309,16 @@ impl<'u> Target<'u> {
         let (scheme, rest) = url.split_once("://")?;
         let is_https = scheme.eq_ignore_ascii_case("https");
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        let end = authority.rfind(']').map_or(0, |bracket| bracket + 1);
-        let (bracketed_host, port) = match authority[end..].find(':') {
-            Some(colon) => (&authority[..end + colon], authority[end + colon + 1..].parse().ok()?),
-            None => (authority, if is_https { 443 } else { 80 }),
-        };
-        let host = bracketed_host.trim_start_matches('[').trim_end_matches(']');
-        Some(Self { is_https, authority, bracketed_host, host, port, path })
+        let server = HostPort::parse(authority, if is_https { 443 } else { 80 })?;
+        Some(Self { is_https, authority, place: server.clone(), server, path })
     }
 }
 
 impl Transport for HttpTransport {
     fn send(&self, request: &Request) -> Result<Response, Error> {
         let deadline = Instant::now() + request.timeout().min(LONGEST);
-        let target = Target::of(request.url()).ok_or_else(|| Error::config("url: this is no URL"))?;
+        let target = self.target(request.url());
+        let target = target.ok_or_else(|| Error::config("url: the host is neither a name nor an address"))?;
         if request.url().len() > MAX_URL {
             return Err(Error::config("url: with its parameters it is longer than 64 KiB"));
         }
@@ -291,9 +326,13 @@ impl Transport for HttpTransport {
             return Err(Error::config("url: https needs the feature `tls`, which this build does not have"));
         }
         if !target.is_https && request.client_certificate().is_some() {
-            return Err(Error::config("url: a client certificate is shown over https alone"));
+            return Err(Error::config("url: a client certificate needs https"));
         }
-        let proxy = self.proxy_for(&target, request.is_to_loopback())?;
+        if !target.is_https && is_near(&target.server.host) && !is_near(&target.place.host) {
+            return Err(Error::config("connect_to: plain http to a local host must not be sent to another")
+                .with_hint("use https, or name in the URL the host that is meant"));
+        }
+        let proxy = self.proxy_for(&target)?;
         let message = self.message(request, &target)?;
         #[cfg(feature = "tls")]
         let sessions = self.sessions(request, target.is_https, proxy.as_ref().is_some_and(|proxy| proxy.is_https))?;
@@ -305,86 +344,69 @@ impl Transport for HttpTransport {
             shown: &sessions.shown,
         };
 
-        let mut steps = Steps::new();
-        let (host, port) = match &proxy {
-            Some(proxy) => (proxy.host.as_str(), proxy.port),
-            None => (target.host, target.port),
-        };
-        let addresses = connect::look_up(host, port, deadline).map_err(|error| call.not_found(error))?;
-        steps.looked_up = steps.next();
+        let (mut watch, mut timing) = (Watch::start(), Timing::default());
+        let addresses = connect::look_up(call.dialled(), deadline).map_err(|error| call.not_found(error))?;
+        timing.look_up = watch.lap();
         let tcp = Tcp::connect(&addresses, deadline).map_err(|error| call.unreachable(error))?;
         let mut wire: Box<dyn Wire> = Box::new(tcp);
         if let Some(proxy) = &proxy {
             #[cfg(feature = "tls")]
             if let Some(config) = sessions.proxy {
-                wire = call.handshake(wire, config, &proxy.host, true)?;
+                wire = call.handshake(wire, config, &proxy.place.host, true)?;
             }
             let asked = wire.write_all(proxy.connect_request(&target).expose().as_bytes()).and_then(|()| wire.flush());
             asked.map_err(|error| call.not_connected(error.into()))?;
-            let head = answer::read_connect(&mut *wire).map_err(|fault| call.not_connected(fault))?;
+            let head = answer::read_connect(&mut wire).map_err(|fault| call.not_connected(fault))?;
             match head.status {
                 200..=299 => {}
                 407 => return Err(proxy.unauthorized(&head.headers)),
                 status => return Err(call.refused_to_connect(&alloc::format!("proxy server responded {status}"))),
             }
         }
-        steps.connected = steps.next();
+        timing.connect = watch.lap();
         #[cfg(feature = "tls")]
         if let Some(config) = sessions.server {
-            wire = call.handshake(wire, config, target.host, false)?;
-            steps.secured = steps.next();
+            wire = call.handshake(wire, config, &target.server.host, false)?;
+            timing.tls = watch.lap();
         }
 
-        let sent_at = BootClock.now();
-        steps.last = sent_at;
+        watch = Watch::start();
+        let sent_at = watch.last;
         wire.write_all(message.expose().as_bytes()).and_then(|()| wire.flush()).map_err(|error| call.lost(error))?;
-        let response = answer::read(&mut *wire, &mut || steps.answered = steps.next());
+        let response = answer::read(&mut wire, &mut || timing.waiting = watch.lap());
         let response = response.map_err(|fault| call.not_answered(fault))?;
-        let (bytes_sent, bytes_received) = wire.traffic();
-        let timing = Timing {
-            look_up: steps.looked_up,
-            connect: steps.connected,
-            tls: steps.secured,
-            waiting: steps.answered,
-            body: steps.next(),
-            bytes_sent,
-            bytes_received,
-        };
-        Ok(response.with_timing(timing).with_elapsed(BootClock.now().saturating_sub(sent_at)))
+        timing.body = watch.lap();
+        (timing.bytes_sent, timing.bytes_received) = wire.traffic();
+        Ok(response.with_timing(timing).with_elapsed(watch.last.saturating_sub(sent_at)))
     }
 
-    /// Names the proxy with its credentials, and for https where the roots come from. Of a file of roots, its identity, size
-    /// and time are compared, and not its content.
+    /// Names the proxy with its credentials, the place of `connect_to`, and for https the source of the roots. Of a file of roots,
+    /// the inode, the size and the time count, and not the content.
     fn route(&self, url: &str) -> Option<Secret> {
-        let target = Target::of(url)?;
-        let is_loopback = crate::url::is_loopback(target.bracketed_host);
-        // Where the configuration is wrong, no failure of a connection can follow.
-        let proxy = proxy::name(self.proxy_for(&target, is_loopback).ok()?.as_deref());
+        let target = self.target(url)?;
+        // With a wrong configuration there is no connection that can fail.
+        let proxy = proxy::name(self.proxy_for(&target).ok()?.as_deref());
+        let place = self.connect_to.as_deref().unwrap_or_default();
         #[cfg(feature = "tls")]
         let roots = if target.is_https { self.roots.name() } else { String::new() };
         #[cfg(not(feature = "tls"))]
         let roots = "";
-        Some(encode::exact(|out| write!(out, "{}\n{roots}", proxy.expose())))
+        Some(encode::exact(|out| write!(out, "{}\n{place}\n{roots}", proxy.expose())))
     }
 }
 
-/// How long each step took. One that is not needed takes no time.
-struct Steps {
+/// Measures one step after the other.
+struct Watch {
     last: Duration,
-    looked_up: Duration,
-    connected: Duration,
-    secured: Duration,
-    answered: Duration,
 }
 
-impl Steps {
-    fn new() -> Self {
-        let (looked_up, connected, secured, answered) = Default::default();
-        Self { last: BootClock.now(), looked_up, connected, secured, answered }
+impl Watch {
+    fn start() -> Self {
+        Self { last: BootClock.now() }
     }
 
-    /// The time since the last step.
-    fn next(&mut self) -> Duration {
+    /// Returns the time since the last step.
+    fn lap(&mut self) -> Duration {
         let now = BootClock.now();
         now.saturating_sub(core::mem::replace(&mut self.last, now))
     }

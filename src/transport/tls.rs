@@ -1,4 +1,4 @@
-//! TLS: whom the client trusts, as whom it shows itself, and what its failures mean.
+//! TLS: trusted roots, the client certificate, and errors.
 
 mod certificate;
 mod failure;

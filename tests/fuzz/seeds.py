@@ -106,3 +106,20 @@ for index, words in enumerate([b"\x02", b"token\n--client-secret\n\x02", b"token
                                b"parse\n--status\n200", b"help", b"-V", b"token\n--param\nclient_secret=s",
                                b"token\na\nb", b"token\n-x", b"token\n--grant\nrefresh_token\n--refresh-token-file\nf"]):
     seed("options", f"words-{index}", words)
+
+OK = b"HTTP/1.1 200 OK\r\n"
+BODY = b'{"access_token":"t","expires_in":60}'
+ANSWERS = [
+    OK + b"Content-Length: 36\r\nX: y\r\n\r\n" + BODY,
+    OK + b"Content-Length: 36\r\nContent-Length: 36\r\n\r\n" + BODY + b"HTTP/1.1 500 No\r\n\r\n",
+    OK + b"Transfer-Encoding: chunked\r\n\r\nA;x\r\n" + BODY[:10] + b"\r\n1a \r\n" + BODY[10:] + b"\r\n0\r\nX: y\r\n\r\n",
+    OK + b"Transfer-Encoding: gzip, Chunked\r\nContent-Length: 3\r\n\r\n24\n" + BODY + b"\n0\n\n",
+    b"HTTP/1.0 200 OK\nTransfer-Encoding: chunked\nDate: x\n\n" + BODY,
+    b"\r\nHTTP/1.1 103 Early\r\nlink: <a>\r\n b\r\n\r\nHTTP/1.1 100\r\n\r\n" + OK + b"X:a\r\n\tb\r\nContent-Length:0\r\n\r\n",
+    b"HTTP/1.1 204 No Content\r\n\r\n", b"HTTP/1.1 101 Odd\r\n\r\n", b"HTTP/1.1 304\r\nContent-Length: 9\r\n\r\n",
+    OK + b"Content-Length: 1048576\r\n\r\n ", OK + b"Content-Length: 1048577\r\n\r\n ", OK + b"\r\n ",
+    OK + b"Transfer-Encoding: chunked\r\n\r\n+12\r\n", OK + b"X: ", b"HTTP/2 200\r\n\r\n", b"\x15\x03\x01\x00\x02\x02\x46", b"SSH-2.0-x\r\n",
+]
+for index, answer in enumerate(ANSWERS):
+    for head in [b"\xff\0\0\0\0", b"\0\0\x30\0\0", b"\x10\0\x50\xff\x60"]:
+        seed("answer", f"{index}-{head.hex()}", head + answer)

@@ -64,7 +64,7 @@ fn is_right(case: &Case, read: Read) -> bool {
             token.expires_in,
         ));
     };
-    read(&case.answer, &mut case.answer.body.clone(), &mut look);
+    read(&case.answer, &mut case.answer.copy(), &mut look);
     let Some(seen) = seen else { return case.may_be_refused };
     case.tokens.iter().any(|token| {
         let is_absurd = case.any_at_least.is_some_and(|least| seen.expires_in.is_none_or(|life| life >= least));

@@ -1,13 +1,13 @@
-//! A token for the command: at hand or fetched, at once or when what it needs is there.
+//! A token for the command, from the cache or the server, at once or as soon as the network is ready.
 
 use crate::events;
 use crate::settings::{self, Asked};
 use keyfob::{AccessToken, Error, ErrorKind, Lifetime, TokenCache};
 use std::time::Duration;
 
-/// A token as it was asked for.
+/// Returns a token as the options ask for it.
 pub(crate) fn token(tokens: &mut TokenCache, asked: Asked) -> Result<AccessToken, Error> {
-    if let Some(until) = put_off(tokens, asked)? {
+    if let Some(until) = delay(tokens, asked)? {
         events::sleep_until(until);
     }
     let started = tokens.client().now();
@@ -23,15 +23,15 @@ pub(crate) fn token(tokens: &mut TokenCache, asked: Asked) -> Result<AccessToken
                     ErrorKind::Unusable,
                     "the server says the token lives 0 s or less (--min-valid)",
                 )
-                .with_hint("if it means something else, say so (--lifetime)"));
+                .with_hint("if it means something else, set the lifetime (--lifetime)"));
             }
             Ok(token) => return Ok(token),
             Err(error) => error,
         };
         match tokens.next_attempt() {
-            // The network, the names, the clock or the server may be there by then.
+            // The network, the names, the clock or the server may be ready by then.
             Some(at) if error.is_retryable() && at <= started.saturating_add(asked.wait) => {
-                asked.tell(&format!("{error}; once more"));
+                asked.log(&format!("{error}; retrying (--wait)"));
                 events::sleep_until(at);
             }
             _ => return Err(error),
@@ -39,35 +39,35 @@ pub(crate) fn token(tokens: &mut TokenCache, asked: Asked) -> Result<AccessToken
     }
 }
 
-/// Until when the first fetch after a boot is put off (`--splay`): by this device's share, so that a site whose power
-/// returns does not come at once. Not where there is a token.
-pub(crate) fn put_off(tokens: &mut TokenCache, asked: Asked) -> Result<Option<Duration>, Error> {
-    // The machine's id is not read for nothing.
+/// Returns until when the first fetch after a boot is delayed (`--splay`): by this device's share, so that the devices of a
+/// site do not all ask when power returns. None if there is a token.
+pub(crate) fn delay(tokens: &mut TokenCache, asked: Asked) -> Result<Option<Duration>, Error> {
+    // The machine's id is read only if it is needed.
     if asked.splay.is_zero() {
         return Ok(None);
     }
-    // The clock counts from the boot.
+    // The clock counts from boot.
     let until = settings::spread().of(asked.splay);
     if until <= tokens.client().now() || tokens.at_hand(Duration::ZERO)?.is_some() {
         return Ok(None);
     }
-    asked.tell(&format!("the first fetch is put off until {} s after the boot (--splay)", until.as_secs()));
+    asked.log(&format!("the first fetch is delayed until {} s after boot (--splay)", until.as_secs()));
     Ok(Some(until))
 }
 
-/// What to say about a lifetime that is none: a point in time, probably.
+/// Returns the hint for a lifetime that is too long to be one: probably a point in time.
 pub(crate) fn unbelieved(token: &AccessToken) -> Option<String> {
     const YEAR: u64 = 365 * 24 * 60 * 60;
     let years = token.unbelieved_lifetime()?.as_secs() / YEAR;
     Some(format!(
-        "the server says that the token lives {years} years; if that is a point in time, say how long its tokens live \
-         (--lifetime, or `lifetime` in the profile), for until then none is stored"
+        "the server says that the token lives {years} years, so it is not stored; if that is a point in time, set the \
+         lifetime (--lifetime, or `lifetime` in the profile)"
     ))
 }
 
 fn long_enough(tokens: &mut TokenCache, token: AccessToken, min_life: Duration) -> Result<AccessToken, Error> {
     match token.remaining(tokens.client().now()) {
-        // The error says how long it lives.
+        // For its error, which says how long the token lives.
         Some(life) if life < min_life => tokens.token_valid_for(min_life),
         _ => Ok(token),
     }

@@ -1,7 +1,7 @@
 //! What curl is told where there is no token, also when nobody could read yet that the answer was meant for curl.
 
 use crate::arguments::{self, Requested};
-use crate::output::Format;
+use crate::format::Format;
 use crate::profile;
 use crate::words;
 use miniserde::json::{self, Value};
@@ -21,7 +21,8 @@ pub(crate) fn format_of_error(format: Format) -> Format {
 
 fn may_be_for_curl() -> bool {
     match arguments::requested() {
-        Requested::Format(word) => is_like_curl(word.to_str()),
+        // What is no text is no format, and nobody knows which was meant.
+        Requested::Format(word) => word.to_str().is_none_or(is_like_curl),
         Requested::Profiles(profiles) => profiles.iter().any(|(name, surely)| says_curl(name).unwrap_or(*surely)),
     }
 }
@@ -37,7 +38,7 @@ fn says_curl(name: &OsStr) -> Option<bool> {
     let text = String::from_utf8_lossy(&text);
     Some(match json::from_str(text.strip_prefix('\u{FEFF}').unwrap_or(&text)) {
         Ok(Value::Object(members)) => match members.get("format") {
-            Some(Value::String(word)) => is_like_curl(Some(word)),
+            Some(Value::String(word)) => is_like_curl(word),
             _ => false,
         },
         _ => text.to_ascii_lowercase().contains("curl"),
@@ -45,9 +46,9 @@ fn says_curl(name: &OsStr) -> Option<bool> {
 }
 
 /// Whether this is curl's format, or no format and written like it.
-fn is_like_curl(word: Option<&str>) -> bool {
-    word.is_some_and(|word| match Format::from_name(word) {
+fn is_like_curl(word: &str) -> bool {
+    match Format::from_name(word) {
         Some(format) => format == Format::Curl,
         None => words::nearest(word, ["curl"]).is_some(),
-    })
+    }
 }

@@ -6,27 +6,37 @@ extern crate alloc;
 
 mod arguments;
 mod bench;
+mod connection;
 #[cfg(feature = "demo")]
 mod demo;
 mod events;
+mod failure;
 mod fetch;
+mod format;
+mod from_curl;
 mod hand_over;
+mod help;
 mod keep;
+mod members;
 mod notify;
+mod options;
 mod output;
 mod parse;
+mod pipe;
 mod process;
 mod profile;
+mod secrets;
 mod settings;
 mod stderr;
 mod terminal;
 mod token_file;
+mod verbose;
 #[path = "../../words.rs"]
 mod words;
 
-use arguments::{Arguments, Verb};
+use arguments::{Arguments, Topic, Verb};
+use format::Format;
 use keyfob::{Error, ErrorKind, Lifetime, TokenCache};
-use output::Format;
 use settings::Settings;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -34,49 +44,50 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Every block of memory is wiped as it is freed: rustls keeps copies of tokens that keyfob cannot reach.
+/// Wipes every block of memory as it is freed: rustls makes copies of tokens that keyfob cannot reach.
 #[global_allocator]
 static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> = zeroizing_alloc::ZeroAlloc(std::alloc::System);
 
-/// A fetch that takes longer tells a person at a terminal what it waits for.
+/// A fetch that takes longer says at a terminal what it waits for.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     process::harden();
     if std::env::args_os().len() < 2 {
-        output::note(arguments::HELP.trim_end());
+        output::note(help::text(Topic::All).trim_end());
         return ExitCode::from(2);
     }
-    // The format decides how an error is shown, that of a wrong option too.
+    // The format decides how an error is shown, even that of a wrong option.
     let mut format = arguments::requested_format();
     match run(&mut format) {
         Ok(code) => code,
-        Err(error) => output::failure(&error, hand_over::format_of_error(format)),
+        Err(error) => failure::report(&error, hand_over::format_of_error(format)),
     }
 }
 
 fn run(format: &mut Format) -> Result<ExitCode, Error> {
     let arguments = Arguments::from_command_line()?;
     match arguments.verb {
-        Verb::Help => output::line(arguments::HELP.trim_end())?,
+        Verb::Help => output::line(help::text(arguments.topic).trim_end())?,
         Verb::Version => output::line(concat!("keyfob ", env!("CARGO_PKG_VERSION")))?,
         Verb::Parse => return parse::run(&arguments),
         Verb::Token => token(&arguments, format)?,
         Verb::Revoke => revoke(&arguments, format)?,
         Verb::Keep => keep::run(&arguments, format)?,
         Verb::Bench => return bench::run(arguments, format),
+        Verb::FromCurl => from_curl::run(&arguments)?,
         Verb::Demo => demo()?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn token(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
-    // What is sent for it may be used up, so not for nothing.
+    // Before anything is sent that may be good for one use.
     output::check_stdout()?;
     let mut settings = Settings::read(arguments, format)?;
     let asked = settings.asked;
     if !settings.is_repeatable() {
-        // Ended in between, what was sent would be used up, and what came for it lost.
+        // If it ended in between, the grant would be used up and the answer lost.
         events::finish_first();
     }
     let (grant, store) = (settings.grant()?, settings.store()?);
@@ -84,27 +95,27 @@ fn token(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
     let client = settings.client()?;
     let mut tokens = match has_store {
         true => settings::tokens(client, grant, store),
-        // Nobody renews it, so it is not asked when this device would.
+        // Nothing renews it, so there is no device to spread.
         false => TokenCache::new(client, grant),
     };
     let host = tokens.client().endpoint().authority().to_owned();
-    let token = while_telling(&host, || fetch::token(&mut tokens, asked))?;
-    let cache = output::origin(&token, has_store);
-    asked.tell(&format!("cache: {cache}"));
+    let token = while_saying(&host, || fetch::token(&mut tokens, asked))?;
+    let cache = format::origin(&token, has_store);
+    asked.log(&format!("cache: {cache}"));
     let remaining = token.remaining(tokens.client().now());
-    output::line(&output::render(&token, remaining, *format, cache)?)?;
+    output::line(&format.render(&token, remaining, cache)?)?;
     match (token.lifetime(), fetch::unbelieved(&token)) {
-        (Lifetime::Once, _) => {
-            output::hint("the server says the token lives 0 s or less; if it means something else, say so (--lifetime)")
-        }
-        (Lifetime::Unknown, Some(said)) => output::hint(&said),
+        (Lifetime::Once, _) => failure::hint(
+            "the server says the token lives 0 s or less; if it means something else, set the lifetime (--lifetime)",
+        ),
+        (Lifetime::Unknown, Some(said)) => failure::hint(&said),
         (Lifetime::Unknown, None) if has_store => {
             let why = "not stored: the answer does not say how long the token lives (--lifetime)";
-            // Each run of a script would say it again.
+            // Not in each run of a script.
             if std::io::stderr().is_terminal() && !asked.verbose {
-                output::hint(why);
+                failure::hint(why);
             }
-            asked.tell(why);
+            asked.log(why);
         }
         _ => {}
     }
@@ -115,27 +126,27 @@ fn revoke(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
     let mut settings = Settings::read(arguments, format)?;
     let (named, asked) = (settings.access_token()?, settings.asked);
     if named.is_none() && asked.no_cache {
-        return Err(Error::new(ErrorKind::Config, "revoke: there is no token to end")
-            .with_hint("name the file that holds it (--access-token-file)"));
+        return Err(Error::new(ErrorKind::Config, "revoke: no token to end")
+            .with_hint("name the file that contains it (--access-token-file)"));
     }
     let (grant, store) = (settings.grant(), settings.store()?);
     let client = settings.client()?;
     let host = client.endpoint().authority().to_owned();
     let Ok(grant) = grant else {
-        // Without the secrets nobody can say which of the cached tokens it is.
+        // Without the secrets the cached token cannot be found.
         let Some(named) = named else { return output::revoked(false, *format) };
-        while_telling(&host, || client.revoke(named))?;
+        while_saying(&host, || client.revoke(named))?;
         return output::revoked(true, *format);
     };
     let mut tokens = settings::tokens(client, grant, store);
     let cached = tokens.at_hand(Duration::ZERO);
     match (named, cached) {
         (Some(named), Ok(Some(cached))) if cached.expose() == named.expose() => {
-            while_telling(&host, || tokens.revoke())?;
+            while_saying(&host, || tokens.revoke())?;
         }
-        (Some(named), _) => while_telling(&host, || tokens.client().revoke(named))?,
+        (Some(named), _) => while_saying(&host, || tokens.client().revoke(named))?,
         (None, cached) => match cached? {
-            Some(_) => while_telling(&host, || tokens.revoke())?,
+            Some(_) => while_saying(&host, || tokens.revoke())?,
             None => return output::revoked(false, *format),
         },
     }
@@ -149,19 +160,19 @@ fn demo() -> Result<(), Error> {
 
 #[cfg(not(feature = "demo"))]
 fn demo() -> Result<(), Error> {
-    Err(Error::new(ErrorKind::Config, "demo: this build does not have it")
+    Err(Error::new(ErrorKind::Config, "demo: not in this build")
         .with_hint("cargo run --release --features demo -- demo"))
 }
 
-/// Does the work; on a terminal it says what it waits for, if that takes long.
-fn while_telling<T>(host: &str, work: impl FnOnce() -> T) -> T {
+/// Does the work; if that takes long, says at a terminal what it waits for.
+fn while_saying<T>(host: &str, work: impl FnOnce() -> T) -> T {
     if !std::io::stderr().is_terminal() {
         return work();
     }
     let done = Arc::new(AtomicBool::new(false));
     let is_done = done.clone();
     let message = format!("keyfob: waiting for {host} …");
-    // Without the thread the person waits in silence, and that is all.
+    // Without the thread nothing is said, and that is all.
     let teller = std::thread::Builder::new().spawn(move || {
         let end = Instant::now() + PATIENCE;
         while !is_done.load(Ordering::Acquire) {

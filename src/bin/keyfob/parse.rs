@@ -2,7 +2,7 @@
 
 use crate::arguments::Arguments;
 use crate::output;
-use keyfob::{Error, ErrorKind, ExpiresIn, Members, Rejection, TokenResponse};
+use keyfob::{Error, ErrorKind, ExpiresIn, Members, Rejection, Response, TokenResponse};
 use miniserde::Serialize;
 use miniserde::json::{Number, Value};
 use std::fs::File;
@@ -67,7 +67,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let (answer, code) = if body.len() as u64 > MAX_BODY {
         (output::to_json(&Rejected { reject: "the answer is larger than 1 MiB" }), REJECTED)
     } else {
-        match TokenResponse::read(status, content_type, true, &mut body, &Members::default()) {
+        let mut response = Response::new(status, body);
+        if let Some(content_type) = content_type {
+            response = response.with_header("content-type", content_type);
+        }
+        match TokenResponse::read(&mut response, &Members::default()) {
             Ok(token) => {
                 let answer = Accepted {
                     ok: Token {

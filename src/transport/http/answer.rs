@@ -1,4 +1,4 @@
-//! An answer of HTTP/1.1 (RFC 9112), read into wiped memory of bounded size.
+//! Reads an HTTP/1.1 response (RFC 9112) into wiped memory of bounded size.
 
 use crate::secret::Secret;
 use crate::transport::{Response, ResponseHeaders};
@@ -10,14 +10,14 @@ use core::ops::Range;
 use std::io::{self, Read};
 use zeroize::Zeroizing;
 
-/// A token response has a few hundred bytes; one over a megabyte is no token response.
+/// The largest body. A token response has a few hundred bytes.
 const MAX_BODY: usize = 1024 * 1024;
-/// Everything that a server may send, with what is thrown away: heads, chunk sizes, interim answers. Without this limit
-/// they could go on until the time limit.
+/// The limit for all bytes of an answer, with those that are not kept: heads, chunk sizes, interim answers. Without it a server
+/// could send them until the time limit.
 const MAX_ANSWER: usize = 2 * MAX_BODY;
-/// The largest head, and the largest line of a chunk's size.
+/// The largest head, and the longest line with a chunk's size.
 const MAX_HEAD: usize = 16 * 1024;
-/// The first buffer of a head: a usual answer fits.
+/// The first buffer of a head. Most answers fit.
 const FIRST_BUFFER: usize = 2 * 1024;
 /// The largest first buffer of a body, whatever length the server claims.
 const MAX_FIRST_BODY: usize = 16 * 1024;
@@ -26,11 +26,11 @@ const MAX_FIRST_BODY: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) enum Fault {
     Io(io::Error),
-    /// Not a byte came before this.
+    /// The connection failed before the first byte.
     Nothing(io::Error),
-    /// It is not HTTP, and why.
+    /// The answer is not HTTP, for this reason.
     NotHttp(&'static str),
-    /// It is a TLS alert.
+    /// The answer is a TLS alert.
     Tls,
     HeadTooLarge,
     BodyTooLarge,
@@ -42,11 +42,11 @@ impl From<io::Error> for Fault {
     }
 }
 
-/// Reads a whole answer: interim ones are skipped. `began` is given the time of its first byte.
+/// Reads a whole answer and skips interim ones. `began` is called at the first byte.
 pub(super) fn read(wire: &mut dyn Read, began: &mut dyn FnMut()) -> Result<Response, Fault> {
     let mut input = Input::new(wire, began);
     let mut head = match input.head() {
-        Err(Fault::Io(error)) if input.received == 0 => return Err(Fault::Nothing(error)),
+        Err(Fault::Io(error)) if input.source.received == 0 => return Err(Fault::Nothing(error)),
         head => head?,
     };
     // RFC 9110 section 15.2. After a 101 the connection speaks another protocol, so that one is final.
@@ -60,8 +60,8 @@ pub(super) fn read(wire: &mut dyn Read, began: &mut dyn FnMut()) -> Result<Respo
     Ok(response)
 }
 
-/// Reads the head of a proxy's answer to CONNECT. What follows belongs to the server; where it came along, it is lost,
-/// and so it is an error.
+/// Reads the head of a proxy's answer to CONNECT. The bytes that follow belong to the server: if some were read with the head,
+/// that is an error, because they are lost.
 pub(super) fn read_connect(wire: &mut dyn Read) -> Result<Head, Fault> {
     let mut nothing = || {};
     let mut input = Input::new(wire, &mut nothing);
@@ -69,18 +69,18 @@ pub(super) fn read_connect(wire: &mut dyn Read) -> Result<Head, Fault> {
     while matches!(head.status, 100..=199) {
         head = input.head()?;
     }
-    match (200..=299).contains(&head.status) && input.taken < input.filled {
-        true => Err(Fault::NotHttp("it goes on before it is sent anything")),
+    match (200..=299).contains(&head.status) && !input.unread().is_empty() {
+        true => Err(Fault::NotHttp("it continues before anything was sent")),
         false => Ok(head),
     }
 }
 
-/// Where a body ends (RFC 9112 section 6.3).
+/// How the end of a body is found (RFC 9112 section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Framing {
     Length(u64),
     Chunked,
-    /// With the connection.
+    /// At the end of the connection.
     Close,
 }
 
@@ -100,7 +100,7 @@ impl Head {
             let colon = line.iter().position(|byte| *byte == b':').ok_or("a header has no colon")?;
             let (name, value) = (&line[..colon], &line[colon + 1..]);
             if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
-                return Err("a header's name is none");
+                return Err("the name of a header is not valid");
             }
             // obs-fold (RFC 9112 section 5.2): a line that begins with a space continues the one before it.
             let mut joined: Option<Zeroizing<Vec<u8>>> = None;
@@ -139,24 +139,24 @@ impl Head {
     }
 }
 
-/// `HTTP/1.1 200 OK`; the reason, and the space before it, may be missing.
+/// Reads `HTTP/1.1 200 OK`. The reason, and the space before it, may be missing.
 fn status_line(line: &[u8]) -> Result<(bool, u16), &'static str> {
     let (is_http_1_0, rest) = match (line.strip_prefix(b"HTTP/1.1"), line.strip_prefix(b"HTTP/1.0")) {
         (Some(rest), _) => (false, rest),
         (_, Some(rest)) => (true, rest),
-        _ => return Err("it is of another version than HTTP/1.1 and HTTP/1.0"),
+        _ => return Err("its version is neither HTTP/1.1 nor HTTP/1.0"),
     };
     let rest = rest.strip_prefix(b" ").unwrap_or_default();
-    let (status, reason) = rest.split_at_checked(3).ok_or("its status has not three digits")?;
+    let (status, reason) = rest.split_at_checked(3).ok_or("its status does not have three digits")?;
     let is_number = matches!(status, [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9']) && matches!(reason, [] | [b' ', ..]);
     match status.iter().fold(0, |number, digit| number * 10 + u16::from(digit.wrapping_sub(b'0'))) {
-        _ if !is_number => Err("its status has not three digits"),
+        _ if !is_number => Err("its status does not have three digits"),
         _ if !is_text(reason) => Err("its status line holds a control character"),
         status => Ok((is_http_1_0, status)),
     }
 }
 
-/// Without the spaces around it.
+/// Removes spaces and tabs at both ends.
 fn trim(text: &[u8]) -> &[u8] {
     let is_inner = |byte: &u8| !matches!(byte, b' ' | b'\t');
     let start = text.iter().position(is_inner).unwrap_or(text.len());
@@ -164,12 +164,12 @@ fn trim(text: &[u8]) -> &[u8] {
     &text[start..end]
 }
 
-/// RFC 9110 section 5.5: no control characters.
+/// Returns whether there is no control character (RFC 9110 section 5.5).
 fn is_text(text: &[u8]) -> bool {
     text.iter().all(|byte| matches!(byte, b'\t' | 0x20..=0x7E | 0x80..))
 }
 
-/// Whatever is not UTF-8 is replaced, so that nothing is taken for something else.
+/// Replaces what is not UTF-8, so that two values are never taken for one.
 fn lossy(value: &[u8]) -> Secret {
     match String::from_utf8_lossy(value) {
         Cow::Borrowed(text) => Secret::from(text),
@@ -177,25 +177,26 @@ fn lossy(value: &[u8]) -> Secret {
     }
 }
 
-/// RFC 9110 section 5.6.2.
+/// Returns whether a byte may be in a header's name (RFC 9110 section 5.6.2).
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// A number of digits alone: `u64::from_str_radix` takes a sign too.
+/// Reads a number of digits only: `u64::from_str_radix` accepts a sign as well.
 fn digits(text: &str, radix: u32) -> Option<u64> {
     let is_number = text.bytes().all(|byte| char::from(byte).is_digit(radix));
     u64::from_str_radix(text, radix).ok().filter(|_| is_number)
 }
 
-/// What an answer is that does not begin with `HTTP/1.`. Nothing of it is shown: it may repeat what was sent.
+/// Names the protocol of an answer that does not begin with `HTTP/1.`. Nothing of the answer is shown: it may repeat the
+/// request.
 fn stranger(start: &[u8]) -> &'static str {
     for (beginning, what) in [
         (&b"SSH-"[..], "it is SSH"),
         (b"220", "it is a mail or FTP server's greeting"),
         (b"* OK", "it is IMAP"),
         (b"+OK", "it is POP3"),
-        (b"HTTP/", "it is of another version than HTTP/1.1 and HTTP/1.0"),
+        (b"HTTP/", "its version is neither HTTP/1.1 nor HTTP/1.0"),
         (b"ICY ", "it is a radio stream"),
         (b"{\"", "it is JSON without a head"),
         (b"<!", "it is HTML or XML without a head"),
@@ -213,87 +214,101 @@ fn stranger(start: &[u8]) -> &'static str {
     if matches!(start, [0, _, _, 4, 0 | 1, ..]) { "it is HTTP/2" } else { "it does not begin with HTTP/1.1" }
 }
 
-/// What was read and not yet used. The buffer grows by being replaced, so that the old one is wiped.
-struct Input<'w> {
+/// The connection, with a limit of its own.
+struct Source<'w> {
     wire: &'w mut dyn Read,
     began: &'w mut dyn FnMut(),
-    buffer: Zeroizing<Vec<u8>>,
-    taken: usize,
-    filled: usize,
     received: usize,
+}
+
+impl Source<'_> {
+    /// Reads once. Returns 0 at the end.
+    fn read(&mut self, into: &mut [u8]) -> Result<usize, Fault> {
+        let count = self.wire.read(into)?;
+        if self.received == 0 && count > 0 {
+            (self.began)();
+        }
+        self.received += count;
+        if self.received > MAX_ANSWER { Err(Fault::BodyTooLarge) } else { Ok(count) }
+    }
+}
+
+/// Wiped memory that grows by being replaced: the old memory is wiped as well.
+#[derive(Default)]
+struct Buffer {
+    bytes: Zeroizing<Vec<u8>>,
+    filled: usize,
+}
+
+impl Buffer {
+    fn of_size(size: usize) -> Self {
+        Self { bytes: Zeroizing::new(vec![0; size]), filled: 0 }
+    }
+
+    /// Returns the free part. It is empty if `most` bytes are there already.
+    fn room(&mut self, most: usize) -> &mut [u8] {
+        if self.filled == self.bytes.len() && self.filled < most {
+            let mut larger = Zeroizing::new(vec![0; (4 * self.filled).clamp(FIRST_BUFFER, most)]);
+            larger[..self.filled].copy_from_slice(&self.bytes);
+            self.bytes = larger;
+        }
+        &mut self.bytes[self.filled..]
+    }
+}
+
+/// The bytes that were read, and how many of them were used.
+struct Input<'w> {
+    source: Source<'w>,
+    buffer: Buffer,
+    taken: usize,
 }
 
 impl<'w> Input<'w> {
     fn new(wire: &'w mut dyn Read, began: &'w mut dyn FnMut()) -> Self {
-        Self { wire, began, buffer: Zeroizing::default(), taken: 0, filled: 0, received: 0 }
+        Self { source: Source { wire, began, received: 0 }, buffer: Buffer::default(), taken: 0 }
     }
 
     fn unread(&self) -> &[u8] {
-        &self.buffer[self.taken..self.filled]
+        &self.buffer.bytes[self.taken..self.buffer.filled]
     }
 
-    /// Reads once from the wire; an error at its end.
-    fn read_some(
-        wire: &mut dyn Read,
-        began: &mut dyn FnMut(),
-        received: &mut usize,
-        into: &mut [u8],
-    ) -> Result<usize, Fault> {
-        let count = loop {
-            match wire.read(into) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => break result?,
-            }
-        };
-        if *received == 0 && count > 0 {
-            began();
-        }
-        *received += count;
-        if *received > MAX_ANSWER { Err(Fault::BodyTooLarge) } else { Ok(count) }
-    }
-
-    /// Reads more into the buffer. Full is what `full` says.
+    /// Reads more into the buffer. Returns `full` if there is no room left.
     fn fill(&mut self, full: Fault) -> Result<(), Fault> {
-        if self.filled == self.buffer.len() {
-            if self.taken > 0 {
-                self.buffer.copy_within(self.taken..self.filled, 0);
-                (self.taken, self.filled) = (0, self.filled - self.taken);
-            } else if self.filled < MAX_HEAD {
-                let mut larger = Zeroizing::new(vec![0; (4 * self.filled).clamp(FIRST_BUFFER, MAX_HEAD)]);
-                larger[..self.filled].copy_from_slice(&self.buffer);
-                self.buffer = larger;
-            } else {
-                return Err(full);
-            }
+        if self.buffer.filled == self.buffer.bytes.len() && self.taken > 0 {
+            self.buffer.bytes.copy_within(self.taken.., 0);
+            self.buffer.filled -= core::mem::take(&mut self.taken);
         }
-        let room = &mut self.buffer[self.filled..];
-        match Self::read_some(self.wire, self.began, &mut self.received, room)? {
+        let room = self.buffer.room(MAX_HEAD);
+        if room.is_empty() {
+            return Err(full);
+        }
+        match self.source.read(room)? {
             0 => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
             count => {
-                self.filled += count;
+                self.buffer.filled += count;
                 Ok(())
             }
         }
     }
 
-    /// Reads what is there into `into`: what was read already comes first. 0 at the end.
+    /// Copies into `into` what is unread, or else reads once. Returns 0 at the end.
     fn read(&mut self, into: &mut [u8]) -> Result<usize, Fault> {
         let count = self.unread().len().min(into.len());
         if count == 0 {
-            return Self::read_some(self.wire, self.began, &mut self.received, into);
+            return self.source.read(into);
         }
         into[..count].copy_from_slice(&self.unread()[..count]);
         self.taken += count;
         Ok(count)
     }
 
-    /// Reads to the empty line behind a head.
+    /// Reads a head, up to and with the empty line.
     fn head(&mut self) -> Result<Head, Fault> {
         const START: &[u8] = b"HTTP/1.";
         let mut searched = 0;
         loop {
             let unread = self.unread();
-            // RFC 9112 section 2.2 has a server skip empty lines, and some servers send one.
+            // RFC 9112 section 2.2 lets a server skip empty lines. Some servers send one.
             let blank = unread.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
             let text = &unread[blank..];
             if text.starts_with(&[21, 3]) {
@@ -304,7 +319,7 @@ impl<'w> Input<'w> {
             if text[..known] != START[..known] {
                 return Err(Fault::NotHttp(stranger(text)));
             }
-            // An end of two or three bytes may have begun in what was searched.
+            // The end has two or three bytes, and may have begun in the part that was searched.
             let start = usize::saturating_sub(searched, blank + 2);
             if let Some(end) = end_of_head(text, start) {
                 let head = Head::read(&text[..end]).map_err(Fault::NotHttp);
@@ -316,7 +331,7 @@ impl<'w> Input<'w> {
         }
     }
 
-    /// Reads a line, and returns where it is in the buffer, without its line feed.
+    /// Reads a line. Returns its place in the buffer, without the line feed.
     fn line(&mut self) -> Result<Range<usize>, Fault> {
         let mut searched = 0;
         loop {
@@ -331,19 +346,19 @@ impl<'w> Input<'w> {
     }
 
     fn body(&mut self, framing: Framing) -> Result<Zeroizing<Vec<u8>>, Fault> {
-        let mut body = Body::new(match framing {
+        let mut body = Buffer::of_size(match framing {
             Framing::Length(length) if length > MAX_BODY as u64 => return Err(Fault::BodyTooLarge),
-            Framing::Length(length) => length as usize,
+            Framing::Length(length) => MAX_FIRST_BODY.min(length as usize),
             Framing::Chunked | Framing::Close => FIRST_BUFFER,
         });
         match framing {
             Framing::Length(length) => self.copy(&mut body, length)?,
             Framing::Close => while self.copy_some(&mut body, usize::MAX)? > 0 {},
-            // RFC 9112 section 7.1. With the last chunk's size the body is whole: trailers are not read.
+            // RFC 9112 section 7.1. The body is complete with the size of the last chunk: trailers are not read.
             Framing::Chunked => loop {
                 let line = self.line()?;
-                let line = core::str::from_utf8(&self.buffer[line]).unwrap_or_default();
-                // A chunk ends as its size does: with a size that is one too large, the carriage return would be data.
+                let line = core::str::from_utf8(&self.buffer.bytes[line]).unwrap_or_default();
+                // A chunk's line ending is the one of its size: if the size is one too large, the carriage return is data.
                 let end = if line.ends_with('\r') { &b"\r"[..] } else { b"" };
                 let size = line.split(';').next().unwrap_or_default().trim_ascii_end();
                 match digits(size, 16).ok_or(Fault::NotHttp("a chunk's size is no number"))? {
@@ -351,7 +366,7 @@ impl<'w> Input<'w> {
                     size => self.copy(&mut body, size)?,
                 }
                 let rest = self.line()?;
-                if self.buffer[rest] != *end {
+                if self.buffer.bytes[rest] != *end {
                     return Err(Fault::NotHttp("a chunk is longer than its size"));
                 }
             },
@@ -360,7 +375,7 @@ impl<'w> Input<'w> {
         Ok(body.bytes)
     }
 
-    fn copy(&mut self, body: &mut Body, length: u64) -> Result<(), Fault> {
+    fn copy(&mut self, body: &mut Buffer, length: u64) -> Result<(), Fault> {
         let mut left = length;
         while left > 0 {
             match self.copy_some(body, usize::try_from(left).unwrap_or(usize::MAX))? {
@@ -371,9 +386,10 @@ impl<'w> Input<'w> {
         Ok(())
     }
 
-    /// Reads at most so many bytes of the body; 0 at the end of the connection.
-    fn copy_some(&mut self, body: &mut Body, most: usize) -> Result<usize, Fault> {
-        let room = body.room();
+    /// Reads at most `most` bytes of the body. Returns 0 at the end of the connection.
+    fn copy_some(&mut self, body: &mut Buffer, most: usize) -> Result<usize, Fault> {
+        // One byte more than the largest body has, which is the one too many.
+        let room = body.room(MAX_BODY + 1);
         let most = room.len().min(most);
         let count = self.read(&mut room[..most])?;
         body.filled += count;
@@ -381,7 +397,7 @@ impl<'w> Input<'w> {
     }
 }
 
-/// Finds the byte behind the first empty line, from `start` on.
+/// Returns the place after the first empty line that ends at `start` or later.
 fn end_of_head(text: &[u8], start: usize) -> Option<usize> {
     (start..text.len()).find_map(|at| match &text[at..] {
         [b'\n', b'\n', ..] => Some(at + 2),
@@ -390,34 +406,13 @@ fn end_of_head(text: &[u8], start: usize) -> Option<usize> {
     })
 }
 
-/// A body that grows by being replaced, up to one byte more than the largest, which is the one too many.
-struct Body {
-    bytes: Zeroizing<Vec<u8>>,
-    filled: usize,
-}
-
-impl Body {
-    fn new(expected: usize) -> Self {
-        Self { bytes: Zeroizing::new(vec![0; expected.min(MAX_FIRST_BODY)]), filled: 0 }
-    }
-
-    fn room(&mut self) -> &mut [u8] {
-        if self.filled == self.bytes.len() {
-            let mut larger = Zeroizing::new(vec![0; (self.filled * 4).clamp(FIRST_BUFFER, MAX_BODY + 1)]);
-            larger[..self.filled].copy_from_slice(&self.bytes);
-            self.bytes = larger;
-        }
-        &mut self.bytes[self.filled..]
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const BODY: &[u8] = br#"{"access_token":"t0ken"}"#;
 
-    /// Gives at most so many bytes at a time.
+    /// Gives at most this number of bytes at a time.
     struct Pieces<'b>(&'b [u8], usize);
 
     impl Read for Pieces<'_> {
@@ -434,7 +429,7 @@ mod tests {
         read(&mut Pieces(bytes, size), &mut || {})
     }
 
-    /// Answers that show their end: each with the length from which on they are whole.
+    /// Framed answers, each with the length that makes it complete.
     fn framed() -> [(Vec<u8>, usize); 4] {
         let with_length = [b"HTTP/1.1 200 OK\r\nContent-Length: 24\r\nx: y\r\n\r\n", BODY].concat();
         let after_others = [b"\r\nHTTP/1.1 103 Early\nlink: <a>\n b\n\n", &with_length[..]].concat();
@@ -463,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_cut_anywhere_is_none() {
+    fn an_answer_that_is_cut_anywhere_is_an_error() {
         for (bytes, whole) in framed() {
             for end in 0..bytes.len() {
                 match read_pieces(&bytes[..end], usize::MAX) {
@@ -485,7 +480,7 @@ mod tests {
                     changed[at] = byte;
                     if let Ok(response) = read_pieces(&changed, usize::MAX) {
                         assert!(response.body.len() <= changed.len(), "{at} {byte}");
-                        // A body of another length is known as such, or it is the one that was sent.
+                        // A longer body is never framed.
                         assert!(!response.framed || response.body.len() <= BODY.len(), "{at} {byte}");
                     }
                 }

@@ -1,6 +1,6 @@
-//! From a name to a connection, within the time that there is.
+//! Looks up a name and connects to one of its addresses before a deadline.
 
-use alloc::borrow::ToOwned;
+use super::host_port::HostPort;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -10,24 +10,25 @@ use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
-/// getaddrinfo and its plugins, with much room.
+/// Enough for getaddrinfo and its plugins, several times over.
 const RESOLVER_STACK: usize = 256 * 1024;
-/// An address that does not answer within this gives way to the next, and has twice as long in the next round.
+/// How long an address may take before the next one is tried. The time doubles with each round.
 const FIRST_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Returns the addresses of a host, which may be an address itself. getaddrinfo cannot be given a time limit, so it runs
-/// in a thread of its own, which may outlive the request. There is no thread where there is nothing to look up.
-pub(super) fn look_up(host: &str, port: u16, deadline: Instant) -> io::Result<Vec<SocketAddr>> {
+/// Returns the addresses of a host, which may be an address itself. getaddrinfo has no time limit, so it runs in a thread of its
+/// own, which may outlive the request. For an address no thread is started.
+pub(super) fn look_up(place: &HostPort, deadline: Instant) -> io::Result<Vec<SocketAddr>> {
+    let HostPort { host, port } = place.clone();
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(alloc::vec![SocketAddr::new(address, port)]);
     }
-    // Not a channel, which is larger.
+    // A channel would be larger.
     let answer = Arc::new((Mutex::new(None), Condvar::new()));
-    let (host, sender) = (host.to_owned(), answer.clone());
+    let sender = answer.clone();
     let thread = std::thread::Builder::new().name("keyfob-names".into()).stack_size(RESOLVER_STACK);
     let started = thread.spawn(move || {
         let found = (host.as_str(), port).to_socket_addrs().map(|addresses| addresses.collect::<Vec<_>>());
-        // Nobody listens any more after the deadline.
+        // After the deadline nobody reads it.
         *sender.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
         sender.1.notify_one();
     });
@@ -36,14 +37,14 @@ pub(super) fn look_up(host: &str, port: u16, deadline: Instant) -> io::Result<Ve
     let left = deadline.saturating_duration_since(Instant::now());
     let wait = answer.1.wait_timeout_while(found, left, |found| found.is_none());
     match wait.unwrap_or_else(PoisonError::into_inner).0.take() {
-        // The resolver's own words are in the system's language.
+        // The resolver's text is in the system's language.
         Some(found) => found.map_err(|_| ErrorKind::NotFound.into()),
         None => Err(ErrorKind::TimedOut.into()),
     }
 }
 
-/// Connects to one of the addresses in turn; where several are slow, each has twice as long in each round, so that a
-/// dead one costs a second and one that is only slow is reached as well. The last one that is left has all of the time.
+/// Connects to the first address that answers. The addresses are tried in turn, and the slow ones again in the next round with
+/// twice the time: a dead address costs a second, and a slow one is still reached. The last one left has all the time.
 fn dial(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
     let mut waiting = alternating(addresses);
     let mut patience = FIRST_PATIENCE;
@@ -58,8 +59,8 @@ fn dial(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
             }
             match TcpStream::connect_timeout(&address, if is_last { left } else { patience.min(left) }) {
                 Ok(stream) => return Ok(stream),
-                Err(error) if is_over(&error) => slow.push(address),
-                // One without a route, or that refuses: another may not.
+                Err(error) if is_timeout(&error) => slow.push(address),
+                // There is no route, or it refuses. Another address may not.
                 Err(error) => failure = Some(error),
             }
         }
@@ -69,8 +70,8 @@ fn dial(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
     Err(failure.unwrap_or_else(|| ErrorKind::HostUnreachable.into()))
 }
 
-/// IPv6 and IPv4 by turns, in the system's order and from its first (RFC 8305 section 4): where one of them is dead, the
-/// second address is another.
+/// Alternates IPv6 and IPv4, starting with the system's first address (RFC 8305 section 4): if one of them does not work here,
+/// the second address is of the other.
 fn alternating(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     let Some(first) = addresses.first() else { return Vec::new() };
     let of_family = |is_ipv6: bool| addresses.iter().filter(move |address| address.is_ipv6() == is_ipv6);
@@ -82,17 +83,17 @@ fn alternating(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     order
 }
 
-fn is_over(error: &io::Error) -> bool {
+fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock)
 }
 
-/// What a request goes over.
+/// A connection that carries a request.
 pub(super) trait Wire: Read + Write {
-    /// Returns the bytes that went over the TCP connection: sent, received.
+    /// Returns the bytes sent and received over the TCP connection.
     fn traffic(&self) -> (usize, usize);
 }
 
-/// A TCP connection that ends at a deadline, whatever is read or written, and however often.
+/// A TCP connection with one deadline for all reads and writes together.
 pub(super) struct Tcp {
     stream: TcpStream,
     deadline: Instant,
@@ -103,12 +104,12 @@ pub(super) struct Tcp {
 impl Tcp {
     pub(super) fn connect(addresses: &[SocketAddr], deadline: Instant) -> io::Result<Self> {
         let stream = dial(addresses, deadline)?;
-        // The last part of a message is not to wait until the others were received.
+        // Otherwise the last part of a message waits until the others are acknowledged.
         stream.set_nodelay(true)?;
         Ok(Self { stream, deadline, sent: 0, received: 0 })
     }
 
-    /// Acts within the time that is left, and again if a signal interrupts it.
+    /// Calls `act` with the time left, and again if a signal interrupts it.
     fn within(
         &mut self,
         mut act: impl FnMut(&mut TcpStream, Option<Duration>) -> io::Result<usize>,
@@ -120,7 +121,7 @@ impl Tcp {
             }
             match act(&mut self.stream, Some(left)) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if is_over(&error) => return Err(ErrorKind::TimedOut.into()),
+                Err(error) if is_timeout(&error) => return Err(ErrorKind::TimedOut.into()),
                 result => return result,
             }
         }
@@ -149,7 +150,7 @@ impl Write for Tcp {
         self.write_vectored(&[IoSlice::new(bytes)])
     }
 
-    /// In one segment, where the TLS below has several records for it.
+    /// Sends several TLS records in one segment.
     fn write_vectored(&mut self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
         let count = self.within(|stream, left| {
             stream.set_write_timeout(left)?;
@@ -169,7 +170,7 @@ mod tests {
     use super::*;
     use alloc::string::{String, ToString};
 
-    /// A port that lets no connection in and refuses none: the queue of those that wait there is full.
+    /// A port that neither accepts nor refuses a connection, because its queue is full.
     #[cfg(target_os = "linux")]
     fn swallowing(address: &str) -> (std::net::TcpListener, TcpStream, SocketAddr) {
         use rustix::net::{AddressFamily, SocketType, bind, listen, socket};
@@ -194,7 +195,7 @@ mod tests {
         };
         let refusing_address = refusing.0;
         const SECOND: Duration = Duration::from_secs(1);
-        // What is dialled, within which time, what comes of it, and when at the soonest.
+        // The addresses, the time limit, the expected result, and its earliest time.
         for (addresses, time, expected, soonest) in [
             (&[living][..], 8 * SECOND, Some(living), Duration::ZERO),
             (&[dead, living], 8 * SECOND, Some(living), SECOND),
@@ -209,7 +210,7 @@ mod tests {
             let took = started.elapsed();
             match (result, expected) {
                 (Ok(address), Some(expected)) => assert_eq!(address, expected),
-                (Err(error), None) if is_over(&error) => {}
+                (Err(error), None) if is_timeout(&error) => {}
                 (result, _) => panic!("{addresses:?}: {result:?}"),
             }
             assert!(took >= soonest && took < soonest + 900 * SECOND / 1000, "{addresses:?}: {took:?}");
@@ -218,7 +219,7 @@ mod tests {
             Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionRefused),
             result => panic!("{result:?}"),
         }
-        assert!(dial(&[living], Instant::now()).is_err_and(|error| is_over(&error)));
+        assert!(dial(&[living], Instant::now()).is_err_and(|error| is_timeout(&error)));
     }
 
     #[cfg(target_os = "linux")]

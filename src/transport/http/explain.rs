@@ -1,9 +1,10 @@
-//! What a failure means for the user, sorted by who must act.
+//! Makes errors of failures, sorted by who must act.
 
 use super::Target;
 use super::answer::Fault;
 #[cfg(feature = "tls")]
 use super::connect::Wire;
+use super::host_port::HostPort;
 use super::proxy::Proxy;
 #[cfg(feature = "tls")]
 use super::tls_stream::{Tls, error_in};
@@ -22,7 +23,7 @@ use std::io;
 #[cfg(feature = "tls")]
 use std::sync::OnceLock;
 
-/// One request on its way: what its errors name.
+/// A request on its way, with all that its errors name.
 pub(super) struct Call<'c> {
     pub(super) request: &'c Request,
     pub(super) target: &'c Target<'c>,
@@ -32,11 +33,21 @@ pub(super) struct Call<'c> {
 }
 
 impl Call<'_> {
-    /// The look-up of a name failed: with a proxy, that of the proxy.
+    /// Returns where the connection goes: to the proxy, or to the server.
+    pub(super) fn dialled(&self) -> &HostPort {
+        self.proxy.map_or(&self.target.place, |proxy| &proxy.place)
+    }
+
+    /// Returns whether `connect_to` names another place than the URL.
+    fn is_elsewhere(&self) -> bool {
+        self.target.place != self.target.server
+    }
+
+    /// Returns the error for a name look-up that failed: the proxy's name if there is a proxy.
     pub(super) fn not_found(&self, error: io::Error) -> Error {
         let name = match self.proxy {
-            Some(proxy) => format!("of the proxy {}", proxy.host),
-            None => self.target.host.to_string(),
+            Some(proxy) => format!("of the proxy {}", proxy.place.host),
+            None => self.target.place.host.clone(),
         };
         let (message, hint) = match error.kind() {
             io::ErrorKind::TimedOut => (
@@ -46,6 +57,10 @@ impl Call<'_> {
             io::ErrorKind::NotFound if self.proxy.is_some() => {
                 (format!("the name {name} was not found"), "check the proxy's name, and the network")
             }
+            io::ErrorKind::NotFound if self.is_elsewhere() => (
+                format!("the name {name} was not found"),
+                "check the host's name (`HttpTransport::connect_to`), and the network",
+            ),
             io::ErrorKind::NotFound => {
                 (format!("the name {name} was not found"), "check the host's name in the URL, and the network")
             }
@@ -54,27 +69,31 @@ impl Call<'_> {
         Error::new(ErrorKind::Unreachable, message).with_hint(hint).with_source(error)
     }
 
-    /// There is no connection to the server, and nothing was sent to it.
+    /// Returns the error for a connection that was not made. Nothing was sent to the server.
     pub(super) fn unreachable(&self, error: io::Error) -> Error {
         let host = self.target.authority;
+        let place = match self.is_elsewhere() {
+            true => format!(" at {}", self.target.place),
+            false => String::new(),
+        };
         let message = match error.kind() {
-            io::ErrorKind::TimedOut => format!("no connection to {host} within {}", self.seconds()),
-            kind => format!("no connection to {host}: {kind}"),
+            io::ErrorKind::TimedOut => format!("no connection to {host}{place} within {}", self.seconds()),
+            kind => format!("no connection to {host}{place}: {kind}"),
         };
         self.through(Error::new(ErrorKind::Unreachable, message).with_source(error))
     }
 
-    /// CONNECT could not be sent, or there is no answer to it.
+    /// Returns the error for a CONNECT that could not be sent or was not answered.
     pub(super) fn not_connected(&self, fault: Fault) -> Error {
         match fault {
-            // With TLS 1.3 a proxy refuses a client that shows no certificate after the handshake.
+            // In TLS 1.3 a proxy refuses a client without a certificate after the handshake.
             #[cfg(feature = "tls")]
             Fault::Io(error) | Fault::Nothing(error) if error_in(&error).is_some() => {
                 let cause = error_in(&error).cloned().unwrap_or(rustls::Error::HandshakeNotComplete);
                 self.untrusted(cause, true)
             }
             Fault::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                self.refused_to_connect("proxy server did not respond")
+                self.refused_to_connect("it closed the connection")
             }
             Fault::Io(error) | Fault::Nothing(error) => self.unreachable(error),
             Fault::NotHttp(_) | Fault::Tls => self.refused_to_connect("its answer is not HTTP"),
@@ -87,13 +106,13 @@ impl Call<'_> {
         self.through(Error::new(ErrorKind::Unreachable, message))
     }
 
-    /// Some of the request was sent, and the connection failed.
+    /// Returns the error for a connection that failed after a part of the request was sent.
     pub(super) fn lost(&self, error: io::Error) -> Error {
         let host = self.target.authority;
         #[cfg(feature = "tls")]
         if let Some(cause) = error_in(&error) {
-            // A server that refuses the connection says so with an alert. Anything else has broken the answer: a token may
-            // have been issued, and what was sent for it used up.
+            // A server refuses a connection with an alert. Any other fault broke the answer: the server may have issued a
+            // token, and the grant may be used up.
             return match cause {
                 rustls::Error::AlertReceived(_) => self.untrusted(cause.clone(), false),
                 _ => Self::cut_off(host, "TLS failed").with_source(cause.clone()),
@@ -112,7 +131,7 @@ impl Call<'_> {
         Error::new(ErrorKind::OutcomeUnknown, format!("the connection to {host} ended before the answer did: {why}"))
     }
 
-    /// The request was sent, and there is no answer to it that can be read.
+    /// Returns the error for a request without an answer that can be read.
     pub(super) fn not_answered(&self, fault: Fault) -> Error {
         let host = self.target.authority;
         let unusable = |message: String| Error::new(ErrorKind::Unusable, message);
@@ -121,21 +140,21 @@ impl Call<'_> {
             Fault::Nothing(error) => match self.target.is_https || error.kind() == io::ErrorKind::TimedOut {
                 true => self.lost(error),
                 false => {
-                    self.lost(error).with_hint("the server said nothing: if it speaks TLS, write https:// in the URL")
+                    self.lost(error).with_hint("the server sent nothing: if it speaks TLS, write https:// in the URL")
                 }
             },
             Fault::Tls if !self.target.is_https => {
                 Error::new(ErrorKind::Untrusted, format!("{host} speaks TLS, and the URL says plain http"))
                     .with_hint("write https:// in the URL")
             }
-            Fault::Tls => unusable(format!("the answer of {host} is not HTTP: it is a TLS alert")),
-            Fault::NotHttp(why) => unusable(format!("the answer of {host} is not HTTP: {why}")),
+            Fault::Tls => unusable(format!("the answer from {host} is not HTTP: it is a TLS alert")),
+            Fault::NotHttp(why) => unusable(format!("the answer from {host} is not HTTP: {why}")),
             Fault::HeadTooLarge => unusable("the answer's headers are larger than 16 KiB".into()),
             Fault::BodyTooLarge => unusable("the answer is larger than 1 MiB".into()),
         }
     }
 
-    /// Secures a connection to the server, or to the proxy.
+    /// Starts TLS on a connection to the server or the proxy.
     #[cfg(feature = "tls")]
     pub(super) fn handshake(
         &self,
@@ -157,7 +176,7 @@ impl Call<'_> {
                         format!("{}: it closed the connection during the TLS handshake", self.peer(is_proxys));
                     Error::new(ErrorKind::Untrusted, message)
                         .with_hint("check the port, and whether the URL should say http://")
-                        // It may as well be a server that is about to be restarted, and nothing was sent.
+                        // The server may be restarting, and nothing was sent.
                         .retryable(true)
                         .with_source(error)
                 }
@@ -172,7 +191,7 @@ impl Call<'_> {
         tls::explain(error, &self.peer(is_proxys), self.shown.get().copied(), shows_itself)
     }
 
-    /// Whoever is spoken to.
+    /// Names the other side of the connection.
     #[cfg(feature = "tls")]
     fn peer(&self, is_proxys: bool) -> String {
         match self.proxy.filter(|_| is_proxys) {
@@ -188,16 +207,16 @@ impl Call<'_> {
         }
     }
 
-    /// The time limit: `30 s`, `0.25 s`.
+    /// Returns the time limit as text: `30 s`, `0.25 s`.
     fn seconds(&self) -> String {
         let time: Duration = self.request.whole_timeout();
-        // Not as a float, whose printing is large.
+        // Formatting a float takes much code.
         let text = format!("{}.{:03}", time.as_secs(), time.subsec_millis());
         format!("{} s", text.trim_end_matches('0').trim_end_matches('.'))
     }
 }
 
-/// The other side closed the connection.
+/// Returns whether the other side closed the connection.
 #[cfg(feature = "tls")]
 fn is_end(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};

@@ -1,15 +1,16 @@
-//! Which hosts are asked without a proxy.
+//! Decides by `no_proxy` which hosts are asked without a proxy.
 
-use super::proxy::host_and_port;
+use super::host_port;
 use crate::error::Error;
+use crate::url::ends_in_number;
 use alloc::format;
 use core::net::{IpAddr, Ipv6Addr};
 
-/// Returns whether `no_proxy` names the host; an error for an entry that says something else, since the user's exception
-/// is what keeps a secret from the proxy.
+/// Returns whether `no_proxy` names the host. An entry that cannot be understood is an error, because the exception is there to
+/// keep a secret from the proxy.
 ///
 /// Entries are separated by commas, spaces or both: `*`; an address or `[address]`, also with `:port`; a network
-/// (`10.0.0.0/8`, `fd00::/8`); a domain and what is in it (`example`, `.example`, `*.example`), also with `:port`.
+/// (`10.0.0.0/8`, `fd00::/8`); a domain and its subdomains (`example`, `.example`, `*.example`), also with `:port`.
 pub(super) fn needs_no_proxy(exceptions: &str, variable: &str, host: &str, port: u16) -> Result<bool, Error> {
     let mut is_named = false;
     for entry in exceptions.split([',', ' ', '\t', '\r', '\n']).filter(|entry| !entry.is_empty()) {
@@ -22,7 +23,7 @@ pub(super) fn needs_no_proxy(exceptions: &str, variable: &str, host: &str, port:
     Ok(is_named)
 }
 
-/// None for what is not understood.
+/// Returns None for an entry that cannot be understood.
 fn matches_entry(entry: &str, host: &str, port: u16) -> Option<bool> {
     let address = host.parse::<IpAddr>().ok().map(|address| address.to_canonical());
     if entry == "*" {
@@ -34,10 +35,10 @@ fn matches_entry(entry: &str, host: &str, port: u16) -> Option<bool> {
             Some(length).filter(|length| length.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()?;
         return is_within(address, network, length);
     }
-    // An IPv6 address need not have brackets.
+    // An IPv6 address may be without brackets.
     let (name, its_port) = match entry.parse::<Ipv6Addr>() {
         Ok(_) => (entry, None),
-        Err(_) => host_and_port(entry)?,
+        Err(_) => host_port::split(entry)?,
     };
     let is_port = its_port.is_none_or(|its_port| its_port == port);
     if let Ok(named) = name.parse::<IpAddr>() {
@@ -47,9 +48,8 @@ fn matches_entry(entry: &str, host: &str, port: u16) -> Option<bool> {
     let domain = domain.strip_prefix('.').unwrap_or(domain).trim_end_matches('.').to_ascii_lowercase();
     let is_domain =
         !domain.is_empty() && domain.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-    // `10.9` is no domain, and as an address it is cut off.
-    let is_number = domain.rsplit('.').next().is_some_and(|label| label.bytes().all(|byte| byte.is_ascii_digit()));
-    if !is_domain || is_number {
+    // `10.9` and `0x0a090807` are neither domains nor complete addresses.
+    if !is_domain || ends_in_number(&domain) {
         return None;
     }
     let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
@@ -57,9 +57,9 @@ fn matches_entry(entry: &str, host: &str, port: u16) -> Option<bool> {
     Some(is_port && is_in)
 }
 
-/// Whether the first `length` bits of an address are a network's; None for a length that is none.
+/// Returns whether the first `length` bits of an address are those of a network. Returns None if `length` is out of range.
 fn is_within(address: Option<IpAddr>, network: IpAddr, length: u32) -> Option<bool> {
-    // Both in the width of IPv6; of another family is none.
+    // In the width of IPv6, with the width of the family.
     let bits = |address: IpAddr| match address {
         IpAddr::V4(address) => (u128::from(address.to_bits()) << 96, 32),
         IpAddr::V6(address) => (address.to_bits(), 128),
@@ -68,22 +68,12 @@ fn is_within(address: Option<IpAddr>, network: IpAddr, length: u32) -> Option<bo
     if length > width {
         return None;
     }
+    // ::ffff:10.0.0.0/104 is 10.0.0.0/8.
+    if let (canonical @ IpAddr::V4(_), IpAddr::V6(_), 96..) = (network.to_canonical(), network, length) {
+        return is_within(address, canonical, length - 96);
+    }
     let Some((bits, its_width)) = address.map(bits) else { return Some(false) };
     Some(width == its_width && (bits ^ prefix).checked_shr(128 - length).unwrap_or(0) == 0)
-}
-
-/// Whether a host is reached from this machine alone, and its answers are credentials: the metadata services of clouds
-/// and whatever else is link-local. A proxy would answer for another machine, or show the credentials.
-pub(super) fn is_metadata(host: &str) -> bool {
-    match host.parse::<IpAddr>().map(|address| address.to_canonical()) {
-        Ok(IpAddr::V4(address)) => address.is_link_local(),
-        // Amazon's are in fd00:ec2::/32, Google's is fd20:ce::254.
-        Ok(IpAddr::V6(address)) => {
-            address.is_unicast_link_local()
-                || matches!(address.segments(), [0xFD00, 0xEC2, ..] | [0xFD20, 0xCE, 0, 0, 0, 0, 0, 0x254])
-        }
-        Err(_) => host.eq_ignore_ascii_case("metadata.google.internal"),
-    }
 }
 
 #[cfg(test)]
@@ -92,7 +82,7 @@ mod tests {
     use crate::error::ErrorKind;
     use alloc::string::ToString;
 
-    /// What an entry says to each of these: the documentation of the transport has the same table, with curl and Go.
+    /// The documentation of `HttpTransport` has the same table, with curl and Go.
     #[test]
     fn no_proxy_names_hosts_domains_addresses_and_networks() {
         for (exceptions, host, port, expected) in [
@@ -123,6 +113,12 @@ mod tests {
             ("0.0.0.0/0", "fd00::1", 80, false),
             ("0.0.0.0/0", "as.example", 80, false),
             ("10.0.0.0/8", "::ffff:10.1.2.3", 80, true),
+            ("::ffff:10.0.0.0/104", "10.1.2.3", 80, true),
+            ("::ffff:10.0.0.0/104", "::ffff:10.1.2.3", 80, true),
+            ("::ffff:10.0.0.0/104", "11.1.2.3", 80, false),
+            ("::ffff:10.0.0.0/96", "11.1.2.3", 80, true),
+            ("::ffff:10.1.2.3/128", "10.1.2.3", 80, true),
+            ("::ffff:10.1.2.3/95", "10.1.2.3", 80, false),
             ("fd00::/8", "fd00::1", 80, true),
             ("fd00::/8", "fe00::1", 80, false),
             ("::/0", "fd00::1", 80, true),
@@ -151,6 +147,10 @@ mod tests {
             "fd00::/129",
             "[fd00::/8]",
             "10.9",
+            "0x0a090807",
+            "168364039",
+            "010.9.8.7",
+            "10.0x9",
             "10.9.8.",
             "*example",
             "a*.example",
@@ -169,24 +169,6 @@ mod tests {
             let error = needs_no_proxy(&format!("*,{entry}"), "NO_PROXY", "as.example", 443).unwrap_err();
             let message = format!("NO_PROXY: {entry:?} is neither a host, a domain, an address nor a network");
             assert_eq!((error.kind(), error.to_string()), (ErrorKind::Config, message));
-        }
-    }
-
-    #[test]
-    fn metadata_services_are_known() {
-        for (host, expected) in [
-            ("169.254.169.254", true),
-            ("169.254.170.2", true),
-            ("::ffff:169.254.169.254", true),
-            ("fd00:ec2::254", true),
-            ("fd20:ce::254", true),
-            ("fe80::1", true),
-            ("metadata.google.internal", true),
-            ("10.0.0.1", false),
-            ("fd00::1", false),
-            ("as.example", false),
-        ] {
-            assert_eq!(is_metadata(host), expected, "{host}");
         }
     }
 }

@@ -1,6 +1,7 @@
-//! Which proxy a request goes through, if any.
+//! The proxy that a request goes through, if any.
 
 use super::Target;
+use super::host_port::HostPort;
 use super::no_proxy::needs_no_proxy;
 use crate::encode;
 use crate::error::{Error, ErrorKind};
@@ -11,41 +12,43 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::Ipv6Addr;
 use zeroize::Zeroizing;
 
 /// A proxy that connects to servers on request (CONNECT, RFC 9110 section 9.3.6).
 pub(super) struct Proxy {
     pub(super) is_https: bool,
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub(super) place: HostPort,
     /// The value of `Proxy-Authorization`.
     pub(super) authorization: Option<Secret>,
 }
 
-/// Host and port, for messages.
+/// Shows host and port.
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "[{}]:{}", self.host, self.port),
-            false => write!(f, "{}:{}", self.host, self.port),
-        }
+        self.place.fmt(f)
     }
 }
 
 impl Proxy {
-    /// Reads a proxy's URL; `origin` names it in errors. Nothing of the URL is shown: any part of it may be a part of the
+    /// Reads the URL of a proxy. `origin` names it in errors. Nothing of the URL is shown, because any part of it may belong to the
     /// password.
     pub(super) fn parse(url: &str, origin: &str) -> Result<Self, Error> {
         let bad = || {
-            Error::config(format!("{origin}: this is no proxy's URL")).with_hint(
+            Error::config(format!("{origin}: this is not the URL of a proxy")).with_hint(
                 "it looks like http://proxy.example:3128; in a password, encode # as %23, / as %2F, ? as %3F, @ as %40",
             )
         };
-        let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+        let (scheme, rest) = match url.split_once("://") {
+            Some(parts) => parts,
+            // A scheme without its slashes is no user name: the password would begin one word too early.
+            None if url.split_once(':').is_some_and(|(scheme, rest)| is_scheme(scheme) && rest.contains('@')) => {
+                return Err(bad());
+            }
+            None => ("http", url),
+        };
         let is_https = scheme.eq_ignore_ascii_case("https");
         if ["socks", "socks4", "socks4a", "socks5", "socks5h"].iter().any(|socks| socks.eq_ignore_ascii_case(scheme)) {
-            let message = format!("{origin}: SOCKS proxies are not supported, and going around it would be wrong");
+            let message = format!("{origin}: SOCKS proxies are not supported, and must not be bypassed");
             return Err(Error::config(message).with_hint("name an http proxy, or list the host in no_proxy"));
         }
         if !is_https && !scheme.eq_ignore_ascii_case("http") {
@@ -59,39 +62,31 @@ impl Proxy {
             return Err(bad());
         }
         let (user_info, authority) = rest.rsplit_once('@').map_or((None, rest), |(info, rest)| (Some(info), rest));
-        let (host, port) = host_and_port(authority).ok_or_else(bad)?;
-        let is_address = host.parse::<Ipv6Addr>().is_ok();
-        let is_name = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-        if host.is_empty() || !(is_address || is_name) {
-            return Err(bad());
-        }
-        Ok(Self {
-            is_https,
-            host: host.into(),
-            port: port.unwrap_or(if is_https { 443 } else { 80 }),
-            authorization: user_info.filter(|info| !info.is_empty()).map(basic),
-        })
+        let place = HostPort::parse(authority, if is_https { 443 } else { 80 }).ok_or_else(bad)?;
+        Ok(Self { is_https, place, authorization: user_info.filter(|info| !info.is_empty()).map(basic) })
     }
 
-    /// The proxy that the environment names for a target: the variables of curl.
+    /// Returns the proxy that the environment names for a target. The variables are those of curl.
     pub(super) fn from_environment(target: &Target<'_>) -> Result<Option<Arc<Self>>, Error> {
-        // Not HTTP_PROXY: in a CGI program that is the request's `Proxy` header.
+        // HTTP_PROXY is left out: a CGI program has the request's `Proxy` header there.
         let own: [&str; 2] = if target.is_https { ["https_proxy", "HTTPS_PROXY"] } else { ["http_proxy"; 2] };
         let Some((name, value)) = variable(&[own[0], own[1], "all_proxy", "ALL_PROXY"])? else { return Ok(None) };
         if let Some((name, exceptions)) = variable(&["no_proxy", "NO_PROXY"])? {
-            if needs_no_proxy(&exceptions, name, target.host, target.port)? {
-                return Ok(None);
+            for HostPort { host, port } in [&target.server, &target.place] {
+                if needs_no_proxy(&exceptions, name, host, *port)? {
+                    return Ok(None);
+                }
             }
         }
         Self::parse(&value, name).map(|proxy| Some(Arc::new(proxy)))
     }
 
-    /// The request for a connection to `target`.
+    /// Returns the request for a connection to `target`.
     pub(super) fn connect_request(&self, target: &Target<'_>) -> Secret {
-        let (host, port) = (target.bracketed_host, target.port);
+        let place = &target.place;
         encode::exact(|out| {
-            // Old proxies close the connection without `Proxy-Connection`.
-            write!(out, "CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\nProxy-Connection: Keep-Alive\r\n")?;
+            // Old proxies close the connection if there is no `Proxy-Connection`.
+            write!(out, "CONNECT {place} HTTP/1.1\r\nHost: {place}\r\nProxy-Connection: Keep-Alive\r\n")?;
             if let Some(authorization) = &self.authorization {
                 write!(out, "Proxy-Authorization: {}\r\n", authorization.expose())?;
             }
@@ -99,7 +94,7 @@ impl Proxy {
         })
     }
 
-    /// The error for a proxy that wants other credentials (RFC 9110 section 15.5.8).
+    /// Returns the error for status 407 (RFC 9110 section 15.5.8).
     pub(super) fn unauthorized(&self, headers: &ResponseHeaders) -> Error {
         const KNOWN: [&str; 5] = ["Basic", "Digest", "Negotiate", "NTLM", "Bearer"];
         let challenges: Vec<&str> = headers.all("proxy-authenticate").flat_map(|value| value.split(',')).collect();
@@ -116,8 +111,8 @@ impl Proxy {
                 format!("give the proxy {self} a user name and a password in its URL: http://USER:PASSWORD@HOST:PORT")
             }
             _ => format!(
-                "the proxy {self} offers {}, and keyfob can log in by Basic alone: ask for that, or put a local proxy that \
-                 can do it in between",
+                "the proxy {self} offers {}, and keyfob supports Basic only: ask for that, or use a local proxy that can \
+                 log in",
                 offered.join(", ")
             ),
         };
@@ -125,7 +120,11 @@ impl Proxy {
     }
 }
 
-/// The first of these variables that is set, with its name.
+fn is_scheme(word: &str) -> bool {
+    ["http", "https"].iter().any(|scheme| scheme.eq_ignore_ascii_case(word))
+}
+
+/// Returns the first of these variables that is set, with its name.
 fn variable(names: &[&'static str]) -> Result<Option<(&'static str, Zeroizing<String>)>, Error> {
     for name in names {
         match std::env::var_os(name).filter(|value| !value.is_empty()).map(std::ffi::OsString::into_string) {
@@ -141,7 +140,7 @@ fn variable(names: &[&'static str]) -> Result<Option<(&'static str, Zeroizing<St
     Ok(None)
 }
 
-/// Basic credentials of the user information of a URL. A percent sign without two digits stands for itself.
+/// Returns the Basic credentials for a URL's user information. A percent sign without two hexadecimal digits is a percent sign.
 fn basic(user_info: &str) -> Secret {
     let decode = |text: &str| {
         let mut bytes = Zeroizing::new(Vec::with_capacity(text.len()));
@@ -171,26 +170,7 @@ fn basic(user_info: &str) -> Secret {
     })
 }
 
-/// `host`, `host:port`, `[address]` or `[address]:port`; the host without its brackets.
-pub(super) fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
-    let (host, rest) = match authority.strip_prefix('[') {
-        Some(literal) => {
-            let (host, rest) = literal.split_once(']')?;
-            host.parse::<Ipv6Addr>().ok()?;
-            (host, rest)
-        }
-        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
-    };
-    match rest.strip_prefix(':') {
-        None if rest.is_empty() => Some((host, None)),
-        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
-            port.parse().ok().filter(|port| *port > 0).map(|port| (host, Some(port)))
-        }
-        _ => None,
-    }
-}
-
-/// Names the proxy with its credentials, for telling ways apart.
+/// Names the proxy with its credentials, to distinguish routes.
 pub(super) fn name(proxy: Option<&Proxy>) -> Secret {
     encode::exact(|out| match proxy {
         None => out.write_str("direct"),
@@ -208,8 +188,8 @@ mod tests {
 
     #[test]
     fn a_proxy_that_cannot_be_used_is_an_error_that_shows_nothing_of_it() {
-        const SOCKS: &str = "all_proxy: SOCKS proxies are not supported, and going around it would be wrong";
-        const NONE: &str = "all_proxy: this is no proxy's URL";
+        const SOCKS: &str = "all_proxy: SOCKS proxies are not supported, and must not be bypassed";
+        const NONE: &str = "all_proxy: this is not the URL of a proxy";
         for (url, message) in [
             ("socks5://p.example:1080", SOCKS),
             ("SOCKS5h://me:hunter2@p.example:1080", SOCKS),
@@ -235,6 +215,8 @@ mod tests {
             ("http://svc:geheim@p example", NONE),
             ("http://svc:geheim@p.exämple", NONE),
             ("http://svc:geheim@p%41", NONE),
+            ("http:svc:geheim@127.0.0.1:9", NONE),
+            ("HTTPS:svc:geheim@127.0.0.1", NONE),
         ] {
             let error = Proxy::parse(url, "all_proxy").map(|_| ()).unwrap_err();
             assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Config, message), "{url}");
@@ -249,6 +231,7 @@ mod tests {
             ("http://p.example:3128", "p.example:3128", None),
             ("http://p.example:3128/", "p.example:3128", None),
             ("p.example:3128", "p.example:3128", None),
+            ("http:3128", "http:3128", None),
             ("HTTP://p.example", "p.example:80", None),
             ("http://@p.example", "p.example:80", None),
             ("http://[fd00::1]:3128", "[fd00::1]:3128", None),
@@ -285,8 +268,8 @@ mod tests {
             (
                 "http://me:x@p:1",
                 &["Negotiate, NTLM", "Digest realm=\"me:x\", qop=auth"],
-                "the proxy p:1 offers Digest, Negotiate, NTLM, and keyfob can log in by Basic alone: ask for that, or put a \
-                 local proxy that can do it in between",
+                "the proxy p:1 offers Digest, Negotiate, NTLM, and keyfob supports Basic only: ask for that, or use a local \
+                 proxy that can log in",
             ),
         ] {
             let mut headers = ResponseHeaders::default();

@@ -7,7 +7,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 use std::io::{self, ErrorKind, Read, Write};
 
-/// Returns the error of rustls that an error of a connection stands for.
+/// Returns the rustls error inside an I/O error.
 pub(super) fn error_in(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref().and_then(|inner| inner.downcast_ref())
 }
@@ -22,7 +22,7 @@ pub(super) struct Tls {
 }
 
 impl Tls {
-    /// Shakes hands. The client's last message is kept back where it may be: it goes out together with the request.
+    /// Performs the handshake. The client's last message is kept back if TLS allows it, and is sent together with the request.
     pub(super) fn connect(
         below: Box<dyn Wire>,
         config: Arc<ClientConfig>,
@@ -39,7 +39,7 @@ impl Tls {
         Ok(tls)
     }
 
-    /// Sends what is ready to be sent.
+    /// Sends the records that are ready.
     fn send(&mut self) -> io::Result<()> {
         while self.session.wants_write() {
             self.session.write_tls(&mut self.below).map_err(|error| self.last_words(error))?;
@@ -47,33 +47,33 @@ impl Tls {
         Ok(())
     }
 
-    /// Reads once; 0 at the end.
+    /// Reads once. Returns 0 at the end.
     fn receive(&mut self) -> io::Result<usize> {
         let count = self.session.read_tls(&mut self.below)?;
         let processed = self.process();
         wipe_stack();
         if let Err(error) = processed {
-            // The alert that says so.
+            // Sends the alert that names the error.
             let _ = self.session.write_tls(&mut self.below);
             return Err(failed(error));
         }
         Ok(count)
     }
 
-    /// In a frame of its own, which `wipe_stack` reaches.
+    /// Decrypts. In a stack frame of its own, so that `wipe_stack` reaches it.
     #[inline(never)]
     fn process(&mut self) -> Result<(), rustls::Error> {
         self.session.process_new_packets().map(drop)
     }
 
-    /// As `process`.
+    /// Encrypts. In a stack frame of its own, as `process`.
     #[inline(never)]
     fn encrypt(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.session.writer().write(bytes)
     }
 
-    /// What the server still said, where it would take no more: it refuses a client certificate while that is on its way,
-    /// with TLS 1.3 even when the request is.
+    /// Returns the alert that the server sent before it closed the connection, if there is one. A server may refuse the client
+    /// certificate while the client still sends: in TLS 1.3 even while the request is sent.
     fn last_words(&mut self, error: io::Error) -> io::Error {
         if !matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) {
             return error;
@@ -94,7 +94,7 @@ impl Wire for Tls {
 }
 
 impl Read for Tls {
-    /// An end without a close_notify is an end as well: its framing, or the JSON, shows whether the answer is whole.
+    /// Accepts an end without a close_notify: the framing, or the JSON, shows whether the answer is complete.
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.session.reader().read(into) {
@@ -102,7 +102,7 @@ impl Read for Tls {
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(0),
                 result => return result,
             }
-            // What it asks for, such as an answer to new keys.
+            // The session may have something to send, such as an answer to a key update.
             self.send()?;
             self.receive()?;
         }
@@ -121,11 +121,11 @@ impl Write for Tls {
     }
 }
 
-/// Writes over what the calls before it left on the stack. ring copies the last, incomplete block of a record there: up to
-/// 15 bytes, which may be the end of a secret.
+/// Overwrites the stack that earlier calls used. ring copies the last, incomplete block of a record there: up to 15 bytes, which
+/// may be the end of a secret.
 #[inline(never)]
 fn wipe_stack() {
     let mut stack = [0_u8; 8 * 1024];
-    // Or it would be left out.
+    // Keeps the compiler from removing it.
     core::hint::black_box(&mut stack);
 }

@@ -1,7 +1,7 @@
-//! As much of an X.509 certificate as it takes to say what is wrong with one (RFC 5280 section 4.1). Whether one is to be
-//! trusted is decided by rustls alone.
+//! Reads the parts of an X.509 certificate that error messages need (RFC 5280 section 4.1). rustls alone decides whether one is
+//! trusted.
 
-/// Parts of a certificate, each as it is encoded.
+/// Parts of a certificate, in DER.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Certificate<'c> {
     pub(super) issuer: &'c [u8],
@@ -11,7 +11,7 @@ pub(super) struct Certificate<'c> {
 
 const INTEGER: u8 = 0x02;
 const SEQUENCE: u8 = 0x30;
-/// `[0]`, which is not there in a certificate of version 1.
+/// `[0]`. A certificate of version 1 does not have it.
 const VERSION: u8 = 0xA0;
 
 impl<'c> Certificate<'c> {
@@ -35,12 +35,12 @@ impl<'c> Certificate<'c> {
         Some(Self { issuer: issuer.whole, subject: subject.whole, public_key: public_key.whole })
     }
 
-    /// It says that it was issued by itself.
+    /// Returns whether issuer and subject are the same.
     pub(super) fn is_self_issued(&self) -> bool {
         self.issuer == self.subject
     }
 
-    /// It has an RSA key of less than 2048 bits (RFC 3279 section 2.3.1): with one of 2048 this element has 294 bytes.
+    /// Returns whether it has an RSA key of less than 2048 bits (RFC 3279 section 2.3.1). With 2048 bits the element has 294 bytes.
     pub(super) fn has_short_rsa_key(&self) -> bool {
         const RSA: &[u8] = b"\x06\x09\x2A\x86\x48\x86\xF7\x0D\x01\x01\x01";
         self.public_key.len() < 290 && self.public_key.windows(RSA.len()).take(8).any(|window| window == RSA)
@@ -52,7 +52,7 @@ struct Element<'c> {
     tag: u8,
     content: &'c [u8],
     whole: &'c [u8],
-    /// What follows.
+    /// The bytes after the element.
     rest: &'c [u8],
 }
 
@@ -62,7 +62,7 @@ impl<'c> Element<'c> {
         let (first, mut after) = after.split_first()?;
         let mut length = usize::from(*first);
         if length >= 0x80 {
-            // More than three bytes of length are no certificate's.
+            // No certificate has a length of more than three bytes.
             let digits = after.get(..length - 0x80).filter(|digits| (1..=3).contains(&digits.len()))?;
             after = &after[digits.len()..];
             length = digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit));

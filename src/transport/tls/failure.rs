@@ -1,4 +1,4 @@
-//! What TLS failures mean for the user.
+//! Makes errors of TLS failures.
 
 use super::roots::Shown;
 use crate::error::{Error, ErrorKind};
@@ -9,10 +9,10 @@ use alloc::vec::Vec;
 use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatible};
 
-const TOO_OLD: &str = "this client speaks TLS 1.2 and 1.3: the server must be brought up to date";
+const TOO_OLD: &str = "this client speaks TLS 1.2 and 1.3: the server must be updated";
 const ANOTHER: &str = "the server needs another certificate";
 
-/// Returns the error for a failure of TLS. `who` is the server or the proxy; `shows_itself` says whether the client has a
+/// Returns the error for a failure of TLS. `who` names the server or the proxy. `shows_itself` is whether the client has a
 /// certificate for it.
 pub(in crate::transport) fn explain(
     error: rustls::Error,
@@ -23,7 +23,7 @@ pub(in crate::transport) fn explain(
     let mut is_retryable = false;
     let (why, hint): (String, String) = match &error {
         rustls::Error::InvalidCertificate(certificate) => {
-            // The only one that mends itself, on a device whose clock is set later.
+            // The only one that can end without a change: the device's clock may be set later.
             is_retryable =
                 matches!(certificate, CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. });
             refused_certificate(certificate, shown)
@@ -32,11 +32,12 @@ pub(in crate::transport) fn explain(
             InvalidMessage::HandshakePayloadTooLarge | InvalidMessage::CertificatePayloadTooLarge,
         ) => (
             "a message of its TLS handshake is larger than 64 KiB".into(),
-            "mostly it sends too many certificates: its own and the intermediate ones are enough".into(),
+            "the usual cause is too many certificates: its own and the intermediate ones are enough".into(),
         ),
-        rustls::Error::InvalidMessage(_) => {
-            ("it does not speak TLS there".into(), "check the port, and whether the URL should say http://".into())
-        }
+        rustls::Error::InvalidMessage(_) => (
+            "it does not speak TLS on this port".into(),
+            "check the port, and whether the URL should say http://".into(),
+        ),
         rustls::Error::AlertReceived(alert) => refusal(*alert, shows_itself),
         rustls::Error::PeerIncompatible(PeerIncompatible::ServerDoesNotSupportTls12Or13) => {
             ("it speaks no version of TLS that is safe".into(), TOO_OLD.into())
@@ -46,12 +47,12 @@ pub(in crate::transport) fn explain(
         }
         rustls::Error::DecryptError | rustls::Error::PeerSentOversizedRecord => (
             "its TLS is broken: a record of it cannot be decrypted".into(),
-            "something on the way changes what is sent, or the server is faulty".into(),
+            "something in between changes the data, or the server is faulty".into(),
         ),
         rustls::Error::PeerMisbehaved(_)
         | rustls::Error::InappropriateMessage { .. }
         | rustls::Error::InappropriateHandshakeMessage { .. } => {
-            ("its TLS is broken: it does not keep to the protocol".into(), "check the port and the server".into())
+            ("its TLS is broken: it violates the protocol".into(), "check the port and the server".into())
         }
         _ => ("TLS failed".into(), "check the port and the server".into()),
     };
@@ -59,7 +60,7 @@ pub(in crate::transport) fn explain(
 }
 
 fn refused_certificate(error: &CertificateError, shown: Option<Shown>) -> (String, String) {
-    const CLOCK: &str = "set the device's clock; it is the usual culprit";
+    const CLOCK: &str = "set the device's clock, the usual cause";
     const RENEW: &str = "if the device's clock is right, the server needs a new certificate";
     let (why, hint) = match error {
         CertificateError::NotValidYetContext { time, not_before } => {
@@ -80,23 +81,23 @@ fn refused_certificate(error: &CertificateError, shown: Option<Shown>) -> (Strin
         CertificateError::NotValidForNameContext { presented, .. } => {
             return (
                 format!("its certificate is for another name: {}", names(presented)),
-                "use a name that the certificate has, and check that nobody sits in between".into(),
+                "use a name that the certificate has, and check that nobody intercepts the connection".into(),
             );
         }
         CertificateError::UnknownIssuer => match shown {
             Some(Shown::SelfSigned) => (
-                "its certificate is signed by itself, and not trusted here",
-                "if it is the right one, name it (`UreqTransport::roots_file`)",
+                "its certificate is self-signed, and not trusted here",
+                "if it is the right one, trust it (`HttpTransport::roots_file`)",
             ),
             Some(Shown::Alone) => (
                 "its certificate is not from an issuer that is trusted here",
                 "the server sent it alone: it must send the intermediate certificates as well; or if the server has its \
-                 own authority, name that one's certificate (`UreqTransport::roots_file`)",
+                 own authority, name that one's certificate (`HttpTransport::roots_file`)",
             ),
             _ => (
                 "its certificate is not from an issuer that is trusted here",
-                "if the server has its own authority, name its certificate (`UreqTransport::roots_file`); or trust what this system does \
-                 (`UreqTransport::system_roots`)",
+                "if the server has its own authority, name its certificate (`HttpTransport::roots_file`); or trust what this system does \
+                 (`HttpTransport::system_roots`)",
             ),
         },
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
@@ -113,10 +114,10 @@ fn refused_certificate(error: &CertificateError, shown: Option<Shown>) -> (Strin
         | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
             ("its certificate is signed in a way that is not supported", ANOTHER)
         }
-        // What `openssl req -x509` makes. rustls hands the name of this error over as a text alone.
+        // `openssl req -x509` makes such certificates. rustls gives the name of this error as text only.
         CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => (
             if shown == Some(Shown::SelfSigned) {
-                "its certificate is signed by itself, and marked as an authority's"
+                "its certificate is self-signed, and marked as an authority's"
             } else {
                 "its certificate is an authority's, and not a server's"
             },
@@ -130,7 +131,7 @@ fn refused_certificate(error: &CertificateError, shown: Option<Shown>) -> (Strin
     (why.into(), hint.into())
 }
 
-/// The alert by which a server refuses (RFC 8446 section 6.2).
+/// Explains the alert of a server that refuses (RFC 8446 section 6.2).
 fn refusal(alert: AlertDescription, shows_itself: bool) -> (String, String) {
     use AlertDescription as Alert;
     const NO_CERTIFICATE: &str = "name one, and its key (`Client::client_certificate`)";
@@ -138,7 +139,7 @@ fn refusal(alert: AlertDescription, shows_itself: bool) -> (String, String) {
     let refuses = |hint: &str| (format!("it refused the TLS connection: {alert:?}"), hint.into());
     match alert {
         Alert::CertificateRequired if shows_itself => {
-            refuses_certificate("the one that is given is of no kind that the server takes")
+            refuses_certificate("the server does not accept certificates of this kind")
         }
         Alert::CertificateRequired => ("it wants a client certificate".into(), NO_CERTIFICATE.into()),
         Alert::CertificateExpired if shows_itself => {
@@ -155,7 +156,7 @@ fn refusal(alert: AlertDescription, shows_itself: bool) -> (String, String) {
         | Alert::DecryptError
             if shows_itself =>
         {
-            refuses_certificate("ask whoever runs the server which certificates it takes")
+            refuses_certificate("ask the operator of the server which certificates it accepts")
         }
         Alert::ProtocolVersion => refuses(TOO_OLD),
         Alert::UnrecognisedName => refuses("it knows no such host: check the name in the URL"),
@@ -165,7 +166,7 @@ fn refusal(alert: AlertDescription, shows_itself: bool) -> (String, String) {
     }
 }
 
-/// The first names that a certificate is for, in few words however many and long they are.
+/// Lists the first names of a certificate, each cut to 64 characters.
 fn names(presented: &[String]) -> String {
     const MOST: usize = 3;
     const LONGEST: usize = 64;
@@ -185,11 +186,11 @@ fn names(presented: &[String]) -> String {
     }
 }
 
-/// A moment of wall-clock time, to the minute: `2026-11-22 06:40 UTC`.
+/// Formats a time to the minute: `2026-11-22 06:40 UTC`.
 fn date(time: UnixTime) -> String {
     let minutes = time.as_secs() / 60;
     let (days, minute, hour) = (minutes / 1440, minutes % 60, minutes / 60 % 24);
-    // The year starts in March here, so that the leap day is its last; 146,097 days are 400 years.
+    // The year starts in March here, so that the leap day is its last day. 146,097 days are 400 years.
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
@@ -216,7 +217,7 @@ mod tests {
                 None,
                 "h: a message of its TLS handshake is larger than 64 KiB",
             ),
-            (InvalidMessage::MessageTooShort.into(), None, "h: it does not speak TLS there"),
+            (InvalidMessage::MessageTooShort.into(), None, "h: it does not speak TLS on this port"),
         ] {
             assert_eq!(explain(error, "h", shown, false).to_string(), message);
         }

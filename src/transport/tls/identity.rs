@@ -1,4 +1,4 @@
-//! As whom the client shows itself: its certificate and key.
+//! The client's certificate and key.
 
 use super::certificate::Certificate;
 use super::pem::{self, Broken};
@@ -12,16 +12,16 @@ use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
-/// Makes of a client's certificate and key, both PEM, what signs in a handshake.
+/// Reads a client's certificate and key, both in PEM.
 pub(super) fn certified_key((chain, key): (&Secret, &Secret)) -> Result<CertifiedKey, Error> {
     let chain = read_chain(chain.expose().as_bytes())?;
     let key = read_key(key.expose().as_bytes())?;
-    // rustls compares them too, but reads no certificate of version 1 for it.
+    // rustls compares them as well, but cannot read a certificate of version 1.
     let own = chain.first().and_then(|first| Certificate::read(first));
     match (own, key.public_key()) {
         (Some(own), Some(public_key)) if own.public_key != public_key.as_ref() => {
             Err(Error::config("client key: it does not belong to the client certificate")
-                .with_hint("the client's certificate stands first in its file, then those that issued it"))
+                .with_hint("the file must start with the client's certificate, followed by those that issued it"))
         }
         _ => Ok(CertifiedKey::new(chain, key)),
     }
@@ -59,7 +59,7 @@ fn read_key(text: &[u8]) -> Result<Arc<dyn rustls::sign::SigningKey>, Error> {
             "EC PRIVATE KEY" => PrivateKeyDer::Sec1(der.into()),
             _ => continue,
         };
-        // Of its errors nothing is kept: they are about the key.
+        // Its errors are dropped, because they are about the key.
         return ring::sign::any_supported_type(&key).map_err(|_| {
             Error::config("client key: it cannot be read, or is of a kind that is not supported")
                 .with_hint("it must be RSA (2048 bits or more), ECDSA on P-256 or P-384, or Ed25519")
@@ -70,7 +70,7 @@ fn read_key(text: &[u8]) -> Result<Arc<dyn rustls::sign::SigningKey>, Error> {
 }
 
 fn encrypted() -> Error {
-    Error::config("client key: it is encrypted, and nobody is there to ask for its password").with_hint(
+    Error::config("client key: it is encrypted, and keyfob cannot ask for its password").with_hint(
         "decrypt it into a file that others cannot read: (umask 077; openssl pkey -in encrypted.pem -out key.pem)",
     )
 }

@@ -1,5 +1,5 @@
-//! PEM (RFC 7468): a reader for certificates and keys. Its output may be a private key, so it is wiped when it is dropped; the
-//! reader of rustls leaves a copy.
+//! Reads certificates and keys in PEM (RFC 7468). The output may be a private key, so it is wiped when it is dropped: the reader of
+//! rustls leaves a copy.
 
 use alloc::vec::Vec;
 use std::io::BufRead;
@@ -9,22 +9,22 @@ pub(super) struct Section<'p> {
     /// The text after BEGIN: `CERTIFICATE`.
     pub(super) label: &'p str,
     pub(super) der: Zeroizing<Vec<u8>>,
-    /// It has the header of RFC 1421 that says so. `der` is empty then.
+    /// Whether the header of RFC 1421 says so. `der` is empty then.
     pub(super) is_encrypted: bool,
 }
 
-/// A section that is cut, or whose content is no Base64.
+/// A section that is incomplete, or whose content is not Base64.
 pub(super) struct Broken;
 
-/// The sections of a text, whatever is between them. A broken one does not end the iteration.
+/// Iterates over the sections of a text and skips all else. It continues after a broken one.
 pub(super) struct Sections<'p>(&'p [u8]);
 
-/// A byte-order mark before the text, as Windows writes it, is skipped.
+/// Returns the sections of a text. A byte-order mark at its start is skipped: Windows writes one.
 pub(super) fn sections(text: &[u8]) -> Sections<'_> {
     Sections(text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text))
 }
 
-/// Returns whether a label is a certificate's: RFC 7468 section 5.1, and its older name.
+/// Returns whether a label is that of a certificate: the one of RFC 7468 section 5.1, or the older one.
 pub(super) fn is_certificate(label: &str) -> bool {
     matches!(label, "CERTIFICATE" | "X509 CERTIFICATE")
 }
@@ -64,7 +64,7 @@ impl<'p> Iterator for Sections<'p> {
             return Some(section(label, content).ok_or(Broken));
         }
         if !line.starts_with(b"-----END ") {
-            // It may begin the next one.
+            // This line may begin the next section.
             self.0 = &start[content.len()..];
         }
         Some(Err(Broken))
@@ -78,7 +78,7 @@ fn label<'p>(line: &'p [u8], kind: &str) -> Option<&'p str> {
     core::str::from_utf8(inner).ok()
 }
 
-/// Many bytes at a time.
+/// Returns the place of a byte. Searches many bytes at a time.
 fn find(text: &[u8], byte: u8) -> Option<usize> {
     let mut rest = text;
     let count = rest.skip_until(byte).ok()?;
@@ -99,8 +99,8 @@ fn section<'p>(label: &'p str, content: &[u8]) -> Option<Section<'p>> {
 /// Returns the value of a Base64 digit (RFC 4648 section 4), or 64 and more for any other byte.
 ///
 /// For private keys. Neither the memory that it reads nor the path that it takes depends on the digit: a table leaves traces
-/// in the processor's cache, and keys have been recovered from them. What can be observed is the length of the text and where
-/// its line ends and its padding are.
+/// in the processor's cache, and keys have been recovered from them. The length of the text and the
+/// places of line ends and padding can still be observed.
 fn secret_digit(byte: u8) -> u8 {
     let byte = i16::from(byte);
     // All ones where the byte is from `first` to `last`.
@@ -110,11 +110,11 @@ fn secret_digit(byte: u8) -> u8 {
         | (is_within(b'0', b'9') & (byte + 5))
         | (is_within(b'+', b'+') & 63)
         | (is_within(b'/', b'/') & 64);
-    // None of them: 0 becomes 255.
+    // Any other byte: 0 becomes 255.
     (value - 1) as u8
 }
 
-/// The same with a table, for certificates: a bundle of them is a quarter of a megabyte.
+/// As `secret_digit`, with a table. For certificates: a bundle of them is a quarter of a megabyte.
 fn public_digit(byte: u8) -> u8 {
     VALUES[usize::from(byte)]
 }
@@ -131,13 +131,13 @@ const VALUES: [u8; 256] = {
 };
 const NONE: u8 = 64;
 
-/// Base64 with white space anywhere.
+/// Decodes Base64 with white space anywhere.
 fn base64(mut text: &[u8], value: impl Fn(u8) -> u8) -> Option<Zeroizing<Vec<u8>>> {
-    // Never outgrown: that would leave a copy.
+    // Large enough: growing would leave a copy.
     let mut bytes = Zeroizing::new(Vec::with_capacity(text.len() / 4 * 3 + 3));
     let (mut group, mut digits, mut padding) = (0_u32, 0, 0);
     loop {
-        // Whole groups at a time, as far as they go: lines have 64 digits.
+        // Whole groups as long as possible: lines have 64 digits.
         while let ([a, b, c, d, rest @ ..], 0, 0) = (text, digits, padding) {
             let (a, b, c, d) = (value(*a), value(*b), value(*c), value(*d));
             if a | b | c | d >= NONE {

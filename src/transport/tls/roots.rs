@@ -1,4 +1,4 @@
-//! Whom the client trusts.
+//! The certificates that the client trusts.
 
 use super::certificate::Certificate;
 use super::identity::certified_key;
@@ -18,16 +18,23 @@ use rustls::sign::SingleCertAndKey;
 use rustls::{CipherSuite, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// The authorities that a server's certificate may come from.
 pub(in crate::transport) enum Roots {
-    /// Those of Mozilla, compiled in.
+    /// Mozilla's, compiled in.
     Mozilla,
-    /// With a number that differs (nearly always) where the certificates do.
+    /// With a hash of the certificates.
     Given(Arc<WebPkiServerVerifier>, u32),
-    /// Read by the first fetch: a cached token needs none, and a system's bundle costs more than all else.
-    Later(Bundle, OnceLock<Arc<WebPkiServerVerifier>>),
+    /// Read by the first fetch: a cached token needs none, and reading a system's bundle costs more than all else. Read
+    /// again once the file is another one.
+    Later(Bundle, Mutex<Option<ReadRoots>>),
+}
+
+pub(in crate::transport) struct ReadRoots {
+    /// The file's name and state when it was read.
+    name: String,
+    verifier: Arc<WebPkiServerVerifier>,
 }
 
 pub(in crate::transport) enum Bundle {
@@ -35,7 +42,7 @@ pub(in crate::transport) enum Bundle {
     File(PathBuf),
 }
 
-/// Where the systems keep the bundle of the authorities that they trust: the list of Go's crypto/x509.
+/// The places of the systems' bundles, as in Go's crypto/x509.
 const BUNDLES: [&str; 6] = [
     "/etc/ssl/certs/ca-certificates.crt",                // Debian, Arch, Gentoo, OpenWrt
     "/etc/pki/tls/certs/ca-bundle.crt",                  // Fedora, RHEL
@@ -44,31 +51,27 @@ const BUNDLES: [&str; 6] = [
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", // RHEL
     "/etc/ssl/cert.pem",                                 // Alpine, macOS, the BSDs
 ];
-/// Names the bundle, as for OpenSSL.
+/// The variable that names the bundle, as for OpenSSL.
 const BUNDLE_VARIABLE: &str = "SSL_CERT_FILE";
 /// Mozilla's whole bundle is a quarter of a megabyte.
 const MAX_BUNDLE: u64 = 16 * 1024 * 1024;
 
 impl Roots {
     pub(in crate::transport) fn later(bundle: Bundle) -> Self {
-        Self::Later(bundle, OnceLock::new())
+        Self::Later(bundle, Mutex::new(None))
     }
 
     pub(in crate::transport) fn given(text: &[u8]) -> Result<Self, Error> {
         Ok(Self::Given(given("", text)?, fnv1a(text.iter().copied())))
     }
 
-    /// Names where the roots come from, for telling ways apart. Of a file its place, time, size and identity are compared,
-    /// and not its content: that costs a millisecond and more.
+    /// Names the source of the roots, to distinguish routes. Of a file, path, time, size and inode count, and not the content:
+    /// reading it takes a millisecond or more.
     pub(in crate::transport) fn name(&self) -> String {
         match self {
             Self::Mozilla => "mozilla".into(),
             Self::Given(_, hash) => format!("given {hash:08x}"),
-            Self::Later(Bundle::File(path), _) => file_name(path),
-            Self::Later(Bundle::System, _) => match std::env::var_os(BUNDLE_VARIABLE).filter(|name| !name.is_empty()) {
-                Some(name) => file_name(Path::new(&name)),
-                None => BUNDLES.iter().find(|place| Path::new(place).exists()).map_or_else(String::new, file_name),
-            },
+            Self::Later(bundle, _) => bundle.name(),
         }
     }
 
@@ -76,15 +79,35 @@ impl Roots {
         match self {
             Self::Mozilla => verifier(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }),
             Self::Given(verifier, _) => Ok(verifier.clone()),
-            Self::Later(bundle, read) => match read.get() {
-                Some(verifier) => Ok(verifier.clone()),
-                None => bundle.read().map(|verifier| read.get_or_init(|| verifier).clone()),
-            },
+            Self::Later(bundle, read) => {
+                let mut read = read.lock().unwrap_or_else(PoisonError::into_inner);
+                let name = bundle.name();
+                match &*read {
+                    Some(last) if last.name == name => return Ok(last.verifier.clone()),
+                    _ => {}
+                }
+                match (bundle.read(), &*read) {
+                    (Ok(verifier), _) => Ok(read.insert(ReadRoots { name, verifier }).verifier.clone()),
+                    // It may be about to be replaced.
+                    (Err(_), Some(last)) => Ok(last.verifier.clone()),
+                    (Err(error), None) => Err(error),
+                }
+            }
         }
     }
 }
 
 impl Bundle {
+    fn name(&self) -> String {
+        match self {
+            Self::File(path) => file_name(path),
+            Self::System => match std::env::var_os(BUNDLE_VARIABLE).filter(|name| !name.is_empty()) {
+                Some(name) => file_name(Path::new(&name)),
+                None => BUNDLES.iter().find(|place| Path::new(place).exists()).map_or_else(String::new, file_name),
+            },
+        }
+    }
+
     fn read(&self) -> Result<Arc<WebPkiServerVerifier>, Error> {
         match self {
             Self::File(path) => {
@@ -108,7 +131,7 @@ fn file_name(path: impl AsRef<Path>) -> String {
     format!("{path:?} {time:?} {length} {inode}")
 }
 
-/// Every certificate in the text must be sound. One in DER is taken as well.
+/// Reads PEM, in which every certificate must be readable, or one certificate in DER.
 fn given(place: &str, text: &[u8]) -> Result<Arc<WebPkiServerVerifier>, Error> {
     let fail = |why: &str| Error::config(format!("trusted roots: {place}{why}"));
     let mut roots = RootCertStore::empty();
@@ -120,7 +143,7 @@ fn given(place: &str, text: &[u8]) -> Result<Arc<WebPkiServerVerifier>, Error> {
     for section in pem::sections(text) {
         let section = section.map_err(|Broken| fail("this is not PEM"))?;
         match section.label {
-            // OpenSSL's own format: what it is trusted for follows, and would be ignored.
+            // OpenSSL's own format. The purposes that it is trusted for follow, and would be ignored.
             "TRUSTED CERTIFICATE" => {
                 return Err(fail("this is a TRUSTED CERTIFICATE, which only OpenSSL reads")
                     .with_hint("convert it: openssl x509 -in trusted.pem -out certificate.pem"));
@@ -137,14 +160,13 @@ fn given(place: &str, text: &[u8]) -> Result<Arc<WebPkiServerVerifier>, Error> {
     verifier(roots)
 }
 
-/// The first byte of a certificate in DER: a SEQUENCE. As a text it would be a `0`, before any dash.
+/// The first byte of a certificate in DER: a SEQUENCE. PEM does not begin with it, which would be the digit 0.
 const DER: u8 = 0x30;
 
-/// Those that this system trusts. In bundles of a hundred there may be some that rustls does not read: they are passed
-/// over.
+/// Reads the roots of this system. Certificates that rustls cannot read are skipped: a bundle of a hundred may have some.
 fn of_the_system() -> Result<Arc<WebPkiServerVerifier>, Error> {
     let (place, text) = match std::env::var_os(BUNDLE_VARIABLE).filter(|name| !name.is_empty()) {
-        // What the user names is taken, or it is an error.
+        // If the user names a file, no other is read.
         Some(name) => {
             let place = format!("{BUNDLE_VARIABLE}, {}", Path::new(&name).display());
             let text = read(Path::new(&name)).map_err(|error| unreadable(&place, error))?;
@@ -167,12 +189,12 @@ fn first_bundle() -> Result<(String, Vec<u8>), Error> {
         match read(Path::new(place)) {
             Ok(text) => return Ok((place.into(), text)),
             Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {}
-            // It is there: another one would be a surprise.
+            // The file exists: reading another would be a surprise.
             Err(error) => return Err(unreadable(place, error)),
         }
     }
-    Err(Error::config("trusted roots: this system has no bundle of them").with_hint(format!(
-        "looked for {}; install ca-certificates, name the bundle in {BUNDLE_VARIABLE}, or name a file (`UreqTransport::roots_file`)",
+    Err(Error::config("trusted roots: this system has no certificate bundle").with_hint(format!(
+        "looked for {}; install ca-certificates, name the bundle in {BUNDLE_VARIABLE}, or name a file (`HttpTransport::roots_file`)",
         BUNDLES.join(", ")
     )))
 }
@@ -183,15 +205,15 @@ fn unreadable(place: &str, error: std::io::Error) -> Error {
 
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let file = std::fs::File::open(path)?;
-    // All of it at once, where its length is known.
+    // One allocation if the length is known.
     let length = file.metadata()?.len().min(MAX_BUNDLE);
     let mut text = Vec::with_capacity(length as usize + 1);
     file.take(MAX_BUNDLE).read_to_end(&mut text)?;
     Ok(text)
 }
 
-/// The user's own provider of cryptography if he has set one for the process, else ring, with the suite first that
-/// RFC 8446 section 9.1 asks everybody for: SHA-256 costs less than SHA-384.
+/// Returns the provider of cryptography that is set for the process, or else ring. The suite that RFC 8446 section 9.1 requires is
+/// first then: SHA-256 costs less than SHA-384.
 fn provider() -> Arc<CryptoProvider> {
     CryptoProvider::get_default().cloned().unwrap_or_else(|| {
         let mut provider = ring::default_provider();
@@ -211,18 +233,18 @@ fn verifier(roots: RootCertStore) -> Result<Arc<WebPkiServerVerifier>, Error> {
 
 pub(super) const CERTIFICATE_HINT: &str = "it must be PEM: -----BEGIN CERTIFICATE-----";
 
-/// What a server showed that was not trusted: rustls's error does not tell.
+/// The kind of a certificate that was not trusted. The error of rustls does not say it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::transport) enum Shown {
     SelfSigned,
-    /// An RSA key that is shorter than what ring takes.
+    /// It has an RSA key that is too short for ring.
     ShortKey,
-    /// One certificate, and not the one that issued it.
+    /// It came without its issuer.
     Alone,
     Chain,
 }
 
-/// What is set for a connection: how its server is judged, and as whom the client shows itself if it is asked.
+/// Returns the settings for a connection: the check of the server's certificate, and the client's own.
 pub(in crate::transport) fn client_config(
     roots: &Roots,
     certificate: Option<(&Secret, &Secret)>,
@@ -232,19 +254,19 @@ pub(in crate::transport) fn client_config(
     let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(rustls::ALL_VERSIONS)
         .map_err(|error| Error::config("the process's provider of cryptography cannot do TLS").with_source(error))?
-        // Not dangerous: it asks rustls's own verifier.
+        // It asks rustls's own verifier.
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier));
     let mut config = match certificate {
         Some(pair) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified_key(pair)?))),
         None => builder.with_no_client_auth(),
     };
-    // No connection is ever resumed, so no key for it is kept.
+    // No connection is resumed, so no key for that is kept.
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }
 
-/// Decides as rustls does, and remembers what was shown if that was refused.
+/// Decides as rustls does, and remembers the kind of a refused certificate.
 #[derive(Debug)]
 struct Observer {
     verifier: Arc<WebPkiServerVerifier>,
@@ -252,7 +274,7 @@ struct Observer {
 }
 
 impl Observer {
-    /// rustls says of a signature with such a key that it is wrong.
+    /// rustls reports a signature with such a key as wrong.
     fn note_short_key(&self, certificate: &CertificateDer<'_>, is_refused: bool) {
         if is_refused && Certificate::read(certificate).is_some_and(|certificate| certificate.has_short_rsa_key()) {
             let _ = self.shown.set(Shown::ShortKey);

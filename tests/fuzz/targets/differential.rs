@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use keyfob::{ExpiresIn, Members, Rejection, TokenResponse};
+use keyfob::{ExpiresIn, Members, Rejection, Response, TokenResponse};
 use libfuzzer_sys::fuzz_target;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
@@ -88,8 +88,7 @@ fuzz_target!(|body: &[u8]| {
 });
 
 fn read(body: &[u8], is_strict: bool) -> Result<Verdict, String> {
-    let mut body = body.to_vec();
-    match TokenResponse::read(200, None, true, &mut body, &Members::default()) {
+    match TokenResponse::read(&mut Response::new(200, body), &Members::default()) {
         Ok(token) => Ok(Verdict::Token {
             access_token: token.access_token.to_owned(),
             token_type: token.token_type.map(str::to_owned),

@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use keyfob::{ExpiresIn, Members, Rejection, TokenResponse};
+use keyfob::{ExpiresIn, Members, Rejection, Response, TokenResponse};
 use keyfob_fuzz::{Input, allocations, check_line};
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
@@ -15,7 +15,7 @@ const CONTENT_TYPES: [Option<&str>; 4] = [
     None,
 ];
 
-static MEMBERS: LazyLock<[Members; 4]> = LazyLock::new(|| {
+static MEMBERS: LazyLock<[Members; 8]> = LazyLock::new(|| {
     let path = |path: &str| Members::new(path).expect("this is a path");
     [
         Members::default(),
@@ -25,6 +25,10 @@ static MEMBERS: LazyLock<[Members; 4]> = LazyLock::new(|| {
             .expires_in("data.ttl")
             .and_then(|members| members.scope("access_token"))
             .expect("these are paths"),
+        path("0.token"),
+        path("a.1.b.token").expires_at("expires_at").expect("this is a path"),
+        path("token").error("errors.0.code").and_then(|members| members.error_description("errors.0.text")).expect("paths"),
+        path("token").expires_at("header:date").expect("this is a header"),
     ]
 });
 
@@ -39,8 +43,8 @@ fuzz_target!(|data: &[u8]| {
     let mut input = Input::new(data);
     let how = input.byte();
     let content_type = CONTENT_TYPES[usize::from(how & 3)];
-    let members = &MEMBERS[usize::from(how >> 2 & 3)];
-    let status = [200, 201, 400, 503][usize::from(how >> 4 & 3)];
+    let members = &MEMBERS[usize::from(how >> 2 & 7)];
+    let status = [200, 201, 400, 503][usize::from(how >> 5 & 3)];
     let cut = usize::from(input.byte());
     let body = input.rest();
 
@@ -48,7 +52,9 @@ fuzz_target!(|data: &[u8]| {
     let whole = read(body, true);
     let text = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
-    let is_json = text.iter().find(|byte| !is_space(byte)) == Some(&b'{');
+    let is_array = usize::from(how >> 2 & 7) == 4;
+    let first = text.iter().find(|byte| !is_space(byte));
+    let is_json = first == Some(&b'{') || is_array && first == Some(&b'[');
     let unframed = read(body, false);
     assert_eq!(unframed, if is_json { whole.clone() } else { Reading::Malformed }, "with an uncertain end");
 
@@ -70,10 +76,13 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn read(status: u16, content_type: Option<&str>, framed: bool, body: &[u8], members: &Members) -> Reading {
-    let mut body = body.to_vec();
     let length = body.len();
+    let mut response = Response::new(status, body).with_framed(framed);
+    if let Some(content_type) = content_type {
+        response = response.with_header("content-type", content_type);
+    }
     let before = allocations();
-    let read = TokenResponse::read(status, content_type, framed, &mut body, members);
+    let read = TokenResponse::read(&mut response, members);
     assert_eq!(allocations(), before, "reading allocates");
     match read {
         Ok(token) => {

@@ -1,7 +1,7 @@
 //! The lock of [`SharedTokenCache`], explored by loom: each test runs once for every order in which its threads can take
 //! the lock, wait and wake. A thread that is never woken fails the test as a deadlock.
 //!
-//! `RUSTFLAGS='--cfg loom' cargo test --release --no-default-features --features std --lib shared::`
+//! `RUSTFLAGS='--cfg loom' cargo test --release --no-default-features --features std --lib cache::shared::`
 
 use super::SharedTokenCache;
 use crate::client::Client;
@@ -39,7 +39,8 @@ impl Model {
         Self::with(server, |cache| cache)
     }
 
-    /// As `new`, but nobody waits: half of no time is over at once. loom has no clock, so this is how a thread gives up.
+    /// As `new`, but no thread waits, because half of no time has passed at once. loom has no clock, so this is how a thread
+    /// gives up.
     fn impatient(server: impl Server) -> Self {
         Self::build(server, |cache| cache, Duration::ZERO)
     }
@@ -199,7 +200,7 @@ fn requests_side_by_side_leave_one_of_their_tokens() {
 }
 
 #[test]
-fn a_failure_beside_a_success_takes_no_token_away() {
+fn a_failure_during_a_success_does_not_remove_the_token() {
     loom::model(|| {
         let model = Model::impatient(first_fails);
         let threads = model.ask(1);

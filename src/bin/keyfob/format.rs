@@ -1,0 +1,73 @@
+//! How a token is printed.
+
+use crate::output::to_json;
+use crate::words;
+use keyfob::{AccessToken, Error, ErrorKind};
+use miniserde::Serialize;
+use std::time::Duration;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Token,
+    Header,
+    Curl,
+    Json,
+}
+
+/// The formats by name.
+const FORMATS: &[(&str, Format)] =
+    &[("token", Format::Token), ("header", Format::Header), ("curl", Format::Curl), ("json", Format::Json)];
+
+#[derive(Serialize)]
+struct TokenAnswer<'a> {
+    access_token: &'a str,
+    token_type: Option<&'a str>,
+    expires_in: Option<u64>,
+    scope: Option<&'a str>,
+    cache: &'a str,
+}
+
+impl Format {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        FORMATS.iter().find(|(known, _)| *known == name).map(|(_, format)| *format)
+    }
+
+    /// The error for a name that is no format. Without the name, which may be a secret.
+    pub(crate) fn unknown(name: &str) -> Error {
+        let names: Vec<&str> = FORMATS.iter().map(|(name, _)| *name).collect();
+        let message = match words::nearest(name, names.iter().copied()) {
+            Some(nearest) => format!("`format`: unknown; did you mean {nearest:?}?"),
+            None => format!("`format`: must be one of {}", names.join(", ")),
+        };
+        Error::new(ErrorKind::Config, message)
+    }
+
+    /// Returns the token as one line without its end; `remaining` is what is left of its life, `cache` where it came from.
+    pub(crate) fn render(self, token: &AccessToken, remaining: Option<Duration>, cache: &str) -> Result<String, Error> {
+        Ok(match self {
+            Self::Token => token.expose().to_owned(),
+            Self::Header => format!("Authorization: {}", token.authorization()?.expose()),
+            // In curl's configuration file a backslash escapes itself and the quote.
+            Self::Curl => {
+                let header = token.authorization()?.expose().replace('\\', "\\\\").replace('"', "\\\"");
+                format!("header = \"Authorization: {header}\"")
+            }
+            Self::Json => to_json(&TokenAnswer {
+                access_token: token.expose(),
+                token_type: token.token_type(),
+                expires_in: remaining.map(|remaining| remaining.as_secs()),
+                scope: token.scope(),
+                cache,
+            }),
+        })
+    }
+}
+
+/// Returns where a token came from, as the JSON answer names it.
+pub(crate) fn origin(token: &AccessToken, has_store: bool) -> &'static str {
+    match token.is_stored() {
+        true => "hit",
+        false if has_store => "miss",
+        false => "none",
+    }
+}

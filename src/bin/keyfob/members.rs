@@ -1,0 +1,84 @@
+//! Takes the members of a profile by type.
+
+use crate::words;
+use keyfob::{Error, ErrorKind};
+use miniserde::json::{Object, Value};
+use std::time::Duration;
+
+/// Returns names with texts; a name with several texts comes several times.
+pub(crate) fn take_pairs(members: &mut Object, name: &str) -> Result<Vec<(String, String)>, Error> {
+    let fail = || wrong(name, "an object of names with files");
+    let object = match members.remove(name) {
+        None => return Ok(Vec::new()),
+        Some(Value::Object(object)) => object,
+        Some(_) => return Err(fail()),
+    };
+    let mut pairs = Vec::new();
+    for (key, value) in object {
+        match value {
+            Value::String(file) => pairs.push((key, file)),
+            Value::Array(files) => {
+                for file in &files {
+                    let Value::String(file) = file else { return Err(fail()) };
+                    pairs.push((key.clone(), file.clone()));
+                }
+            }
+            _ => return Err(fail()),
+        }
+    }
+    Ok(pairs)
+}
+
+/// Returns the texts of a member that is a string or an array of strings.
+pub(crate) fn take_texts(members: &mut Object, name: &str) -> Result<Vec<String>, Error> {
+    let fail = || wrong(name, "a string or an array of strings");
+    match members.remove(name) {
+        None => Ok(Vec::new()),
+        Some(Value::String(text)) => Ok(vec![text]),
+        Some(Value::Array(texts)) => texts
+            .iter()
+            .map(|text| match text {
+                Value::String(text) => Ok(text.clone()),
+                _ => Err(fail()),
+            })
+            .collect(),
+        Some(_) => Err(fail()),
+    }
+}
+
+pub(crate) fn take_text(members: &mut Object, name: &str) -> Result<Option<String>, Error> {
+    match members.remove(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(wrong(name, "a string")),
+    }
+}
+
+pub(crate) fn take_flag(members: &mut Object, name: &str) -> Result<bool, Error> {
+    match members.remove(name) {
+        None => Ok(false),
+        Some(Value::Bool(flag)) => Ok(flag),
+        Some(_) => Err(wrong(name, "true or false")),
+    }
+}
+
+pub(crate) fn take_duration(members: &mut Object, name: &str) -> Result<Option<Duration>, Error> {
+    let Some(value) = members.remove(name) else { return Ok(None) };
+    match words::described_duration(&value) {
+        Some(duration) => Ok(Some(duration)),
+        None => Err(wrong(name, words::DURATION)),
+    }
+}
+
+/// Whether a member is there and is not `false`.
+pub(crate) fn is_given(members: &Object, name: &str) -> bool {
+    !matches!(members.get(name), None | Some(Value::Bool(false)))
+}
+
+pub(crate) fn wrong(name: &str, expected: &str) -> Error {
+    config(format!("`{name}`: must be {expected}"))
+}
+
+pub(crate) fn config(message: impl AsRef<str>) -> Error {
+    Error::new(ErrorKind::Config, message)
+}

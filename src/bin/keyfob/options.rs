@@ -1,0 +1,427 @@
+//! The table of the options and of the members of a profile. One row is one option: parsing, help and the members that a
+//! profile may have all come from here.
+
+use crate::arguments::Verb;
+
+/// What the value of an option is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Text,
+    /// Texts: the option may be repeated.
+    Texts,
+    /// Names with values, joined by this character: the option may be repeated.
+    Pairs(char),
+    /// Names with files that contain secrets, joined by this character: the option may be repeated.
+    SecretPairs(char),
+    /// A secret. It has two options and members, which end in `-file` and `-env`.
+    Secret,
+    /// A file that is found as a secret's is, but is none.
+    Credential,
+    /// Any other file or directory.
+    Path,
+    /// A duration: seconds, or a number with a unit.
+    Duration,
+    /// A whole number.
+    Number,
+    Flag,
+    /// Any JSON value: a profile has it, the command line does not.
+    Json,
+}
+
+/// The endings of a secret's options: where the secret comes from.
+pub(crate) const SECRET_ENDINGS: &[&str] = &["-file", "-env"];
+
+/// Where a row counts: for which verbs, and whose member it is in a profile.
+type Places = u16;
+const TOKEN: Places = 1;
+const REVOKE: Places = 2;
+const KEEP: Places = 4;
+const BENCH: Places = 8;
+const PARSE: Places = 16;
+/// Only from a process of keyfob's own, so help does not show it.
+const HIDDEN: Places = 32;
+/// A member that the library reads: a part of the endpoint's description.
+const ENDPOINT: Places = 64;
+/// A member that the command reads.
+const PROFILE: Places = 128;
+/// A member that a dialect sets.
+const PRESET: Places = 256;
+const FROM_CURL: Places = 512;
+const FETCH: Places = TOKEN | REVOKE | KEEP | BENCH;
+const DESCRIBED: Places = FETCH | ENDPOINT;
+const ASKED: Places = FETCH | PROFILE;
+
+/// An option, a member of a profile, or both.
+pub(crate) struct Row {
+    /// The option's name without `--`. The member has underscores for the hyphens.
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    places: Places,
+    /// How help names the value.
+    pub(crate) value: &'static str,
+    pub(crate) help: &'static str,
+    /// The member's value in an example, as JSON.
+    pub(crate) example: &'static str,
+    pub(crate) short: Option<char>,
+}
+
+const fn row(name: &'static str, kind: Kind, places: Places, value: &'static str, help: &'static str) -> Row {
+    Row { name, kind, places, value, help, example: "", short: None }
+}
+
+impl Row {
+    const fn example(mut self, example: &'static str) -> Self {
+        self.example = example;
+        self
+    }
+
+    const fn short(mut self, short: char) -> Self {
+        self.short = Some(short);
+        self
+    }
+
+    /// The options or members of this row, with hyphens.
+    pub(crate) fn names(&self) -> Vec<String> {
+        match self.kind {
+            Kind::Secret => SECRET_ENDINGS.iter().map(|ending| format!("{}{ending}", self.name)).collect(),
+            _ => vec![self.name.to_owned()],
+        }
+    }
+
+    fn has_name(&self, name: &str) -> bool {
+        match self.kind {
+            Kind::Secret => name.strip_prefix(self.name).is_some_and(|ending| SECRET_ENDINGS.contains(&ending)),
+            _ => self.name == name,
+        }
+    }
+
+    /// Whether this verb takes the option.
+    pub(crate) fn is_option_of(&self, verb: Verb) -> bool {
+        self.kind != Kind::Json && self.places & place(verb) != 0
+    }
+
+    pub(crate) fn is_hidden(&self) -> bool {
+        self.places & HIDDEN != 0
+    }
+
+    /// Whether a profile may have it.
+    pub(crate) fn is_member(&self) -> bool {
+        self.places & (ENDPOINT | PROFILE) != 0
+    }
+
+    /// Whether the library reads it.
+    pub(crate) fn is_described(&self) -> bool {
+        self.places & ENDPOINT != 0
+    }
+
+    pub(crate) fn is_preset(&self) -> bool {
+        self.places & PRESET != 0
+    }
+}
+
+fn place(verb: Verb) -> Places {
+    match verb {
+        Verb::Token => TOKEN,
+        Verb::Revoke => REVOKE,
+        Verb::Keep => KEEP,
+        Verb::Bench => BENCH,
+        Verb::Parse => PARSE,
+        Verb::FromCurl => FROM_CURL,
+        Verb::Demo | Verb::Help | Verb::Version => 0,
+    }
+}
+
+/// All rows.
+pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
+    GROUPS.iter().flat_map(|(_, rows)| rows.iter())
+}
+
+/// The option of this verb with this name.
+pub(crate) fn option(verb: Verb, name: &str) -> Option<&'static Row> {
+    rows().find(|row| row.is_option_of(verb) && row.has_name(name))
+}
+
+/// The member of a profile with this name.
+pub(crate) fn member(name: &str) -> Option<&'static Row> {
+    // Only a name with underscores is a member.
+    let option = name.replace('_', "-");
+    rows().find(|row| row.is_member() && !name.contains('-') && row.has_name(&option))
+}
+
+/// The names of all members.
+pub(crate) fn members() -> Vec<String> {
+    rows().filter(|row| row.is_member()).flat_map(Row::names).map(|name| name.replace('-', "_")).collect()
+}
+
+/// The secret that has this name, with hyphens or underscores.
+pub(crate) fn secret(name: &str) -> Option<&'static Row> {
+    rows().find(|row| row.kind == Kind::Secret && row.name == name.replace('_', "-"))
+}
+
+/// The secrets' names, with underscores.
+pub(crate) fn secrets() -> impl Iterator<Item = String> {
+    rows().filter(|row| row.kind == Kind::Secret).map(|row| row.name.replace('-', "_"))
+}
+
+/// The rows in the order of help, with a heading for each group.
+pub(crate) const GROUPS: &[(&str, &[Row])] = &[
+    (
+        "The request",
+        &[
+            row("url", Kind::Text, DESCRIBED, "URL", "the token endpoint").example(r#""https://as.example/token""#),
+            row("environments", Kind::Json, ENDPOINT, "", "base URLs by name, instead of `url`")
+                .example(r#"{"eu": "https://eu.a.example", "us": "https://us.a.example"}"#),
+            row("environment", Kind::Text, DESCRIBED, "E", "the name of the environment to use").example(r#""eu""#),
+            row("path", Kind::Json, ENDPOINT, "", "the path to append to the environment's URL").example(r#""/oauth/token""#),
+            row(
+                "dialect",
+                Kind::Text,
+                DESCRIBED,
+                "D",
+                "json-credentials, bearer-session, form-credentials or user-credentials: a preset of the options below, \
+                 each of which overrides it",
+            )
+            .example(r#""form-credentials""#),
+            row(
+                "grant",
+                Kind::Text,
+                DESCRIBED | PRESET,
+                "G",
+                "client_credentials (default), password, bearer_session, refresh_token, or the grant_type of another grant",
+            )
+            .example(r#""client_credentials""#),
+            row("params", Kind::Text, DESCRIBED | PRESET, "P", "where parameters go: form (default), json or query (implied by GET)")
+                .example(r#""json""#),
+            row(
+                "auth",
+                Kind::Text,
+                DESCRIBED | PRESET,
+                "A",
+                "client_secret_basic (default for form), client_secret_post (default for json and query), tls_client_auth \
+                 (with the client certificate) or none (default without a client secret)",
+            )
+            .example(r#""client_secret_post""#),
+            row("method", Kind::Text, DESCRIBED | PRESET, "M", "POST (default; GET for a bearer session), PUT or GET")
+                .example(r#""POST""#),
+            row("client-id", Kind::Text, ASKED, "ID", "the client identifier").example(r#""my-client""#),
+            row("username", Kind::Text, ASKED, "U", "the user name, for the grant password").example(r#""meter-7""#),
+            row("scope", Kind::Texts, ASKED, "S", "the scope; may be repeated").example(r#"["read", "write"]"#),
+            row(
+                "scope-required",
+                Kind::Json,
+                ENDPOINT | PRESET,
+                "",
+                "true: without a scope nothing is sent",
+            )
+            .example("true"),
+            row("omit-grant-type", Kind::Json, ENDPOINT | PRESET, "", "true: no grant_type is sent").example("true"),
+            row(
+                "param",
+                Kind::Pairs('='),
+                DESCRIBED,
+                "K=V",
+                "an extra parameter (audience, resource, tenant); may be repeated",
+            )
+            .example(r#"{"audience": "https://api.example"}"#),
+            row("header", Kind::Pairs(':'), DESCRIBED, "'K: V'", "an extra header; may be repeated")
+                .example(r#"{"X-Tenant": "acme"}"#),
+            row("basic-raw", Kind::Flag, DESCRIBED, "", "do not form-encode Basic credentials, for servers that do not decode them")
+                .example("true"),
+            row("allow-http", Kind::Flag, DESCRIBED, "", "allow plain http to a host that is not loopback or link-local").example("true"),
+            row("revoke", Kind::Json, ENDPOINT | PRESET, "", "\"delete\": a session is ended by DELETE on the same URL with its token")
+                .example(r#""delete""#),
+            row("revocation-url", Kind::Json, ENDPOINT, "", "the revocation endpoint (RFC 7009) that ends tokens")
+                .example(r#""https://as.example/revoke""#),
+            row("var", Kind::Json, ENDPOINT, "", "variables for {NAME} in URL, parameters and headers")
+                .example(r#"{"tenant": "acme"}"#),
+            row("refresh", Kind::Json, ENDPOINT, "", "how a token is renewed: false, or a request of its own")
+                .example("false"),
+        ],
+    ),
+    (
+        "Secrets, from a file F or an environment variable V",
+        &[
+            row("client-secret", Kind::Secret, ASKED, "", "the client secret").example(r#""client-secret""#),
+            row("password", Kind::Secret, ASKED, "", "the user's password").example(r#""~/password""#),
+            row("session-token", Kind::Secret, ASKED, "", "the long-lived token of a bearer session").example(r#""session-token""#),
+            row(
+                "refresh-token",
+                Kind::Secret,
+                ASKED,
+                "",
+                "the refresh token; a new one is written back to the file. One from a variable needs the cache, which keeps \
+                 the next one",
+            )
+            .example(r#""/var/lib/meter/refresh-token""#),
+            row("access-token", Kind::Secret, ASKED, "", "for revoke: the token to end, if it is not the cached one")
+                .example(r#""access-token""#),
+            row("param-file", Kind::SecretPairs('='), ASKED, "K=F", "an extra parameter whose value is a secret; may be repeated")
+                .example(r#"{"assertion": "assertion.jwt"}"#),
+            row("header-file", Kind::SecretPairs(':'), ASKED, "'K: F'", "an extra header whose value is a secret; may be repeated")
+                .example(r#"{"X-Api-Key": "api-key"}"#),
+        ],
+    ),
+    (
+        "The answer",
+        &[
+            row("field", Kind::Text, DESCRIBED, "PATH", "the member that contains the token (data.token)").example(r#""data.token""#),
+            row("keep", Kind::Json, ENDPOINT, "", "other members of the answer to keep, by path").example(r#"["instance_url"]"#),
+            row("lifetime", Kind::Duration, DESCRIBED, "T", "how long a token lives if the answer does not say, or says 0")
+                .example("3600"),
+            row("min-valid", Kind::Duration, ASKED, "T", "how long the token must live at least; a shorter one is replaced, and if even a new one is shorter, keyfob fails").example("60"),
+            row(
+                "format",
+                Kind::Text,
+                ASKED,
+                "F",
+                "token (default), header, curl (for `curl -K -`) or json; bench: json, else a table. On an error curl is told \
+                 to send nothing, also if a profile cannot be read and might say curl (not at a terminal)",
+            )
+            .example(r#""header""#),
+        ],
+    ),
+    (
+        "The connection",
+        &[
+            row("ca-file", Kind::Path, ASKED, "F", "trust only these certificates (PEM), instead of Mozilla's").example(r#""ca.pem""#),
+            row("system-roots", Kind::Flag, ASKED, "", "trust what this system trusts, instead of Mozilla's").example("true"),
+            row("client-cert-file", Kind::Credential, ASKED, "F", "the client's certificate (PEM), for a server that asks for one")
+                .example(r#""client.pem""#),
+            row("client-key", Kind::Secret, ASKED, "", "its private key (PEM, not encrypted)").example(r#""client-key.pem""#),
+            row("proxy", Kind::Text, ASKED, "URL", "use this http or https proxy, whatever the environment says")
+                .example(r#""http://proxy.example:3128""#),
+            row("no-proxy", Kind::Flag, ASKED, "", "use no proxy, whatever the environment says").example("true"),
+            row(
+                "connect-to",
+                Kind::Text,
+                ASKED,
+                "HOST:PORT",
+                "connect there instead of to the URL's host, which the certificate must still name",
+            )
+            .example(r#""10.0.0.7:443""#),
+            row("timeout", Kind::Duration, ASKED, "T", "the limit for a whole fetch, name look-up included (30)").example("10"),
+        ],
+    ),
+    (
+        "The cache, which all processes of one user share",
+        &[
+            row("no-cache", Kind::Flag, ASKED, "", "neither read nor write it").example("true"),
+            row("fresh", Kind::Flag, ASKED, "", "ask the server, whatever is cached or remembered").example("true"),
+            row(
+                "cache-dir",
+                Kind::Path,
+                ASKED,
+                "D",
+                "where it is. Default: in memory, in $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR or this user's own directory in \
+                 /run, /var/run, /dev/shm or /tmp",
+            )
+            .example(r#""/run/meter""#),
+        ],
+    ),
+    (
+        "When the device boots",
+        &[
+            row("wait", Kind::Duration, ASKED, "T", "retry for this long while network, names or clock are not ready (0)")
+                .example(r#""1m""#),
+            row("splay", Kind::Duration, ASKED, "T", "delay the first fetch after boot by up to T, different for each device (0)")
+                .example(r#""5m""#),
+        ],
+    ),
+    (
+        "keep",
+        &[
+            row("file", Kind::Path, KEEP | PROFILE, "F", "the file; the token is removed from it before it expires")
+                .example(r#""/run/meter/token""#),
+            row("mode", Kind::Text, KEEP | PROFILE, "M", "the file's mode (0600)").example(r#""0640""#),
+            row(
+                "on-renew",
+                Kind::Text,
+                KEEP | PROFILE,
+                "'CMD ARG …'",
+                "the command to start after each renewal: split at spaces, run without a shell and without the variables that \
+                 contain secrets. SIGHUP renews, unless the server asked for a pause; SIGTERM ends keep",
+            )
+            .example(r#"["systemctl", "reload", "meter"]"#),
+        ],
+    ),
+    (
+        "bench",
+        &[
+            row(
+                "count",
+                Kind::Number,
+                BENCH,
+                "N",
+                "how many fetches (10, at most 1000), each with a new connection and without the cache",
+            )
+            .short('n'),
+            row("pause", Kind::Duration, BENCH, "T", "the pause between fetches (0.2)"),
+            row("processes", Kind::Flag, BENCH, "", "start a process for each fetch, so that exec and dynamic linking count"),
+            // One fetch, timed for the process that started this one.
+            row("single", Kind::Flag, BENCH | HIDDEN, "", ""),
+        ],
+    ),
+    (
+        "parse",
+        &[
+            row("status", Kind::Number, PARSE, "N", "the HTTP status of the answer (200)"),
+            row("content-type", Kind::Text, PARSE, "T", "its Content-Type (absent)"),
+            row("show-secrets", Kind::Flag, PARSE, "", "print tokens"),
+        ],
+    ),
+    (
+        "from-curl",
+        &[row(
+            "name",
+            Kind::Text,
+            FROM_CURL,
+            "NAME",
+            "the profile's name, or its path if it has a slash (the host's name)",
+        )],
+    ),
+    (
+        "Messages",
+        &[row(
+            "verbose",
+            Kind::Flag,
+            ASKED,
+            "",
+            "log to standard error: each request, its status and time, the token's life, the next attempt",
+        )
+        .short('v')
+        .example("true")],
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_name_is_there_once() {
+        let mut names: Vec<String> = rows().flat_map(Row::names).collect();
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn each_row_has_a_help_and_each_member_an_example() {
+        for row in rows().filter(|row| !row.is_hidden()) {
+            assert!(!row.help.is_empty(), "{}", row.name);
+            assert_eq!(row.is_member(), !row.example.is_empty(), "{}", row.name);
+            let value: Result<miniserde::json::Value, _> = miniserde::json::from_str(row.example);
+            assert!(!row.is_member() || value.is_ok(), "{}: {}", row.name, row.example);
+        }
+    }
+
+    #[test]
+    fn members_have_underscores_and_options_hyphens() {
+        assert!(option(Verb::Token, "client-secret-file").is_some() && member("client_secret_file").is_some());
+        assert!(option(Verb::Token, "client_secret_file").is_none() && member("client-secret-file").is_none());
+        assert!(option(Verb::Token, "client-secret").is_none() && option(Verb::Token, "omit-grant-type").is_none());
+        assert!(option(Verb::Token, "mode").is_none() && option(Verb::Keep, "mode").is_some());
+        assert!(member("count").is_none() && member("omit_grant_type").is_some());
+    }
+}

@@ -1,0 +1,129 @@
+//! Where secrets come from: files, standard input and environment variables.
+
+use crate::failure::hint;
+use crate::members::{config, take_text};
+use crate::options::{self, Kind};
+use crate::output;
+use crate::pipe::{self, is_pipe};
+use crate::profile::locate;
+use crate::terminal;
+use keyfob::{Error, Secret, SecretSource};
+use miniserde::json::{Object, Value};
+use std::fs::File;
+use std::io::IsTerminal;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// Returns the secret of this name, from a file or an environment variable.
+pub(crate) fn take_secret(members: &mut Object, name: &str) -> Result<Option<SecretSource>, Error> {
+    let file = take_text(members, &format!("{name}_file"))?;
+    let variable = take_text(members, &format!("{name}_env"))?;
+    match (file, variable) {
+        (None, None) => Ok(None),
+        (Some(file), None) => secret_from(name, &file).map(Some),
+        (None, Some(variable)) => Ok(Some(SecretSource::environment(variable))),
+        (Some(_), Some(_)) => Err(config(format!("`{name}_file` and `{name}_env` are both given"))),
+    }
+}
+
+/// Returns a secret from a file, or for `-` from standard input; at a terminal the secret's name is the prompt.
+pub(crate) fn secret_from(name: &str, file: &str) -> Result<SecretSource, Error> {
+    if file == "-" {
+        // Not through std's buffer, which keeps what it read.
+        let stdin = std::io::stdin().as_fd().try_clone_to_owned().map(File::from);
+        let stdin = stdin.map_err(|_| config("standard input: cannot be read"))?;
+        if stdin.is_terminal() {
+            return Ok(terminal::read_secret(stdin, &name.replace('_', " "))?.into());
+        }
+        return Ok(Secret::read_from(stdin, "standard input")?.into());
+    }
+    let path = locate(file);
+    // A pipe gives its content once, and with a cache a secret is read more often.
+    if is_pipe(&path) {
+        let origin = format!("secret file {}", path.display());
+        let from = origin.clone();
+        let secret = pipe::read(move || match File::open(path) {
+            Ok(file) => Secret::read_from(file, &from),
+            Err(error) => Err(config(format!("{from}: {}", output::reason(&error))).with_source(error)),
+        });
+        let secret = secret.map_err(|error| config(format!("{origin}: {error}")).with_source(error))?;
+        return Ok(secret?.into());
+    }
+    warn_if_public(&path);
+    Ok(SecretSource::file(path))
+}
+
+/// Everyone on the machine can read the file: in containers that is common, and may be meant.
+pub(crate) fn warn_if_public(file: &Path) {
+    if std::fs::metadata(file).is_ok_and(|file| file.is_file() && file.mode() & 0o004 != 0) {
+        hint(&format!("secret file {}: everybody can read it (chmod o-r)", file.display()));
+    }
+}
+
+/// Refuses secrets that are written in a profile or on the command line, which everyone can read.
+pub(crate) fn check_plain(members: &Object) -> Result<(), Error> {
+    const PARAMETERS: &[&str] = &["client_secret", "password", "refresh_token"];
+    const HEADERS: &[&str] = &["Authorization", "Proxy-Authorization"];
+    if let Some(Value::Object(given)) = members.get("param") {
+        if let Some(name) = PARAMETERS.iter().find(|name| given.contains_key(**name)) {
+            return Err(config(format!("`param`: {name} is a secret and must not be written here"))
+                .with_hint(format!("put it into a file and use --{}-file", name.replace('_', "-"))));
+        }
+    }
+    if let Some(Value::Object(given)) = members.get("header") {
+        let is_given = |name: &&&str| given.keys().any(|given| given.trim().eq_ignore_ascii_case(name));
+        if let Some(name) = HEADERS.iter().find(is_given) {
+            return Err(config(format!("`header`: {name} is a secret and must not be written here"))
+                .with_hint(format!("put it into a file and use --header-file '{name}: FILE'")));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses two secrets from standard input, which has one.
+pub(crate) fn check_stdin(members: &Object) -> Result<(), Error> {
+    let mut files = secret_files(members);
+    files.retain(|(_, file)| *file == "-");
+    match files[..] {
+        [(first, _), (second, _), ..] => {
+            Err(config(format!("`{first}` and `{second}` both read standard input, which has one secret")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns the files of secrets and of the client's certificate, with the members that name them.
+pub(crate) fn secret_files(members: &Object) -> Vec<(&str, &str)> {
+    let mut files = Vec::new();
+    for (name, value) in members.iter().filter(|(name, _)| is_secret_file(name)) {
+        let mut values = vec![value];
+        while let Some(value) = values.pop() {
+            match value {
+                Value::String(file) => files.push((name.as_str(), file.as_str())),
+                Value::Array(several) => values.extend(several),
+                Value::Object(named) => values.extend(named.values()),
+                _ => {}
+            }
+        }
+    }
+    files
+}
+
+/// Whether this member names a file that is found as a secret's is.
+pub(crate) fn is_secret_file(name: &str) -> bool {
+    options::member(name).is_some_and(|row| match row.kind {
+        Kind::Secret => name.ends_with("_file"),
+        Kind::SecretPairs(_) | Kind::Credential => true,
+        _ => false,
+    })
+}
+
+/// Returns the environment variables that contain secrets: no program that is started inherits them.
+pub(crate) fn variables(members: &Object) -> Vec<String> {
+    let named = options::secrets().filter_map(|secret| match members.get(&format!("{secret}_env")) {
+        Some(Value::String(variable)) => Some(variable.clone()),
+        _ => None,
+    });
+    named.collect()
+}
