@@ -896,7 +896,7 @@ fn a_failed_revocation_forgets_the_token_but_an_impossible_one_keeps_it() {
     assert_eq!(asked("revoke", &session).code, Some(5));
     asked("token", &session).prints("tok-2");
     let no_way = "keyfob: this endpoint's description knows no way to end a token\n\
-                  hint: of the dialects only bearer-session documents one (`revoke`)";
+                  hint: say where it is revoked (`revocation_url`); of the dialects bearer-session has a way";
     let client = ["--client-id", "c"];
     asked("token", &client).prints("tok-3");
     asked("revoke", &client).fails(2, no_way);

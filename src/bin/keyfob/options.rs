@@ -230,6 +230,12 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
             row("allow-http", Kind::Flag, DESCRIBED, "", "allow plain http to a host that is not loopback or link-local").example("true"),
             row("revoke", Kind::Json, ENDPOINT | PRESET, "", "\"delete\": a session is ended by DELETE on the same URL with its token")
                 .example(r#""delete""#),
+            row("revocation-url", Kind::Json, ENDPOINT, "", "the revocation endpoint (RFC 7009) that ends tokens")
+                .example(r#""https://as.example/revoke""#),
+            row("var", Kind::Json, ENDPOINT, "", "variables for {NAME} in URL, parameters and headers")
+                .example(r#"{"tenant": "acme"}"#),
+            row("refresh", Kind::Json, ENDPOINT, "", "how a token is renewed: false, or a request of its own")
+                .example("false"),
         ],
     ),
     (
