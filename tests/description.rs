@@ -92,11 +92,11 @@ fn mistakes_are_named_with_their_place() {
         ),
         (
             r#"{"url": "https://as.example", "lifetime": {"unit": "hours"}}"#,
-            "`lifetime.unit`: \"hours\" is none of seconds, milliseconds, minutes",
+            "`lifetime.unit`: \"hours\" is none of seconds, milliseconds, minutes, text",
         ),
         (
             r#"{"url": "https://as.example", "lifetime": {"default": 1}}"#,
-            "`lifetime`: \"default\" is none of absent, zero, unit, maximum",
+            "`lifetime`: \"default\" is none of absent, zero, unit, maximum, jwt, trust_clock",
         ),
         (r#"{"url": "https://as.example", "revoke": "post"}"#, "`revoke`: \"post\" is none of delete"),
         (
