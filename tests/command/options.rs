@@ -205,7 +205,6 @@ fn options_that_do_not_fit_are_an_error_and_nothing_is_sent() {
             "`lifetime`: this must be longer than 0: seconds (30, 0.5) or a number with a unit (500ms, 5s, 2m, 1h, 1d)",
         ),
         (&["--field", "a..b"], "field: \"a..b\" is not a path: names joined by dots, at most 8"),
-        (&["--field", ""], "field: \"\" is not a path: names joined by dots, at most 8"),
         (
             &["--auth", "client_secret_basic", "--client-id", "c"],
             "the client secret is missing\n\

@@ -134,8 +134,8 @@ fn a_wrong_profile_is_an_error_that_names_the_place() {
         (r#"{"url": "https://as.example", "scope": [1]}"#, "`scope`: must be a string or an array of strings"),
         (r#"{"url": "https://as.example", "client_id": ["c"]}"#, "`client_id`: must be a string"),
         (
-            r#"{"url": "https://as.example", "param": {"a": 1}}"#,
-            "`param`: this must be an object of names with their text, or an array of texts",
+            r#"{"url": "https://as.example", "header": {"a": 1}}"#,
+            "`header`: this must be an object of names with their text, or an array of texts",
         ),
         (
             r#"{"url": "https://as.example", "param_file": "a=b"}"#,
