@@ -8,12 +8,10 @@ use crate::refused_if::RefusedIf;
 use crate::response::{MAX_TEXT, Rejection, first_text};
 use crate::secret::Secret;
 use crate::transport::ResponseHeaders;
+use crate::url;
 use alloc::format;
 use alloc::string::ToString;
 use core::time::Duration;
-
-/// A longer `Location` is no token endpoint's, and no hint.
-const MAX_PLACE: usize = 300;
 
 /// A longer text body is a page, and explains nothing in a line.
 const MAX_LINE: usize = 300;
@@ -216,29 +214,8 @@ pub(crate) fn redirect(status: u16, headers: &ResponseHeaders) -> Error {
         format!("the server redirects (status {status}), and credentials are not sent after it"),
     )
     .with_status(status);
-    match headers.get("location").filter(|location| !location.is_empty()) {
-        // Neither user information nor the query: both may hold a secret.
-        Some(location) => {
-            let place = location.split(['?', '#']).next().unwrap_or_default();
-            // A URL without a scheme (`//host/path`) has an authority too.
-            let place = match place.split_once("//").filter(|(before, _)| before.is_empty() || before.ends_with(':')) {
-                // That is no scheme, but may be user information.
-                Some((before, _)) if before.contains('@') => return error,
-                Some((scheme, rest)) => {
-                    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-                    format!("{scheme}//{}{path}", authority.rsplit('@').next().unwrap_or_default())
-                }
-                // Anything but a URL or a path may hold user information in any place.
-                None if place.contains('@') && !place.starts_with('/') => return error,
-                None => place.to_string(),
-            };
-            // A text that would have to be escaped is no URL, and could become many times as long.
-            let is_plain = place.bytes().all(|byte| matches!(byte, 0x21..=0x7E) && byte != b'\\');
-            if !is_plain || place.len() > MAX_PLACE {
-                return error;
-            }
-            error.with_server_hint(format!("it names {place}; if that is the token endpoint, use its URL"))
-        }
+    match headers.get("location").filter(|location| !location.is_empty()).and_then(url::shown) {
+        Some(place) => error.with_server_hint(format!("it names {place}; if that is the token endpoint, use its URL")),
         None => error,
     }
 }

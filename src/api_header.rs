@@ -32,7 +32,7 @@ impl ApiHeader {
 
     /// Makes the header's value for a token. `values` are those of the other variables.
     pub(crate) fn value<'v>(&self, token: &'v str, mut values: Values<'v>) -> Result<Secret, Error> {
-        values.add(TOKEN, Exposed::borrowed(token));
+        values.add_secret(TOKEN, Exposed::borrowed(token));
         let mut unknown = None;
         self.value.names(&mut |name| unknown = unknown.or(Some(name).filter(|name| values.get(name).is_none())));
         match unknown {

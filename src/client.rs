@@ -54,7 +54,7 @@ impl Client {
     ///
     /// ```
     /// use core::time::Duration;
-    /// use keyfob::{Client, Endpoint, Error, Grant, Request, Response, Secret};
+    /// use keyfob::{Client, Dialect, Endpoint, Error, Grant, Request, Response, Secret};
     ///
     /// fn uptime() -> Duration {
     ///     Duration::from_millis(1234) // from the board's timer
@@ -64,7 +64,7 @@ impl Client {
     ///     Ok(Response::new(200, br#"{"access_token":"abc","token_type":"Bearer","expires_in":"3599",}"#.to_vec()))
     /// }
     ///
-    /// let endpoint = Endpoint::dialect("form-credentials", "https://c.example/configapi/v2/oauth/token")?;
+    /// let endpoint = Endpoint::dialect(Dialect::FormCredentials, "https://c.example/configapi/v2/oauth/token")?;
     /// let client = Client::with_parts(endpoint, modem, uptime).client_id("id").client_secret(Secret::from("secret"));
     /// let token = client.fetch(&Grant::client_credentials().scope("https://tenant.example"))?;
     /// assert_eq!(token.remaining(uptime()), Some(Duration::from_secs(3599)));
@@ -227,13 +227,28 @@ impl Client {
     /// [`Config`](ErrorKind::Config) if the endpoint has no way to revoke a token; then the token stays usable. Otherwise
     /// any [`ErrorKind`].
     pub fn revoke(&self, token: AccessToken) -> Result<(), Error> {
-        let mut request = Request::revocation(&self.endpoint, token.expose())?.with_timeout(self.timeout);
-        request.set_client_certificate(&self.credentials)?;
+        let request = Request::revocation(&self.endpoint, &self.credentials, token.expose())?;
+        let refresh_token = token.refresh_token().filter(|_| self.endpoint.revokes_refresh_tokens());
+        let refresh_token = refresh_token.map(|refresh_token| {
+            Request::revocation_of("refresh_token", &self.endpoint, &self.credentials, refresh_token.expose())
+        });
+        let refresh_token = refresh_token.transpose()?;
         if token.is_ended() {
             return Ok(());
         }
         // Before the request, so that no other thread uses it after the server has revoked it.
         token.end();
+        let Some(refresh_token) = refresh_token else { return self.send_revocation(request) };
+        self.send_revocation(refresh_token)?;
+        match self.send_revocation(request) {
+            // The server ends access tokens with their refresh token alone (RFC 7009 section 2.2.1).
+            Err(error) if error.oauth_error() == Some("unsupported_token_type") => Ok(()),
+            result => result,
+        }
+    }
+
+    fn send_revocation(&self, request: Request) -> Result<(), Error> {
+        let request = request.with_timeout(self.timeout);
         let (response, sent_at) = self.send(&request)?;
         let is_success = (200..300).contains(&response.status);
         match AccessToken::read(&self.endpoint, response, sent_at..sent_at) {
@@ -247,7 +262,7 @@ impl Client {
 
     /// Returns an error if the endpoint has no way to revoke a token, or the revocation request cannot be built.
     pub(crate) fn check_revocation(&self) -> Result<(), Error> {
-        Request::revocation(&self.endpoint, "token").map(drop)
+        Request::revocation(&self.endpoint, &self.credentials, "token").map(drop)
     }
 
     /// Returns the time limit of a whole fetch.

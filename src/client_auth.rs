@@ -1,13 +1,14 @@
-//! Who asks: the client, and how it proves so.
+//! The client's credentials, and how a request proves that it has them.
 
 use crate::encode;
 use crate::error::Error;
 use crate::secret::{Exposed, Secret, SecretSource};
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// How the client authenticates at the token endpoint, by the registered names (RFC 7591 section 2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// How the client authenticates at the token endpoint, with the registered names (RFC 7591 section 2).
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClientAuthentication {
     /// `client_secret_basic`: HTTP Basic, id and secret form-encoded first (RFC 6749 section 2.3.1).
@@ -21,7 +22,24 @@ pub enum ClientAuthentication {
     None,
 }
 
-/// The client's id and secret, where it has them: dialects B and E know neither.
+impl ClientAuthentication {
+    /// All of them, for reading one by its name.
+    pub(crate) const ALL: [Self; 4] =
+        [Self::ClientSecretBasic, Self::ClientSecretPost, Self::TlsClientAuth, Self::None];
+
+    /// Returns the registered name: `client_secret_basic`, `client_secret_post`, `tls_client_auth` or `none`.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::ClientSecretBasic => "client_secret_basic",
+            Self::ClientSecretPost => "client_secret_post",
+            Self::TlsClientAuth => "tls_client_auth",
+            Self::None => "none",
+        }
+    }
+}
+
+/// The client's id and secret, where it has them: some services know neither.
 ///
 /// A [`Client`](crate::Client) holds its own; this type is for those who build a [`Request`](crate::Request) themselves.
 #[derive(Debug, Default)]
@@ -46,14 +64,14 @@ impl ClientCertificate<SecretSource> {
 }
 
 impl ClientCredentials {
-    /// The client identifier (RFC 6749 section 2.2).
+    /// Sets the client identifier (RFC 6749 section 2.2).
     #[must_use]
     pub fn client_id(mut self, id: impl Into<String>) -> Self {
         self.client_id = Some(id.into());
         self
     }
 
-    /// The client secret, or where it is read from for each request.
+    /// Sets the client secret, or where it is read from for each request.
     #[must_use]
     pub fn client_secret(mut self, secret: impl Into<SecretSource>) -> Self {
         self.client_secret = Some(secret.into());
@@ -68,79 +86,84 @@ impl ClientCredentials {
         self
     }
 
-    /// Reads the secrets and makes of them what one request carries to prove who the client is: by the method that the
-    /// endpoint has `named`, in a request whose parameters are a form or not.
+    /// Reads the secrets and makes what one request carries to prove who the client is: with the method that the
+    /// endpoint has `named`, in a request whose parameters are a form or not, beside what is `in_template`.
     pub(crate) fn prove(
         &self,
-        named: Option<ClientAuthentication>,
+        named: Option<&ClientAuthentication>,
         is_form: bool,
         basic_raw: bool,
+        in_template: &InTemplate,
     ) -> Result<Proof<'_>, Error> {
-        let method = self.method(named, is_form)?;
+        use ClientAuthentication::{ClientSecretBasic, ClientSecretPost, None as Public, TlsClientAuth};
         let id = self.client_id.as_deref();
-        let secret = self.client_secret.as_ref().map(|secret| secret.expose_line("client secret")).transpose()?;
-        let mut proof = Proof {
-            authorization: None,
-            parameters: Vec::new(),
-            secrets: secret.iter().map(|secret| Secret::from(&**secret)).collect(),
+        let secret = self.client_secret.as_ref().filter(|_| !in_template.client_secret);
+        let method = match named {
+            // The template sends the secret.
+            Some(ClientSecretBasic | ClientSecretPost) if in_template.client_secret => &Public,
+            Some(method) => method,
+            None if secret.is_none() => &Public,
+            None if is_form && !in_template.authorization => &ClientSecretBasic,
+            None => &ClientSecretPost,
         };
-        match (method, secret) {
-            (ClientAuthentication::ClientSecretBasic, Some(secret)) => {
-                proof.authorization = Some(basic(id.unwrap_or_default(), &secret, basic_raw)?);
+        let mut proof = Proof::default();
+        if let (Public | TlsClientAuth, Some(_)) = (method, secret) {
+            return Err(Error::config(format!(
+                "there is a client secret, but the client authentication is `{}`",
+                method.as_str()
+            ))
+            .with_hint("leave one of them out"));
+        }
+        let missing_secret = || {
+            Error::config("the client secret is missing").with_hint(
+                "name the file that holds it (`Client::client_secret`), or authenticate by `none` if the client has none; \
+                 for an empty secret set the header `Authorization: Basic {base64:{client_id}:}` (`Endpoint::header`)",
+            )
+        };
+        let missing_id =
+            || Error::config("the client id is missing").with_hint("give it as client_id (`Client::client_id`)");
+        let read = || {
+            let source = secret.ok_or_else(missing_secret)?;
+            let id = id.ok_or_else(missing_id)?;
+            Ok::<_, Error>((id, source.expose_line("client secret")?))
+        };
+        match method {
+            ClientSecretBasic => {
+                let (id, secret) = read()?;
+                proof.authorization = Some(basic(id, &secret, basic_raw)?);
+                proof.secrets.push(Secret::from(&*secret));
             }
-            (_, secret) => {
-                let id = id.map(|id| ("client_id", Exposed::borrowed(id)));
-                proof.parameters.extend(id);
-                proof.parameters.extend(secret.map(|secret| ("client_secret", secret)));
+            ClientSecretPost => {
+                let (id, secret) = read()?;
+                proof.secrets.push(Secret::from(&*secret));
+                proof.parameters = [Some(("client_id", Exposed::borrowed(id))), Some(("client_secret", secret))];
             }
+            TlsClientAuth => proof.parameters[0] = Some(("client_id", Exposed::borrowed(id.ok_or_else(missing_id)?))),
+            Public => proof.parameters[0] = id.map(|id| ("client_id", Exposed::borrowed(id))),
+        }
+        if in_template.client_id {
+            proof.parameters[0] = None;
         }
         Ok(proof)
     }
+}
 
-    /// The method that is named. Without one: `none` if the client has no secret, `client_secret_basic` if the
-    /// parameters are a form, else `client_secret_post`.
-    fn method(&self, named: Option<ClientAuthentication>, is_form: bool) -> Result<ClientAuthentication, Error> {
-        let (has_id, has_secret) = (self.client_id.is_some(), self.client_secret.is_some());
-        let method = match named {
-            Some(method) => method,
-            None if !has_secret => ClientAuthentication::None,
-            None if is_form => ClientAuthentication::ClientSecretBasic,
-            None => ClientAuthentication::ClientSecretPost,
-        };
-        match method {
-            ClientAuthentication::None if has_secret => {
-                Err(Error::config("there is a client secret, but the client authentication is `none`")
-                    .with_hint("leave one of them out"))
-            }
-            ClientAuthentication::None => Ok(method),
-            ClientAuthentication::TlsClientAuth if has_secret => {
-                Err(Error::config("there is a client secret, but the client authentication is `tls_client_auth`")
-                    .with_hint("leave one of them out"))
-            }
-            ClientAuthentication::TlsClientAuth if has_id => Ok(method),
-            ClientAuthentication::TlsClientAuth => Err(missing_id()),
-            _ if !has_secret => Err(Error::config("the client secret is missing").with_hint(
-                "name the file that holds it (`Client::client_secret`), or authenticate by `none` if the client has none; \
-                 a client whose secret is the empty text sends `Basic ` and the base64 of its id with a colon as its own \
-                 Authorization header (`ClientAuthentication::None`, `Endpoint::secret_header`)",
-            )),
-            _ if !has_id => Err(missing_id()),
-            _ => Ok(method),
-        }
-    }
+/// What the endpoint's templates send, so that it is not sent a second time.
+pub(crate) struct InTemplate {
+    pub(crate) client_id: bool,
+    pub(crate) client_secret: bool,
+    /// The `Authorization` header is a template.
+    pub(crate) authorization: bool,
 }
 
 /// What a request carries to prove who the client is.
+#[derive(Default)]
 pub(crate) struct Proof<'c> {
     /// The value of the `Authorization` header.
     pub(crate) authorization: Option<Secret>,
-    pub(crate) parameters: Vec<(&'static str, Exposed<'c>)>,
+    pub(crate) parameters: [Option<(&'static str, Exposed<'c>)>; 2],
     /// The secrets in them, as they are.
     pub(crate) secrets: Vec<Secret>,
-}
-
-fn missing_id() -> Error {
-    Error::config("the client id is missing").with_hint("give it as client_id (`Client::client_id`)")
 }
 
 /// HTTP Basic with form-encoded id and secret (RFC 6749 section 2.3.1), or as they are.

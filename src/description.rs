@@ -1,15 +1,19 @@
-//! Endpoints described by a JSON document, and the descriptions of the five dialects.
+//! Endpoints described by a JSON document, and the descriptions of the dialects.
 
 use crate::client_auth::ClientAuthentication;
-use crate::endpoint::{Endpoint, Members, Method, Parameters, Revocation};
+use crate::endpoint::{Endpoint, Members, Method, Parameters, Refresh, Revocation};
 use crate::error::Error;
+use crate::field::Json;
 use crate::json;
 use crate::lifetime::{LifetimeRules, LifetimeUnit, NotPositive};
+use crate::template::{self, Template};
 use crate::words;
 use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::str::FromStr;
 use core::time::Duration;
 use miniserde::json::{Object, Value};
 
@@ -34,26 +38,76 @@ const MEMBERS: &[&str] = &[
     "keep",
     "lifetime",
     "revoke",
+    "revocation_url",
+    "var",
+    "refresh",
     "refused_if",
     "api",
 ];
 
+/// The members of `refresh`: a request of its own.
+const REFRESH_MEMBERS: &[&str] =
+    &["with", "url", "method", "params", "auth", "basic_raw", "omit_grant_type", "param", "header"];
+
 /// The methods of token requests.
 const METHODS: &[(&str, Method)] = &[("POST", Method::Post), ("PUT", Method::Put), ("GET", Method::Get)];
 
-/// The dialects' descriptions, by name: what their services document, and no more.
+/// The descriptions of the dialects, under their names: what their services document, and no more.
 const DIALECTS: &str = include_str!("dialects.json");
 
-impl Endpoint {
-    /// The endpoint at `url`, in a dialect by name: `json-credentials`, `bearer-session`, `form-credentials` or
-    /// `user-credentials`.
+/// A way of asking for tokens that differs from RFC 6749, with a name: a preset for an [`Endpoint`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Dialect {
+    /// `json-credentials`: the parameters in a JSON body, client id and secret among them.
+    JsonCredentials,
+    /// `bearer-session`: a long-lived token in the `Authorization` header is exchanged for that of a session with GET, and
+    /// the session is ended with DELETE.
+    BearerSession,
+    /// `form-credentials`: client id and secret in the form, with a scope that must be given.
+    FormCredentials,
+    /// `user-credentials`: user name and password in the query, without a `grant_type`.
+    UserCredentials,
+}
+
+impl Dialect {
+    const ALL: [Self; 4] = [Self::BearerSession, Self::FormCredentials, Self::JsonCredentials, Self::UserCredentials];
+
+    /// Returns the dialect's name, as a description has it: `json-credentials` and so on.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::JsonCredentials => "json-credentials",
+            Self::BearerSession => "bearer-session",
+            Self::FormCredentials => "form-credentials",
+            Self::UserCredentials => "user-credentials",
+        }
+    }
+}
+
+impl FromStr for Dialect {
+    type Err = Error;
+
+    /// Reads the name of a dialect.
     ///
     /// # Errors
     ///
-    /// [`Config`](crate::ErrorKind::Config) for an unknown name, and as [`Endpoint::new`].
-    pub fn dialect(name: &str, url: &str) -> Result<Self, Error> {
+    /// [`Config`](crate::ErrorKind::Config) for an unknown name.
+    fn from_str(name: &str) -> Result<Self, Error> {
+        let known = Self::ALL.into_iter().find(|dialect| dialect.as_str() == name);
+        known.ok_or_else(|| one_of("dialect", name, &Self::ALL.map(Self::as_str)))
+    }
+}
+
+impl Endpoint {
+    /// Creates an endpoint in a dialect. `url` may name [variables](Endpoint#templates).
+    ///
+    /// # Errors
+    ///
+    /// As [`Endpoint::new`].
+    pub fn dialect(dialect: Dialect, url: &str) -> Result<Self, Error> {
         let mut description = Object::new();
-        description.insert("dialect".to_owned(), Value::String(name.to_owned()));
+        description.insert("dialect".to_owned(), Value::String(dialect.as_str().to_owned()));
         description.insert("url".to_owned(), Value::String(url.to_owned()));
         Self::from_description(&description)
     }
@@ -90,13 +144,10 @@ impl Endpoint {
     fn from_description(given: &Object) -> Result<Self, Error> {
         let mut members = Object::new();
         if let Some(dialect) = given.get("dialect") {
-            let name = string("dialect", dialect)?;
-            let known = parse(DIALECTS)?;
-            let Some(Value::Object(preset)) = known.get(name) else {
-                let names: Vec<&str> = known.keys().map(String::as_str).collect();
-                return Err(one_of("dialect", name, &names));
-            };
-            members.extend(preset.iter().map(|(name, value)| (name.clone(), value.clone())));
+            let dialect: Dialect = string("dialect", dialect)?.parse()?;
+            if let Some(Value::Object(preset)) = parse(DIALECTS)?.get(dialect.as_str()) {
+                members.extend(preset.iter().map(|(name, value)| (name.clone(), value.clone())));
+            }
             // GET is chosen over the dialect's POST, so the parameters go where GET has them.
             if matches!(given.get("method"), Some(Value::String(method)) if method == "GET") {
                 members.remove("params");
@@ -108,11 +159,19 @@ impl Endpoint {
             members.insert("method".to_owned(), Value::String("GET".to_owned()));
         }
 
-        let mut endpoint = Self::new(url(&members)?)?;
+        let mut endpoint = Self::of_members(&members)?;
+        if let Some(refresh) = members.get("refresh") {
+            endpoint.refresh = refresh_rule(refresh, &members)?;
+        }
+        Ok(endpoint)
+    }
+
+    fn of_members(members: &Object) -> Result<Self, Error> {
+        let mut endpoint = Self::new(url(members)?)?;
         if let Some(method) = members.get("method") {
             endpoint = endpoint.method(choice("method", method, METHODS)?);
         }
-        for (name, value) in &members {
+        for (name, value) in members {
             endpoint = endpoint.described(name, value)?;
         }
         endpoint.check_method()?;
@@ -124,6 +183,8 @@ impl Endpoint {
         match name {
             // Read beforehand: the others build on them.
             "dialect" | "url" | "environments" | "environment" | "path" | "method" => {}
+            // Read afterwards: it builds on the others.
+            "refresh" => {}
             "grant" => self.set_grant_type(string(name, value)?),
             "params" => {
                 const CHOICES: &[(&str, Parameters)] =
@@ -131,13 +192,8 @@ impl Endpoint {
                 self = self.parameters(choice(name, value, CHOICES)?);
             }
             "auth" => {
-                const CHOICES: &[(&str, ClientAuthentication)] = &[
-                    ("client_secret_basic", ClientAuthentication::ClientSecretBasic),
-                    ("client_secret_post", ClientAuthentication::ClientSecretPost),
-                    ("tls_client_auth", ClientAuthentication::TlsClientAuth),
-                    ("none", ClientAuthentication::None),
-                ];
-                self = self.authentication(choice(name, value, CHOICES)?);
+                let choices = ClientAuthentication::ALL.map(|known| (known.as_str(), known));
+                self = self.authentication(choice(name, value, &choices)?);
             }
             "basic_raw" => self = self.basic_raw(flag(name, value)?),
             "omit_grant_type" => self = self.omit_grant_type(flag(name, value)?),
@@ -145,17 +201,40 @@ impl Endpoint {
             "allow_http" => self = self.allow_http(flag(name, value)?),
             "revoke" => self = self.revocation(choice(name, value, &[("delete", Revocation::Delete)])?),
             "param" => {
-                for (parameter, text, is_list) in pairs(name, value)? {
-                    match is_list {
-                        true => self.list_parameter(parameter, text),
-                        false => self = self.parameter(parameter, text),
-                    }
+                let Value::Object(object) = value else {
+                    return Err(wrong(name, "an object of names with their values"));
+                };
+                for (parameter, value) in object {
+                    self = match value {
+                        Value::String(text) => self.parameter(parameter, text),
+                        value => self.json_parameter(parameter, json_value(value)),
+                    };
                 }
             }
             "header" => {
-                for (header, text, _) in pairs(name, value)? {
+                for (header, text) in pairs(name, value)? {
                     self = self.header(header, text);
                 }
+            }
+            "var" => {
+                let Value::Object(object) = value else {
+                    return Err(wrong(name, "an object of names with their texts"));
+                };
+                for (variable, value) in object {
+                    let path = format!("var.{variable}");
+                    if !template::is_name(variable) {
+                        return Err(wrong(
+                            &path,
+                            "a name of letters, digits, `_`, `-` and `.` that begins with a letter",
+                        ));
+                    }
+                    self = self.variable(variable, string(&path, value)?);
+                }
+            }
+            "revocation_url" => {
+                let url = string(name, value)?;
+                Self::new(url).map_err(|error| error.in_member(name))?;
+                self = self.revocation(Revocation::Endpoint(url.to_owned()));
             }
             "keep" => {
                 let Value::Array(paths) = value else { return Err(wrong(name, "an array of paths")) };
@@ -337,30 +416,86 @@ fn unknown(name: &str) -> Error {
     }
 }
 
-/// An object of strings; an array of strings gives its name several times, marked as an array's.
-fn pairs<'v>(name: &str, value: &'v Value) -> Result<Vec<(&'v str, &'v str, bool)>, Error> {
+/// Reads an object of texts; an array of texts gives its name several times.
+fn pairs<'v>(name: &str, value: &'v Value) -> Result<Vec<(&'v str, &'v str)>, Error> {
     let fail = || wrong(name, "an object of names with their text, or an array of texts");
     let Value::Object(object) = value else { return Err(fail()) };
     let mut pairs = Vec::new();
     for (key, value) in object {
-        match value {
-            Value::String(text) => pairs.push((key.as_str(), text.as_str(), false)),
-            Value::Array(texts) => {
-                for text in texts {
-                    let Value::String(text) = text else { return Err(fail()) };
-                    pairs.push((key.as_str(), text.as_str(), true));
-                }
-            }
-            _ => return Err(fail()),
+        let values = match value {
+            Value::Array(texts) => texts.iter().collect(),
+            value => alloc::vec![value],
+        };
+        for value in values {
+            let Value::String(text) = value else { return Err(fail()) };
+            pairs.push((key.as_str(), text.as_str()));
         }
     }
     Ok(pairs)
 }
 
-fn choice<T: Copy>(name: &str, value: &Value, choices: &[(&str, T)]) -> Result<T, Error> {
+/// Takes a JSON value over, with its strings as templates. The document's reader has bounded its depth.
+fn json_value(value: &Value) -> Json {
+    match value {
+        Value::String(text) => Json::Text(Template::new(text)),
+        Value::Array(list) => Json::List(list.iter().map(json_value).collect()),
+        Value::Object(object) => {
+            Json::Object(object.iter().map(|(name, value)| (name.clone(), json_value(value))).collect())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => Json::Word(miniserde::json::to_string(value)),
+    }
+}
+
+/// Reads `refresh`: `false`, or a request of its own, which is like that of the description but for what it says itself
+/// and for the parameters.
+fn refresh_rule(value: &Value, description: &Object) -> Result<Refresh, Error> {
+    let given = match value {
+        Value::Bool(false) => return Ok(Refresh::Never),
+        Value::Bool(true) => return Ok(Refresh::Standard),
+        Value::Object(given) => given,
+        _ => return Err(wrong("refresh", "false, or an object")),
+    };
+    if let Some(unknown) = given.keys().find(|name| !REFRESH_MEMBERS.contains(&name.as_str())) {
+        return Err(one_of("refresh", unknown, REFRESH_MEMBERS));
+    }
+    let with_token = match given.get("with") {
+        Some(with) => choice("refresh.with", with, &[("refresh_token", false), ("token", true)])?,
+        None => false,
+    };
+    let inherited = ["url", "environments", "environment", "path", "allow_http", "header"];
+    let is_inherited = |name: &str| inherited.contains(&name) || REFRESH_MEMBERS.contains(&name) && name != "param";
+    let mut members: Object = description.iter().filter(|(name, _)| is_inherited(name)).map(cloned).collect();
+    if given.contains_key("method") {
+        members.remove("params");
+    }
+    for (name, value) in given.iter().filter(|(name, _)| *name != "with") {
+        match (members.get_mut(name), value) {
+            (Some(Value::Object(present)), Value::Object(own)) if name == "header" => {
+                let known: Vec<String> = present.keys().cloned().collect();
+                for header in known.iter().filter(|known| own.keys().any(|own| own.eq_ignore_ascii_case(known))) {
+                    present.remove(header);
+                }
+                present.extend(own.iter().map(cloned));
+            }
+            _ => _ = members.insert(name.clone(), value.clone()),
+        }
+    }
+    let endpoint = Endpoint::of_members(&members).map_err(|error| error.in_member("refresh"))?;
+    if with_token && !endpoint.names_variable("token") {
+        return Err(Error::config("`refresh`: this is with the token, and no template in it names {token}"));
+    }
+    let authenticates = !matches!(given.get("auth"), Some(Value::String(auth)) if auth == "none");
+    Ok(Refresh::Block { endpoint: Box::new(endpoint), with_token, authenticates })
+}
+
+fn cloned((name, value): (&String, &Value)) -> (String, Value) {
+    (name.clone(), value.clone())
+}
+
+fn choice<T: Clone>(name: &str, value: &Value, choices: &[(&str, T)]) -> Result<T, Error> {
     let text = string(name, value)?;
     match choices.iter().find(|(choice, _)| *choice == text) {
-        Some((_, found)) => Ok(*found),
+        Some((_, found)) => Ok(found.clone()),
         None => Err(one_of(name, text, &choices.iter().map(|(choice, _)| *choice).collect::<Vec<_>>())),
     }
 }

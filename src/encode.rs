@@ -24,7 +24,7 @@ pub(crate) fn exact(write: impl Fn(&mut dyn Write) -> fmt::Result) -> Secret {
     Secret::new(text)
 }
 
-/// `application/x-www-form-urlencoded` (RFC 6749 appendix B); `space` stands for a space: `+`, or `%20` in a query,
+/// `application/x-www-form-urlencoded` (RFC 6749 appendix B); a space is written as `space`: `+`, or `%20` in a query,
 /// which generic URL parsers and form decoders both understand.
 pub(crate) fn form(out: &mut dyn Write, text: &str, space: &str) -> fmt::Result {
     let is_escaped = |byte: u8| !byte.is_ascii_alphanumeric() && !b"*-._".contains(&byte);
@@ -60,7 +60,7 @@ pub(crate) fn json_text(out: &mut dyn Write, text: &str) -> fmt::Result {
     })
 }
 
-/// Writes a text, and by `escape` those of its bytes that are to be escaped: either ASCII, or all that is not.
+/// Writes a text, with `escape` for those of its bytes that `is_escaped` names: of ASCII any, of the others none or all.
 fn escaped(
     out: &mut dyn Write,
     text: &str,

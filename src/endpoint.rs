@@ -7,12 +7,16 @@ pub use self::members::Members;
 use crate::api_header::ApiHeader;
 use crate::client_auth::ClientAuthentication;
 use crate::error::Error;
+use crate::field::{Field, FieldValue, Json};
+use crate::grant::Grant;
 use crate::lifetime::LifetimeRules;
 use crate::place::Place;
 use crate::refused_if::RefusedIf;
-use crate::secret::{Field, SecretSource};
-use crate::url::Url;
+use crate::secret::SecretSource;
+use crate::template::{Template, Values};
+use crate::url::{Url, UrlTemplate};
 use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -20,18 +24,50 @@ use core::fmt;
 /// A token endpoint: where it is, what it wants to be sent and how its answers are to be read. All of it is data.
 ///
 /// ```
-/// use keyfob::{Endpoint, Parameters};
+/// use keyfob::{Dialect, Endpoint, Parameters};
 ///
 /// // In the program …
 /// let endpoint = Endpoint::new("https://as.example/oauth/token")?.parameters(Parameters::Json);
-/// // … by the name of a dialect …
-/// let endpoint = Endpoint::dialect("json-credentials", "https://as.example/oauth/token")?;
+/// // … as a dialect …
+/// let endpoint = Endpoint::dialect(Dialect::JsonCredentials, "https://as.example/oauth/token")?;
 /// // … or from a document.
 /// let endpoint = Endpoint::from_json(r#"{"url": "https://as.example/oauth/token", "params": "json"}"#)?;
 /// # Ok::<(), keyfob::Error>(())
 /// ```
+///
+/// # Templates
+///
+/// The URL and the values of parameters and headers are templates. `{name}` is the value of a variable: one that is set by
+/// [`variable`](Endpoint::variable) or [`secret_variable`](Endpoint::secret_variable), or one of `client_id`,
+/// `client_secret`, `username`, `password`, `session_token` and `refresh_token`. What a template names is sent there, and
+/// not where it is sent otherwise. `{base64:TEXT}`, `{json:TEXT}` (as inside a JSON string) and `{url:TEXT}`
+/// (percent-encoded) encode a text that may name variables in turn, three deep at most. `{{name}}` is the text `{name}`; any
+/// other brace is itself.
+///
+/// In a URL a value stays in its place: in the host it must be letters, digits, hyphens, dots and perhaps a port; in the
+/// path it is percent-encoded, and must not be empty, `.` or `..`; in the query it is form-encoded. Secrets are refused in
+/// host and path. A URL that begins with a variable takes a whole base URL from it, such as `https://acme.example/api`.
+///
+/// ```
+/// use keyfob::{ClientCredentials, Endpoint, Grant, Request, SecretSource};
+///
+/// let endpoint = Endpoint::new("https://{tenant}.example/oauth/token")?
+///     .variable("tenant", "acme")
+///     .header("Authorization", "ID {base64:{client_id}:{client_secret}}");
+/// let credentials = ClientCredentials::default().client_id("id").client_secret(SecretSource::value("secret"));
+/// let request = Request::token(&endpoint, &credentials, &Grant::client_credentials())?;
+/// assert_eq!(request.url(), "https://acme.example/oauth/token");
+/// assert!(request.headers().any(|header| header == ("Authorization", "ID aWQ6c2VjcmV0")));
+/// assert_eq!(request.body(), Some(b"grant_type=client_credentials".as_slice()));
+/// # Ok::<(), keyfob::Error>(())
+/// ```
 pub struct Endpoint {
+    /// With the variables that are not secret, where it names some. Its query is then left to the template.
     pub(crate) url: Url,
+    pub(crate) template: Option<UrlTemplate>,
+    is_resolved: bool,
+    pub(crate) variables: Vec<Field>,
+    pub(crate) refresh: Refresh,
     pub(crate) method: Method,
     pub(crate) parameters: Parameters,
     pub(crate) authentication: Option<ClientAuthentication>,
@@ -48,6 +84,22 @@ pub struct Endpoint {
     pub(crate) revocation: Option<Revocation>,
     pub(crate) grant_type: Option<String>,
     pub(crate) allow_http: bool,
+}
+
+/// How a token is renewed.
+pub(crate) enum Refresh {
+    /// With the refresh token, as RFC 6749 section 6 has it.
+    Standard,
+    /// With the original grant alone.
+    Never,
+    /// With a request of its own.
+    Block {
+        endpoint: Box<Endpoint>,
+        /// The access token is what it asks with, and there is no refresh token.
+        with_token: bool,
+        /// The client proves who it is in this request too.
+        authenticates: bool,
+    },
 }
 
 /// The HTTP method of a request. A token request knows `POST`, `PUT` and `GET`.
@@ -83,29 +135,53 @@ impl Method {
 pub enum Parameters {
     /// `application/x-www-form-urlencoded` in the body (RFC 6749 appendix B).
     Form,
-    /// A JSON object in the body, for dialects A and D.
+    /// A JSON object in the body.
     Json,
-    /// The URL's query, for dialect E and for GET. Servers and proxies write URLs into their logs: prefer a body.
+    /// The URL's query, and the only place with `GET`. Servers and proxies write URLs into their logs: prefer a body.
     Query,
 }
 
 /// How a token is ended at the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+///
+/// ```
+/// use keyfob::{Endpoint, Revocation};
+///
+/// let endpoint = Endpoint::new("https://as.example/token")?
+///     .revocation(Revocation::Endpoint("https://as.example/revoke".into()));
+/// assert!(endpoint.can_revoke());
+/// # Ok::<(), keyfob::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Revocation {
-    /// `DELETE` on the token endpoint with the issued token as bearer, as dialect B does.
+    /// `DELETE` on the token endpoint with the issued token as bearer, as the dialect `bearer-session` has it.
     Delete,
+    /// A revocation endpoint (RFC 7009) at this URL. The refresh token is revoked first, if there is one, and then the
+    /// access token.
+    Endpoint(String),
 }
 
 impl Endpoint {
-    /// An endpoint that keeps to RFC 6749: POST, a form, `client_secret_basic` where there is a secret.
+    /// Creates an endpoint that keeps to RFC 6749: POST, a form, `client_secret_basic` where there is a secret.
+    ///
+    /// `url` may name [variables](Endpoint#templates).
     ///
     /// # Errors
     ///
     /// [`Config`](crate::ErrorKind::Config) for a URL that is none, or holds a user name, a password or a fragment.
     pub fn new(url: impl AsRef<str>) -> Result<Self, Error> {
+        let url = url.as_ref();
+        let template = UrlTemplate::parse(url)?;
+        let parsed = match &template {
+            Some(template) => template.sample()?,
+            None => Url::parse(url)?,
+        };
         Ok(Self {
-            url: Url::parse(url.as_ref())?,
+            url: parsed,
+            is_resolved: template.is_none(),
+            template,
+            variables: Vec::new(),
+            refresh: Refresh::Standard,
             method: Method::Post,
             parameters: Parameters::Form,
             authentication: None,
@@ -146,54 +222,58 @@ impl Endpoint {
         self
     }
 
-    /// Authenticates the client so. Left alone it is `client_secret_basic` for a form and `client_secret_post`
-    /// otherwise, and `none` where there is no client secret.
+    /// Sets how the client authenticates. Default: `client_secret_basic` for a form and `client_secret_post` otherwise, and
+    /// `none` where there is no client secret.
     #[must_use]
     pub fn authentication(mut self, authentication: ClientAuthentication) -> Self {
         self.authentication = Some(authentication);
         self
     }
 
-    /// Does not form-encode id and secret for Basic, for servers that do not decode them.
+    /// Sets whether Basic takes id and secret as they are, not form-encoded (RFC 6749 section 2.3.1), for servers that do
+    /// not decode them. Default: false.
     #[must_use]
     pub fn basic_raw(mut self, raw: bool) -> Self {
         self.basic_raw = raw;
         self
     }
 
-    /// Sends no `grant_type`, as dialect E.
+    /// Sets whether the parameter `grant_type` is left out. Default: false.
     #[must_use]
     pub fn omit_grant_type(mut self, omit: bool) -> Self {
         self.omit_grant_type = omit;
         self
     }
 
-    /// Refuses to ask without a scope, as dialect C.
+    /// Sets whether a request without a scope is refused as [`Config`](crate::ErrorKind::Config), before it is sent.
+    /// Default: false.
     #[must_use]
     pub fn scope_required(mut self, required: bool) -> Self {
         self.scope_required = required;
         self
     }
 
-    /// Adds a parameter to every token request: audience, resource, tenant. One that is added several times is repeated
-    /// in a form or a query, and an array in JSON.
+    /// Adds a parameter to every token request: audience, resource, tenant. Its value is a [template](Endpoint#templates). One
+    /// that is added several times is repeated in a form or a query, and an array in JSON.
     #[must_use]
     pub fn parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.extra.push(Field::plain(name, value));
+        self.extra.push(Field::template(name, value));
         self
     }
 
-    /// Adds a secret parameter to every token request.
+    /// Adds a secret parameter to every token request, sent as it is read.
     #[must_use]
     pub fn secret_parameter(mut self, name: impl Into<String>, value: impl Into<SecretSource>) -> Self {
         self.extra.push(Field::secret(name, value));
         self
     }
 
-    /// Adds a header to every request. One that keyfob sends itself (`Accept`, `User-Agent`, `Content-Type`) is replaced.
+    /// Adds a header to every request. Its value is a [template](Endpoint#templates). One that keyfob sends itself (`Accept`,
+    /// `User-Agent`, `Content-Type`) is replaced, and so is the client authentication's `Authorization` if the value names
+    /// a variable.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.headers.push(Field::plain(name, value));
+        self.headers.push(Field::template(name, value));
         self
     }
 
@@ -202,6 +282,42 @@ impl Endpoint {
     pub fn secret_header(mut self, name: impl Into<String>, value: impl Into<SecretSource>) -> Self {
         self.headers.push(Field::secret(name, value));
         self
+    }
+
+    /// Sets the value of a variable for this endpoint's [templates](Endpoint#templates). The last value of a name counts.
+    #[must_use]
+    pub fn variable(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.set_variable(Field::plain(name, value));
+        self
+    }
+
+    /// Sets a secret variable for this endpoint's [templates](Endpoint#templates). It is read for each request that names
+    /// it.
+    #[must_use]
+    pub fn secret_variable(mut self, name: impl Into<String>, value: impl Into<SecretSource>) -> Self {
+        self.set_variable(Field::secret(name, value));
+        self
+    }
+
+    fn set_variable(&mut self, field: Field) {
+        self.variables.push(field);
+        self.resolve();
+    }
+
+    /// Puts the variables into the URL that messages and proxies see, as soon as there are all that it needs.
+    fn resolve(&mut self) {
+        let Some(template) = &self.template else { return };
+        let mut values = Values::default();
+        for field in self.variables.iter().rev() {
+            if let FieldValue::Plain(text) = &field.value {
+                values.add_plain(&field.name, text);
+            }
+        }
+        // What is wrong is said when a request is made.
+        if let Ok((url, _)) = template.render(&values) {
+            self.url = url;
+            self.is_resolved = true;
+        }
     }
 
     /// Names the answer's members, where they are not RFC 6749's.
@@ -261,7 +377,7 @@ impl Endpoint {
         self
     }
 
-    /// Says how a token is ended.
+    /// Sets how a token is ended at the server. Default: it cannot be ended.
     #[must_use]
     pub fn revocation(mut self, revocation: Revocation) -> Self {
         self.revocation = Some(revocation);
@@ -283,16 +399,64 @@ impl Endpoint {
         self.grant_type.as_deref()
     }
 
-    /// Host and port of the endpoint, for messages.
+    /// Returns host and port of the endpoint, for messages.
     #[must_use]
     pub fn authority(&self) -> &str {
-        self.url.authority()
+        match &self.template {
+            Some(template) if !self.is_resolved => template.authority(),
+            _ => self.url.authority(),
+        }
     }
 
-    /// Whether the description knows a way to end a token.
+    /// Returns how the request with this grant is described, and whether the client authenticates in it: a refresh may have
+    /// a description of its own.
+    pub(crate) fn block(&self, grant: &Grant) -> (&Self, bool) {
+        match &self.refresh {
+            Refresh::Block { endpoint, authenticates, .. } if grant.is_refresh() => (endpoint, *authenticates),
+            _ => (self, true),
+        }
+    }
+
+    /// Returns the grant that renews a token, as the description has it; None where the original grant is to be used.
+    pub(crate) fn renewal(&self, refresh_token: Option<&str>, token: Option<&str>) -> Option<Grant> {
+        // The store keeps a refresh token longer than the token that came with it.
+        let token = token.filter(|token| !token.is_empty());
+        match &self.refresh {
+            Refresh::Never => None,
+            Refresh::Standard => refresh_token.map(|refresh_token| Grant::renewal(Some(refresh_token), None)),
+            Refresh::Block { with_token: true, .. } if refresh_token.is_some() => None,
+            Refresh::Block { with_token: true, .. } => token.map(|token| Grant::renewal(None, Some(token))),
+            Refresh::Block { endpoint, .. } if token.is_none() && endpoint.names_variable("token") => None,
+            Refresh::Block { .. } => refresh_token.map(|refresh_token| Grant::renewal(Some(refresh_token), token)),
+        }
+    }
+
+    /// Returns whether a template of the request names this variable.
+    pub(crate) fn names_variable(&self, wanted: &str) -> bool {
+        let mut found = false;
+        self.templates(&mut |template| template.names(&mut |name| found |= name == wanted));
+        found
+    }
+
+    /// Calls `each` with the templates of parameters, headers and query.
+    pub(crate) fn templates(&self, each: &mut dyn FnMut(&Template)) {
+        for field in self.extra.iter().chain(&self.headers) {
+            field.templates(&mut |template| each(template));
+        }
+        if let Some(query) = self.template.as_ref().and_then(UrlTemplate::query) {
+            each(query);
+        }
+    }
+
+    /// Returns whether the description knows a way to end a token.
     #[must_use]
     pub fn can_revoke(&self) -> bool {
         self.revocation.is_some()
+    }
+
+    /// Returns whether a refresh token can be ended as well.
+    pub(crate) fn revokes_refresh_tokens(&self) -> bool {
+        matches!(self.revocation, Some(Revocation::Endpoint(_)))
     }
 
     /// Refuses a method that no token request has, and a body where there can be none: a secret that was meant for a
@@ -310,9 +474,10 @@ impl Endpoint {
         }
     }
 
-    /// Adds the elements of an array to every token request: a JSON array, or a parameter that is repeated.
-    pub(crate) fn list_parameter(&mut self, name: &str, value: &str) {
-        self.extra.push(Field { is_list: true, ..Field::plain(name, value) });
+    /// Adds a parameter with a JSON value to every token request.
+    pub(crate) fn json_parameter(mut self, name: &str, value: Json) -> Self {
+        self.extra.push(Field { name: name.to_owned(), value: FieldValue::Json(value) });
+        self
     }
 
     pub(crate) fn set_grant_type(&mut self, grant_type: &str) {
@@ -324,7 +489,7 @@ impl Endpoint {
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Endpoint")
-            .field("url", &self.url.without_query())
+            .field("url", &self.template.as_ref().map_or(self.url.without_query(), UrlTemplate::without_query))
             .field("method", &self.method)
             .field("parameters", &self.parameters)
             .field("authentication", &self.authentication)

@@ -7,6 +7,7 @@ pub(crate) use self::echo::Echoes;
 use crate::text::{REDACTED, one_line, shorten};
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::string::String;
 #[cfg(all(feature = "std", unix))]
 use alloc::string::ToString;
@@ -197,6 +198,16 @@ impl Error {
 
     pub(crate) fn config(message: impl AsRef<str>) -> Self {
         Self::new(ErrorKind::Config, message)
+    }
+
+    /// Names the member of a description that the error is about.
+    pub(crate) fn in_member(self, name: &str) -> Self {
+        let hint = self.hint().map(ToOwned::to_owned);
+        let error = Self::config(format!("`{name}`: {self}"));
+        match hint {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
     }
 
     pub(crate) fn with_status(mut self, status: u16) -> Self {

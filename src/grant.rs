@@ -1,15 +1,16 @@
-//! What is asked: the grant.
+//! Grants: what a token is asked for with.
 
+use crate::field::{Field, FieldValue};
 #[cfg(all(feature = "std", unix))]
 use crate::secret::RefreshFile;
-use crate::secret::{Field, FieldValue, SecretSource};
+use crate::secret::SecretSource;
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 const REFRESH_TOKEN: &str = "refresh_token";
 
-/// What a token is asked for with: one of the grants of RFC 6749, a bearer session, or an extension grant.
+/// An authorization grant: one of RFC 6749, a bearer session, or an extension grant.
 ///
 /// ```
 /// use keyfob::{Grant, SecretSource};
@@ -25,6 +26,8 @@ pub struct Grant {
     pub(crate) grant_type: Option<Cow<'static, str>>,
     /// Sent in the `Authorization` header, as `bearer CREDENTIAL`.
     pub(crate) bearer: Option<SecretSource>,
+    /// The access token that is being renewed: sent where a template names it.
+    pub(crate) token: Option<SecretSource>,
     /// The parameters that make up the grant: nobody may send them a second time.
     pub(crate) fields: Vec<Field>,
     pub(crate) scope: String,
@@ -39,6 +42,7 @@ impl Grant {
         Self {
             grant_type: Some(grant_type.into()),
             bearer: None,
+            token: None,
             fields: Vec::new(),
             scope: String::new(),
             parameters: Vec::new(),
@@ -102,7 +106,17 @@ impl Grant {
         Self::refresh_token(SecretSource::rotated(file))
     }
 
-    /// Any other grant, by its `grant_type`, mostly a URN (RFC 6749 section 4.5). Add its parameters.
+    /// Asks for a new token with a refresh token, or with the access token that is there, or with both, as the endpoint's
+    /// description has it.
+    pub(crate) fn renewal(refresh_token: Option<&str>, token: Option<&str>) -> Self {
+        let token = token.map(SecretSource::value);
+        match refresh_token {
+            Some(refresh_token) => Self { token, ..Self::refresh_token(SecretSource::value(refresh_token)) },
+            None => Self { grant_type: None, token, is_once: true, ..Self::new("") },
+        }
+    }
+
+    /// Asks with any other grant; `grant_type` is mostly a URN (RFC 6749 section 4.5). Add its parameters.
     #[must_use]
     pub fn extension(grant_type: impl Into<String>) -> Self {
         Self { is_once: true, ..Self::new(grant_type.into()) }
@@ -120,7 +134,7 @@ impl Grant {
         self
     }
 
-    /// Adds a parameter of this grant. What every request to the endpoint carries belongs to
+    /// Adds a parameter of this grant, which is sent as it is: it is no template. What every request to the endpoint carries belongs to
     /// [`Endpoint::parameter`](crate::Endpoint::parameter) instead.
     #[must_use]
     pub fn parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
@@ -140,9 +154,9 @@ impl Grant {
         self.grant_type.as_deref().unwrap_or("bearer_session")
     }
 
-    /// Whether a refresh token is what the grant carries.
+    /// Whether a token is renewed: with a refresh token, or with the access token that is there.
     pub(crate) fn is_refresh(&self) -> bool {
-        self.refresh_source().is_some()
+        self.refresh_source().is_some() || self.token.is_some()
     }
 
     /// Where the grant's refresh token comes from, if that is what it is about.

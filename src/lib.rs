@@ -21,6 +21,7 @@ mod error;
 mod date;
 mod secret;
 mod template;
+mod field;
 mod text;
 mod url;
 #[cfg(all(feature = "std", unix))]
@@ -77,6 +78,7 @@ pub use {
     client::Client,
     client_auth::{ClientAuthentication, ClientCredentials},
     clock::Clock,
+    description::Dialect,
     endpoint::{Endpoint, Members, Method, Parameters, Revocation},
     error::{Error, ErrorKind},
     grant::Grant,

@@ -1,27 +1,32 @@
 //! The request, as bytes in wiped buffers.
 
-use crate::client_auth::{ClientCertificate, ClientCredentials};
+mod header;
+
+use crate::client_auth::{ClientCertificate, ClientCredentials, InTemplate};
 use crate::encode;
 use crate::endpoint::{Endpoint, Method, Parameters, Revocation};
 use crate::error::{Echoes, Error};
+use crate::field::{Field, FieldValue, Json};
 use crate::grant::Grant;
-use crate::secret::{Exposed, Field, FieldValue, Secret};
-use crate::text::REDACTED;
-use alloc::borrow::ToOwned;
+use crate::secret::{Exposed, Secret};
+use crate::template::Values;
+use crate::text::{self, REDACTED};
+use crate::url::{Url, UrlTemplate};
+use crate::words;
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
+use header::{Header, is_authorization};
 
-/// A request to an authorization server, ready to be sent: what a [`Transport`](crate::Transport) is given.
+/// A request to an authorization server, ready to be sent by a [`Transport`](crate::Transport).
 ///
 /// URL, header values and body may hold secrets. They are wiped when the request is dropped; a transport that copies
 /// them wipes its copies.
 pub struct Request {
     method: Method,
     url: Secret,
-    /// Where the path starts, and where the query: what stands before is no secret.
+    /// Where the path starts, and where the query: what comes before is no secret.
     authority_end: usize,
     query: usize,
     headers: Vec<Header>,
@@ -36,11 +41,6 @@ pub struct Request {
     waited: Duration,
 }
 
-struct Header {
-    name: String,
-    value: Secret,
-}
-
 /// The time limit of an exchange, unless the user sets another.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -48,31 +48,39 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) const USER_AGENT: &str = concat!("keyfob/", env!("CARGO_PKG_VERSION"));
 
 impl Request {
-    /// The request for a token: `grant`, asked by the client with `credentials`. Secrets are read now.
+    /// Makes the request for a token, with `grant` and by the client with `credentials`. Secrets are read now.
+    ///
+    /// A refresh token is sent in the request that the endpoint's description has for it, if there is one.
     ///
     /// # Errors
     ///
-    /// [`Config`](crate::ErrorKind::Config): a secret that cannot be read or sent, a parameter given twice, a scope
-    /// that is missing, a grant other than the one that the endpoint's description names, a method that does not fit
-    /// the parameters' place, plain http to a host that is not loopback.
+    /// [`Config`](crate::ErrorKind::Config): a secret that cannot be read or sent, a variable without a value, a
+    /// parameter given twice, a scope that is missing, a grant other than the one that the endpoint's description names,
+    /// a method that does not fit the parameters' place, plain http to a host that is not loopback.
     pub fn token(endpoint: &Endpoint, credentials: &ClientCredentials, grant: &Grant) -> Result<Self, Error> {
+        let variables = &endpoint.variables;
+        let (endpoint, authenticates) = endpoint.block(grant);
         if endpoint.scope_required && grant.scope.is_empty() {
             return Err(Error::config("this endpoint wants a scope, and none is given")
                 .with_hint("add the scope its service documents: often the tenant's or host's URL"));
         }
         endpoint.check_method()?;
         check_grant(endpoint, grant)?;
+        let named = Named::by(endpoint.template.as_ref(), endpoint, true);
+        let values = named.values(variables, credentials, grant)?;
         let is_form = endpoint.parameters == Parameters::Form;
-        let proof = credentials.prove(endpoint.authentication, is_form, endpoint.basic_raw)?;
+        let nobody = ClientCredentials::default();
+        let client = if authenticates { credentials } else { &nobody };
+        let proof = client.prove(endpoint.authentication.as_ref(), is_form, endpoint.basic_raw, &named.client())?;
         let mut secrets = proof.secrets;
         let mut authorization = proof.authorization;
 
-        let mut parameters: Vec<(&str, Exposed<'_>)> = Vec::new();
+        let mut parameters: Vec<Parameter<'_>> = Vec::with_capacity(8);
         if let (Some(grant_type), false) = (&grant.grant_type, endpoint.omit_grant_type) {
-            parameters.push(("grant_type", Exposed::borrowed(grant_type)));
+            parameters.push(Parameter::text("grant_type", Exposed::borrowed(grant_type)));
         }
-        parameters.extend(proof.parameters);
-        if let Some(bearer) = &grant.bearer {
+        parameters.extend(proof.parameters.into_iter().flatten().map(|(name, value)| Parameter::text(name, value)));
+        if let Some(bearer) = grant.bearer.as_ref().filter(|_| !named.has("session_token")) {
             if authorization.is_some() {
                 return Err(Error::config(
                     "a bearer session and client_secret_basic both want the Authorization header",
@@ -80,81 +88,147 @@ impl Request {
                 .with_hint("use client_secret_post, or leave the client secret out"));
             }
             let token = bearer.expose_line("session token")?;
-            if !token.bytes().all(|byte| matches!(byte, 0x21..=0x7E)) {
+            if text::first_invisible(&token).is_some() {
                 return Err(Error::config("the session token holds a character that is not visible ASCII"));
             }
             secrets.push(Secret::from(&*token));
             // In lower case, as its service documents it; RFC 9110 section 11.1 makes no difference.
             authorization = Some(encode::exact(|out| write!(out, "bearer {}", &*token)));
         }
-        let own = parameters.len();
+        let mut once = Fnv::default();
         for field in &grant.fields {
-            let value = field.expose()?;
+            // A template that names it has read it already.
+            if let Some(value) = values.get(&field.name) {
+                once.add(&field.name).add(value);
+                continue;
+            }
+            let value = field.expose(&values)?;
             if field.secret_source().is_some() {
                 secrets.push(Secret::from(&*value));
             }
-            parameters.push((&field.name, value));
+            once.add(&field.name).add(&value);
+            parameters.push(Parameter::text(&field.name, value));
         }
-        let own = own..parameters.len();
         if !grant.scope.is_empty() {
-            parameters.push(("scope", Exposed::borrowed(&grant.scope)));
+            parameters.push(Parameter::text("scope", Exposed::borrowed(&grant.scope)));
         }
         let standard = parameters.len();
-        let mut lists: Vec<&str> = Vec::new();
         for field in endpoint.extra.iter().chain(&grant.parameters) {
             // Only `resource` and its like may be repeated (RFC 8707 section 2).
-            if parameters[..standard].iter().any(|(name, _)| *name == field.name) {
+            if parameters[..standard].iter().any(|parameter| parameter.name == field.name) {
                 return Err(Error::config(format!("the parameter `{}` would be sent twice", field.name)));
             }
-            if field.is_list || parameters.iter().any(|(name, _)| *name == field.name) {
-                lists.push(&field.name);
+            if lacks_grant_value(field, &values) {
+                continue;
             }
-            let value = field.expose()?;
-            if field.secret_source().is_some() {
-                secrets.push(Secret::from(&*value));
+            let value = match &field.value {
+                FieldValue::Json(json) => Sent::Json(json),
+                _ => Sent::Text(field.expose(&values)?),
+            };
+            if let (Some(_), Sent::Text(text)) = (field.secret_source(), &value) {
+                secrets.push(Secret::from(&**text));
             }
-            parameters.push((&field.name, value));
+            parameters.push(Parameter { name: &field.name, value });
+        }
+        if grant.fields.is_empty() {
+            // What makes up an extension grant is all that is added.
+            for Parameter { name, value } in &parameters[standard..] {
+                once.add(name).add(match value {
+                    Sent::Text(text) => text,
+                    Sent::Json(_) => "",
+                });
+            }
+            values.texts().for_each(|value| _ = once.add(value));
         }
 
-        let mut request = Self::new(endpoint, endpoint.method, authorization, secrets)?;
+        secrets.extend(values.secrets().map(Secret::from));
+        endpoint.templates(&mut |template| {
+            template.encoded_secrets(&values, &mut |form| secrets.push(form));
+        });
+        let target = (&endpoint.url, endpoint.template.as_ref());
+        let mut request = Self::new(endpoint, target, endpoint.method, authorization, secrets, &values)?;
         request.repeatable = grant.is_repeatable();
-        // What makes up the grant; for an extension grant that is all that is added.
-        let carried = if own.is_empty() { standard..parameters.len() } else { own };
-        request.once = hash(parameters[carried].iter().flat_map(|(name, value)| [*name, &**value]));
-        request.place(endpoint.parameters, &parameters, &lists);
+        request.once = once.0;
+        request.place(endpoint.parameters, &parameters, &values)?;
         request.set_client_certificate(credentials)?;
         Ok(request)
     }
 
-    /// The request that ends a token at the server; `token` is its text, from [`AccessToken::expose`].
+    /// Makes the request that ends an access token at the server, as the endpoint's description says; `token` is its text,
+    /// from [`AccessToken::expose`].
     ///
     /// [`AccessToken::expose`]: crate::AccessToken::expose
     ///
     /// # Errors
     ///
-    /// [`Config`](crate::ErrorKind::Config) where the endpoint's description knows no way to end a token.
-    pub fn revocation(endpoint: &Endpoint, token: &str) -> Result<Self, Error> {
-        match endpoint.revocation {
+    /// [`Config`](crate::ErrorKind::Config) where the description knows no way to end a token, and as
+    /// [`token`](Request::token).
+    pub fn revocation(endpoint: &Endpoint, credentials: &ClientCredentials, token: &str) -> Result<Self, Error> {
+        Self::revocation_of("access_token", endpoint, credentials, token)
+    }
+
+    /// Makes the request that ends a token of a type (RFC 7009 section 2.1): `access_token` or `refresh_token`.
+    pub(crate) fn revocation_of(
+        token_type: &str,
+        endpoint: &Endpoint,
+        credentials: &ClientCredentials,
+        token: &str,
+    ) -> Result<Self, Error> {
+        let grant = Grant::renewal(None, Some(token));
+        let mut secrets = alloc::vec![Secret::from(token)];
+        let mut request = match &endpoint.revocation {
             Some(Revocation::Delete) => {
+                let named = Named::by(endpoint.template.as_ref(), endpoint, false);
+                let values = named.values(&endpoint.variables, credentials, &grant)?;
                 // In lower case, as the session itself was asked for.
                 let authorization = encode::exact(|out| write!(out, "bearer {token}"));
-                let secrets = alloc::vec![Secret::from(token)];
-                let mut request = Self::new(endpoint, Method::Delete, Some(authorization), secrets)?;
-                request.repeatable = true;
-                Ok(request)
+                let target = (&endpoint.url, endpoint.template.as_ref());
+                Self::new(endpoint, target, Method::Delete, Some(authorization), secrets, &values)?
             }
-            None => Err(Error::config("this endpoint's description knows no way to end a token")
-                .with_hint("of the dialects only bearer-session documents one (`revoke`)")),
-        }
+            Some(Revocation::Endpoint(url)) => {
+                let template = UrlTemplate::parse(url)?;
+                let url = template.as_ref().map_or_else(|| Url::parse(url), UrlTemplate::sample)?;
+                let named = Named::by(template.as_ref(), endpoint, false);
+                let values = named.values(&endpoint.variables, credentials, &grant)?;
+                let authentication = endpoint.authentication.as_ref();
+                let proof = credentials.prove(authentication, true, endpoint.basic_raw, &named.client())?;
+                let mut parameters = alloc::vec![
+                    Parameter::text("token", Exposed::borrowed(token)),
+                    Parameter::text("token_type_hint", Exposed::borrowed(token_type)),
+                ];
+                let client = proof.parameters.into_iter().flatten();
+                parameters.extend(client.map(|(name, value)| Parameter::text(name, value)));
+                secrets.extend(proof.secrets);
+                secrets.extend(values.secrets().map(Secret::from));
+                let target = (&url, template.as_ref());
+                let mut request = Self::new(endpoint, target, Method::Post, proof.authorization, secrets, &values)?;
+                request.place(Parameters::Form, &parameters, &values)?;
+                request
+            }
+            None => {
+                return Err(Error::config("this endpoint's description knows no way to end a token").with_hint(
+                    "say where it is revoked (`Endpoint::revocation`); of the dialects bearer-session has a way",
+                ));
+            }
+        };
+        request.repeatable = true;
+        request.set_client_certificate(credentials)?;
+        Ok(request)
     }
 
     fn new(
         endpoint: &Endpoint,
+        (url, template): (&Url, Option<&UrlTemplate>),
         method: Method,
         authorization: Option<Secret>,
         mut secrets: Vec<Secret>,
+        values: &Values<'_>,
     ) -> Result<Self, Error> {
-        let url = &endpoint.url;
+        let (rendered, query) = match template {
+            Some(template) => template.render(values).map(|(url, query)| (Some(url), query))?,
+            None => (None, None),
+        };
+        let url = rendered.as_ref().unwrap_or(url);
         if !url.is_https() && !url.is_near() && !endpoint.allow_http {
             return Err(Error::config(format!(
                 "plain http to {} would show the credentials to everyone on the way",
@@ -162,28 +236,36 @@ impl Request {
             ))
             .with_hint("use https, or allow it (`Endpoint::allow_http`) if you trust the network"));
         }
-        // With Authorization and Content-Type: it never grows.
         let mut headers = Vec::with_capacity(4 + endpoint.headers.len());
-        headers.extend([header("Accept", "application/json"), header("User-Agent", USER_AGENT)]);
+        headers.push(Header::new("Accept", "application/json"));
+        headers.push(Header::new("User-Agent", USER_AGENT));
         if let Some(value) = authorization {
-            check_header("Authorization", value.expose())?;
-            headers.push(Header { name: "Authorization".to_owned(), value });
+            headers.push(Header::authorization(value)?);
         }
-        let mut own = Vec::new();
+        let standard = headers.len();
         for field in &endpoint.headers {
-            let value = user_header(field, &headers)?;
-            if field.secret_source().is_some() {
-                secrets.push(Secret::from(value.expose()));
+            if lacks_grant_value(field, values) {
+                continue;
             }
-            own.push(Header { name: field.name.clone(), value });
+            let header = Header::of_user(field, values, &headers[..standard])?;
+            if field.secret_source().is_some() {
+                secrets.push(Secret::from(header.value.expose()));
+            }
+            headers.push(header);
         }
-        // The user's stand in for keyfob's of the same name, and may be several of one name.
-        headers.retain(|header| !own.iter().any(|own| own.name.eq_ignore_ascii_case(&header.name)));
-        headers.append(&mut own);
-        let text = url.as_str();
+        // The user's replace keyfob's of the same name, and may be several of one name.
+        for index in (0..standard).rev() {
+            if headers[standard..].iter().any(|own| own.name.eq_ignore_ascii_case(&headers[index].name)) {
+                headers.remove(index);
+            }
+        }
+        let text = match &query {
+            Some(query) => encode::exact(|out| write!(out, "{}?{}", url.as_str(), query.expose())),
+            None => Secret::from(url.as_str()),
+        };
         Ok(Self {
             method,
-            url: Secret::from(text),
+            url: text,
             authority_end: url.authority_end(),
             query: url.without_query().len(),
             headers,
@@ -198,19 +280,21 @@ impl Request {
         })
     }
 
-    /// Writes the parameters where they go. Those whose names are in `lists` are arrays in JSON; elsewhere a name is
-    /// repeated.
-    fn place(&mut self, place: Parameters, parameters: &[(&str, Exposed<'_>)], lists: &[&str]) {
+    /// Writes the parameters where they go. Those of one name are an array in JSON; elsewhere the name is repeated.
+    fn place(&mut self, place: Parameters, parameters: &[Parameter<'_>], values: &Values<'_>) -> Result<(), Error> {
+        if place != Parameters::Json {
+            parameters.iter().try_for_each(Parameter::check_text)?;
+        }
         let form = |out: &mut dyn fmt::Write, space: &str| {
-            for (index, (name, value)) in parameters.iter().enumerate() {
-                if index > 0 {
-                    out.write_char('&')?;
-                }
-                encode::form(out, name, space)?;
-                out.write_char('=')?;
-                encode::form(out, value, space)?;
-            }
-            Ok(())
+            let mut joint = "";
+            parameters.iter().try_for_each(|parameter| {
+                parameter.each_text(values, &mut |text| {
+                    out.write_str(core::mem::replace(&mut joint, "&"))?;
+                    encode::form(out, parameter.name, space)?;
+                    out.write_char('=')?;
+                    encode::form(out, text, space)
+                })
+            })
         };
         let (content_type, body) = match place {
             Parameters::Query => {
@@ -229,78 +313,55 @@ impl Request {
                 }
                 // A POST has a body even if it is empty: without a length some servers wait for one, or answer 411.
                 self.body = (self.method != Method::Get).then(|| Secret::from(""));
-                return;
+                return Ok(());
             }
             Parameters::Form => ("application/x-www-form-urlencoded", encode::exact(|out| form(out, "+"))),
-            Parameters::Json => (
-                "application/json",
-                encode::exact(|out| {
-                    for (index, (name, value)) in parameters.iter().enumerate() {
-                        // It was written with the first value of its name.
-                        if parameters[..index].iter().any(|(before, _)| before == name) {
-                            continue;
-                        }
-                        out.write_char(if index > 0 { ',' } else { '{' })?;
-                        encode::json_string(out, name)?;
-                        out.write_char(':')?;
-                        if !lists.contains(name) {
-                            encode::json_string(out, value)?;
-                            continue;
-                        }
-                        let values = parameters[index..].iter().filter(|(other, _)| other == name);
-                        for (place, (_, value)) in values.enumerate() {
-                            out.write_char(if place > 0 { ',' } else { '[' })?;
-                            encode::json_string(out, value)?;
-                        }
-                        out.write_char(']')?;
-                    }
-                    out.write_str(if parameters.is_empty() { "{}" } else { "}" })
-                }),
-            ),
+            Parameters::Json => ("application/json", encode::exact(|out| json(out, parameters, values))),
         };
         if !self.headers.iter().any(|header| header.name.eq_ignore_ascii_case("content-type")) {
-            self.headers.insert(2.min(self.headers.len()), header("Content-Type", content_type));
+            self.headers.insert(2.min(self.headers.len()), Header::new("Content-Type", content_type));
         }
         self.body = Some(body);
+        Ok(())
     }
 
-    /// The method.
+    /// Returns the method.
     #[must_use]
     pub fn method(&self) -> Method {
         self.method
     }
 
-    /// The whole URL. Its query may hold secrets: keep it out of messages.
+    /// Returns the whole URL. Its query may hold secrets: keep it out of messages.
     #[must_use]
     pub fn url(&self) -> &str {
         self.url.expose()
     }
 
-    /// Host and port of the URL, for messages.
+    /// Returns host and port of the URL, for messages.
     #[must_use]
     pub fn authority(&self) -> &str {
         let before = &self.url.expose()[..self.authority_end];
         before.split_once("://").map_or(before, |(_, authority)| authority)
     }
 
-    /// Whether it goes to this machine itself: plain http is allowed to it, so it must not go by way of a proxy.
+    /// Returns whether the request goes to this machine itself: plain http is allowed, so it must not go through a proxy.
     #[must_use]
     pub fn is_to_loopback(&self) -> bool {
         self.to_loopback
     }
 
-    /// The headers: name and value. `Host` and `Content-Length` are the transport's to add.
+    /// Returns the headers as pairs of name and value. The transport adds `Host` and `Content-Length`.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.headers.iter().map(|header| (header.name.as_str(), header.value.expose()))
+        self.headers.iter().map(|header| (&*header.name, header.value.expose()))
     }
 
-    /// The body. An empty one is sent as such, with a length of 0.
+    /// Returns the body. An empty one is sent as such, with a length of 0.
     #[must_use]
     pub fn body(&self) -> Option<&[u8]> {
         self.body.as_ref().map(|body| body.expose().as_bytes())
     }
 
-    /// Whether sending it twice does no harm.
+    /// Returns whether sending the request twice does no harm.
     #[must_use]
     pub fn is_repeatable(&self) -> bool {
         self.repeatable
@@ -314,7 +375,7 @@ impl Request {
     }
 
     /// Reads the client's certificate, where it has one.
-    pub(crate) fn set_client_certificate(&mut self, credentials: &ClientCredentials) -> Result<(), Error> {
+    fn set_client_certificate(&mut self, credentials: &ClientCredentials) -> Result<(), Error> {
         self.certificate = credentials.certificate.as_ref().map(ClientCertificate::read).transpose()?;
         Ok(())
     }
@@ -345,7 +406,7 @@ impl Request {
 
     /// A number that differs (nearly always) where URL, headers or body differ. It is kept in memory only.
     pub(crate) fn fingerprint(&self) -> u32 {
-        let headers = self.headers.iter().flat_map(|header| [header.name.as_str(), header.value.expose()]);
+        let headers = self.headers.iter().flat_map(|header| [&*header.name, header.value.expose()]);
         let body = self.body.as_ref().map_or("", |body| body.expose());
         let certificate = self.certificate.as_ref().map_or("", |certificate| certificate.chain.expose());
         hash([self.url.expose(), body, certificate].into_iter().chain(headers))
@@ -367,9 +428,9 @@ impl Request {
         error.without(&self.echoes())
     }
 
-    /// What must not be shown of an answer.
+    /// Returns what must not be shown of an answer.
     pub(crate) fn echoes(&self) -> Echoes<'_> {
-        let authorization = self.headers().filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+        let authorization = self.headers().filter(|(name, _)| is_authorization(name));
         let credentials = authorization.map(|(_, value)| value.split_once(' ').map_or(value, |(_, value)| value));
         // The padding of base64 is no secret, and some leave it out.
         let credentials = credentials.map(|value| value.trim_end_matches('='));
@@ -380,7 +441,7 @@ impl Request {
 /// Shows no secret: method, URL without its query, the headers' names.
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = self.headers.iter().map(|header| header.name.as_str()).collect();
+        let names: Vec<&str> = self.headers.iter().map(|header| &*header.name).collect();
         f.debug_struct("Request")
             .field("method", &self.method)
             .field("url", &&self.url.expose()[..self.query])
@@ -391,12 +452,276 @@ impl fmt::Debug for Request {
 }
 
 fn hash<'a>(texts: impl Iterator<Item = &'a str>) -> u32 {
-    fnv1a(texts.flat_map(|text| text.bytes().chain([0])))
+    let mut hash = Fnv::default();
+    texts.for_each(|text| _ = hash.add(text));
+    hash.0
 }
 
 /// The hash FNV-1a: for telling apart, not for hiding.
+struct Fnv(u32);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0x811C_9DC5)
+    }
+}
+
+impl Fnv {
+    fn add(&mut self, text: &str) -> &mut Self {
+        self.fold(text.bytes().chain([0]));
+        self
+    }
+
+    fn fold(&mut self, bytes: impl Iterator<Item = u8>) {
+        self.0 = bytes.fold(self.0, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    }
+}
+
+/// Returns the hash of some bytes.
 pub(crate) fn fnv1a(bytes: impl Iterator<Item = u8>) -> u32 {
-    bytes.fold(0x811C_9DC5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+    let mut hash = Fnv::default();
+    hash.fold(bytes);
+    hash.0
+}
+
+/// A parameter of a request.
+struct Parameter<'a> {
+    name: &'a str,
+    value: Sent<'a>,
+}
+
+enum Sent<'a> {
+    Text(Exposed<'a>),
+    Json(&'a Json),
+}
+
+impl<'a> Parameter<'a> {
+    fn text(name: &'a str, text: Exposed<'a>) -> Self {
+        Self { name, value: Sent::Text(text) }
+    }
+
+    /// Refuses what only JSON can say.
+    fn check_text(&self) -> Result<(), Error> {
+        let is_text = |json: &Json| match json {
+            Json::Word(word) => word != "null",
+            Json::Text(_) => true,
+            Json::List(_) | Json::Object(_) => false,
+        };
+        match self.value {
+            Sent::Text(_) => Ok(()),
+            Sent::Json(Json::List(list)) if list.iter().all(is_text) => Ok(()),
+            Sent::Json(json) if is_text(json) => Ok(()),
+            Sent::Json(_) => Err(Error::config(format!(
+                "parameter `{}`: an object, a null or an array in an array can only be sent in JSON",
+                self.name
+            ))
+            .with_hint("send the parameters as JSON: `params` (`Endpoint::parameters`)")),
+        }
+    }
+
+    /// Calls `each` with every text of the parameter, for a form.
+    fn each_text(&self, values: &Values<'_>, each: &mut dyn FnMut(&str) -> fmt::Result) -> fmt::Result {
+        let mut one = |json: &Json| match json {
+            Json::Word(word) => each(word),
+            Json::Text(template) => each(template.render(values).expose()),
+            Json::List(_) | Json::Object(_) => Ok(()),
+        };
+        match &self.value {
+            Sent::Text(text) => each(text),
+            Sent::Json(Json::List(list)) => list.iter().try_for_each(one),
+            Sent::Json(json) => one(json),
+        }
+    }
+
+    /// Whether it is an array, whatever else has its name.
+    fn is_list(&self) -> bool {
+        matches!(self.value, Sent::Json(Json::List(_)))
+    }
+
+    /// Writes the value, or the elements of an array.
+    fn write_json(&self, out: &mut dyn fmt::Write, values: &Values<'_>) -> fmt::Result {
+        match &self.value {
+            Sent::Text(text) => encode::json_string(out, text),
+            Sent::Json(Json::List(list)) => list.iter().enumerate().try_for_each(|(index, value)| {
+                out.write_str(if index > 0 { "," } else { "" })?;
+                value.write(out, values)
+            }),
+            Sent::Json(json) => json.write(out, values),
+        }
+    }
+}
+
+/// Writes the parameters as a JSON object.
+fn json(out: &mut dyn fmt::Write, parameters: &[Parameter<'_>], values: &Values<'_>) -> fmt::Result {
+    out.write_char('{')?;
+    for (index, parameter) in parameters.iter().enumerate() {
+        // It was written with the first one of its name.
+        if parameters[..index].iter().any(|before| before.name == parameter.name) {
+            continue;
+        }
+        out.write_str(if index > 0 { "," } else { "" })?;
+        encode::json_string(out, parameter.name)?;
+        out.write_char(':')?;
+        let mut same = parameters[index + 1..].iter().filter(|other| other.name == parameter.name).peekable();
+        if same.peek().is_none() && !parameter.is_list() {
+            parameter.write_json(out, values)?;
+            continue;
+        }
+        out.write_char('[')?;
+        let mut joint = "";
+        for parameter in core::iter::once(parameter).chain(same) {
+            if matches!(parameter.value, Sent::Json(Json::List(list)) if list.is_empty()) {
+                continue;
+            }
+            out.write_str(core::mem::replace(&mut joint, ","))?;
+            parameter.write_json(out, values)?;
+        }
+        out.write_char(']')?;
+    }
+    out.write_char('}')
+}
+
+/// Values that a grant has: where it is a refresh token, those of the original grant are missing.
+const GRANT_VALUES: [&str; 3] = ["username", "password", "session_token"];
+
+/// Returns whether a template of the field names what only another grant has.
+fn lacks_grant_value(field: &Field, values: &Values<'_>) -> bool {
+    let mut lacks = false;
+    field.templates(&mut |template| {
+        template.names(&mut |name| lacks |= GRANT_VALUES.contains(&name) && values.get(name).is_none());
+    });
+    lacks
+}
+
+/// The variables that an endpoint's templates name, each with the template's place in the request.
+struct Named<'e>(Vec<(&'e str, Place<'e>)>);
+
+#[derive(Clone, Copy)]
+enum Place<'e> {
+    Url,
+    Query,
+    Parameter(&'e str),
+    Header(&'e str),
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url | Self::Query => f.write_str("url"),
+            Self::Parameter(name) => write!(f, "parameter `{name}`"),
+            Self::Header(name) => write!(f, "header {name}"),
+        }
+    }
+}
+
+impl<'e> Named<'e> {
+    fn by(template: Option<&'e UrlTemplate>, endpoint: &'e Endpoint, has_parameters: bool) -> Self {
+        let mut named = Vec::new();
+        if let Some(template) = template {
+            template.names(&mut |name, is_query| {
+                named.push((name, if is_query { Place::Query } else { Place::Url }));
+            });
+        }
+        let mut add = |fields: &'e [Field], place: fn(&'e str) -> Place<'e>| {
+            for field in fields {
+                field.templates(&mut |template| template.names(&mut |name| named.push((name, place(&field.name)))));
+            }
+        };
+        add(&endpoint.headers, Place::Header);
+        if has_parameters {
+            add(&endpoint.extra, Place::Parameter);
+        }
+        Self(named)
+    }
+
+    fn has(&self, wanted: &str) -> bool {
+        self.0.iter().any(|(name, _)| *name == wanted)
+    }
+
+    /// What the templates send of the client's credentials.
+    fn client(&self) -> InTemplate {
+        InTemplate {
+            client_id: self.has("client_id"),
+            client_secret: self.has("client_secret"),
+            authorization: self
+                .0
+                .iter()
+                .any(|(_, place)| matches!(place, Place::Header(name) if is_authorization(name))),
+        }
+    }
+
+    /// Reads the values of the variables that are named, each once.
+    fn values<'v>(
+        &self,
+        variables: &'v [Field],
+        credentials: &'v ClientCredentials,
+        grant: &'v Grant,
+    ) -> Result<Values<'v>, Error>
+    where
+        'e: 'v,
+    {
+        let mut values = Values::default();
+        for &(name, place) in &self.0 {
+            if values.get(name).is_none() {
+                let (secret, own) = match name {
+                    "client_id" => (None, credentials.client_id.as_deref()),
+                    "client_secret" => (credentials.client_secret.as_ref(), None),
+                    "session_token" => (grant.bearer.as_ref(), None),
+                    "token" => (grant.token.as_ref(), None),
+                    _ => (None, None),
+                };
+                let fields = grant.fields.iter().chain(variables.iter().rev());
+                let field = fields.into_iter().find(|field| field.name == name);
+                match (secret, own, field) {
+                    (Some(source), ..) => values.add_secret(name, source.expose_line(&name.replace('_', " "))?),
+                    (_, Some(text), _) => values.add_plain(name, text),
+                    (.., Some(field)) => match &field.value {
+                        FieldValue::Plain(text) => values.add_plain(name, text),
+                        _ => values.add_secret(name, field.expose(&Values::default())?),
+                    },
+                    _ if grant.is_refresh() && GRANT_VALUES.contains(&name) => {
+                        if matches!(place, Place::Url | Place::Query) {
+                            return Err(no_value(name, place, variables));
+                        }
+                    }
+                    _ => return Err(no_value(name, place, variables)),
+                }
+            }
+            if matches!(place, Place::Url) && values.is_secret(name) {
+                return Err(Error::config(format!(
+                    "url: {name:?} is secret, and host and path are written into logs and messages"
+                ))
+                .with_hint("send it in a header or in a parameter"));
+            }
+        }
+        Ok(values)
+    }
+}
+
+/// The error for a variable that has no value.
+fn no_value(name: &str, place: Place<'_>, variables: &[Field]) -> Error {
+    const STANDARD: [(&str, &str); 7] = [
+        ("client_id", "the client has no id: set it (`Client::client_id`)"),
+        ("client_secret", "the client has no secret: set it (`Client::client_secret`)"),
+        ("username", "the grant has no user name"),
+        ("password", "the grant has no password"),
+        ("session_token", "the grant has no session token"),
+        ("refresh_token", "the grant has no refresh token"),
+        ("token", "only the request that renews a token has one (`refresh`)"),
+    ];
+    if let Some((_, hint)) = STANDARD.iter().find(|(standard, _)| *standard == name) {
+        return Error::config(format!("{place}: the variable {name:?} has no value")).with_hint(hint);
+    }
+    let known = STANDARD.iter().map(|(standard, _)| *standard);
+    let known = known.chain(variables.iter().map(|field| field.name.as_str()));
+    match words::nearest(name, known) {
+        Some(known) => Error::config(format!("{place}: unknown variable {name:?}; did you mean {known:?}?")),
+        None if name.ends_with(':') => {
+            Error::config(format!("{place}: the filter {name:?} has no closing brace, or is in more than two others"))
+        }
+        None => Error::config(format!("{place}: the variable {name:?} has no value"))
+            .with_hint(format!("set it (`Endpoint::variable`), or write {{{{{name}}}}} for the text itself")),
+    }
 }
 
 /// Refuses a grant that the endpoint's description does not name: what it describes fits that grant alone. A refresh
@@ -412,42 +737,33 @@ fn check_grant(endpoint: &Endpoint, grant: &Grant) -> Result<(), Error> {
     }
 }
 
-fn header(name: &str, value: &str) -> Header {
-    Header { name: name.to_owned(), value: Secret::from(value) }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Reads a header that the user adds, and refuses those that would break the request.
-fn user_header(field: &Field, present: &[Header]) -> Result<Secret, Error> {
-    let name = &field.name;
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if name.is_empty() || !name.bytes().all(is_token) {
-        return Err(Error::config(format!("header {name:?}: this is not a header name (RFC 9110 section 5.1)")));
+    fn sent(refresh: &str, grant: &Grant) -> Result<alloc::string::String, Error> {
+        let endpoint = Endpoint::from_json(&format!(r#"{{"url": "https://as.example/t", "refresh": {refresh}}}"#))?;
+        let request = Request::token(&endpoint, &ClientCredentials::default(), grant)?;
+        Ok(format!("{} {}", request.method().as_str(), request.url()))
     }
-    let own = ["host", "content-length", "transfer-encoding", "connection", "expect", "upgrade", "te", "trailer"];
-    if own.iter().any(|own| own.eq_ignore_ascii_case(name)) {
-        return Err(Error::config(format!("header {name}: the HTTP client sets it itself")));
-    }
-    if name.eq_ignore_ascii_case("authorization") && present.iter().any(|header| header.name.eq_ignore_ascii_case(name))
-    {
-        return Err(Error::config("header Authorization: the client authentication sets it already")
-            .with_hint("authenticate by `none` or client_secret_post to set it yourself"));
-    }
-    let value = match &field.value {
-        FieldValue::Plain(text) => Exposed::borrowed(text),
-        FieldValue::Secret(source) | FieldValue::Line(source) => source.expose_line("header")?,
-    };
-    check_header(name, &value)?;
-    Ok(Secret::from(&*value))
-}
 
-/// A header value is visible ASCII with spaces inside: nothing that could end the line.
-fn check_header(name: &str, value: &str) -> Result<(), Error> {
-    let fits = value.bytes().all(|byte| matches!(byte, 0x20..=0x7E)) && value.trim() == value && !value.is_empty();
-    if fits {
-        return Ok(());
+    #[test]
+    fn a_token_is_renewed_with_itself_or_with_its_refresh_token() {
+        let long_lived = r#"{"with": "token", "url": "https://as.example/r?t={token}", "method": "GET"}"#;
+        let both =
+            r#"{"url": "https://as.example/r?t={token}&r={refresh_token}", "method": "GET", "omit_grant_type": true}"#;
+        for (refresh, refresh_token, token, expected) in [
+            (long_lived, None, Some("a 1"), Ok("GET https://as.example/r?t=a%201")),
+            (both, Some("r1"), Some("a1"), Ok("GET https://as.example/r?t=a1&r=r1")),
+            (both, Some("r1"), None, Err("url: the variable \"token\" has no value")),
+            (both, None, Some("a1"), Err("url: the variable \"refresh_token\" has no value")),
+        ] {
+            let made = sent(refresh, &Grant::renewal(refresh_token, token));
+            assert_eq!(
+                made.map_err(|error| format!("{error}")),
+                expected.map(Into::into).map_err(Into::into),
+                "{refresh}"
+            );
+        }
     }
-    Err(Error::config(format!(
-        "header {name}: its value is empty, or holds a character that cannot be sent in a header"
-    ))
-    .with_hint("only printable ASCII fits, without a space at either end"))
 }

@@ -1,4 +1,3 @@
-#![allow(dead_code)]
 //! Texts with the values of variables in them: `https://{tenant}.example/token`, `Basic {base64:{user}:{key}}`.
 
 use crate::encode;
@@ -61,39 +60,50 @@ impl Template {
 
     /// Calls `each` with every variable that the text names.
     pub(crate) fn names<'t>(&'t self, each: &mut dyn FnMut(&'t str)) {
-        fn visit<'t>(text: &'t str, parts: &[Part], each: &mut dyn FnMut(&'t str)) {
-            for part in parts {
-                match part {
-                    Part::Text(_) => {}
-                    Part::Name(name) => each(&text[name.clone()]),
-                    Part::Filter(_, parts) => visit(text, parts, each),
-                }
-            }
-        }
         visit(&self.text, &self.parts, each);
     }
 
-    /// Calls `piece` with each piece of the text in order, and with whether the piece is a value.
+    /// Returns the text as it was given.
+    pub(crate) fn into_text(self) -> String {
+        self.text
+    }
+
+    /// Calls `each` with each piece of the text in order.
     ///
-    /// A variable without a value is left out: who calls has looked for it.
-    pub(crate) fn pieces(&self, values: &Values<'_>, piece: &mut dyn FnMut(&str, bool) -> fmt::Result) -> fmt::Result {
+    /// A variable without a value is left out: the caller has looked for it.
+    pub(crate) fn pieces(&self, values: &Values<'_>, each: &mut dyn FnMut(Piece<'_>) -> fmt::Result) -> fmt::Result {
         match self.is_plain() {
-            true => piece(&self.text, false),
-            false => pieces(&self.text, &self.parts, values, piece),
+            true => each(Piece::Text(&self.text)),
+            false => pieces(&self.text, &self.parts, values, each),
         }
     }
 
     /// Returns the text with the values in it.
     pub(crate) fn render(&self, values: &Values<'_>) -> Secret {
-        encode::exact(|out| self.pieces(values, &mut |piece, _| out.write_str(piece)))
+        encode::exact(|out| self.pieces(values, &mut |piece| out.write_str(piece.text())))
     }
 
-    /// Calls `each` with the encoded form of each text that holds a value of its own: a server may echo that form.
-    pub(crate) fn encoded(&self, values: &Values<'_>, each: &mut dyn FnMut(Secret)) {
+    /// Calls `each` with each piece that a filter made of a secret: a server may echo that form.
+    pub(crate) fn encoded_secrets(&self, values: &Values<'_>, each: &mut dyn FnMut(Secret)) {
         for part in &self.parts {
             if let Part::Filter(filter, parts) = part {
-                each(filter.apply(&self.text, parts, values));
+                let mut is_secret = false;
+                visit(&self.text, parts, &mut |name| is_secret |= values.is_secret(name));
+                if is_secret {
+                    each(filter.apply(&self.text, parts, values));
+                }
             }
+        }
+    }
+}
+
+/// Calls `each` with every variable that the parts name.
+fn visit<'t>(text: &'t str, parts: &[Part], each: &mut dyn FnMut(&'t str)) {
+    for part in parts {
+        match part {
+            Part::Text(_) => {}
+            Part::Name(name) => each(&text[name.clone()]),
+            Part::Filter(_, parts) => visit(text, parts, each),
         }
     }
 }
@@ -103,17 +113,32 @@ fn is_shortened(parts: &[Part], text: &str) -> bool {
     matches!(parts, [Part::Text(range)] if range.len() != text.len())
 }
 
+/// A piece of a rendered template.
+pub(crate) enum Piece<'p> {
+    Text(&'p str),
+    /// The value of a variable, or what a filter made.
+    Value(&'p str),
+}
+
+impl<'p> Piece<'p> {
+    pub(crate) fn text(&self) -> &'p str {
+        match self {
+            Self::Text(text) | Self::Value(text) => text,
+        }
+    }
+}
+
 fn pieces(
     text: &str,
     parts: &[Part],
     values: &Values<'_>,
-    piece: &mut dyn FnMut(&str, bool) -> fmt::Result,
+    each: &mut dyn FnMut(Piece<'_>) -> fmt::Result,
 ) -> fmt::Result {
     for part in parts {
         match part {
-            Part::Text(range) => piece(&text[range.clone()], false)?,
-            Part::Name(name) => piece(values.get(&text[name.clone()]).unwrap_or_default(), true)?,
-            Part::Filter(filter, parts) => piece(filter.apply(text, parts, values).expose(), true)?,
+            Part::Text(range) => each(Piece::Text(&text[range.clone()]))?,
+            Part::Name(name) => each(Piece::Value(values.get(&text[name.clone()]).unwrap_or_default()))?,
+            Part::Filter(filter, parts) => each(Piece::Value(filter.apply(text, parts, values).expose()))?,
         }
     }
     Ok(())
@@ -121,7 +146,7 @@ fn pieces(
 
 impl Filter {
     fn apply(self, text: &str, parts: &[Part], values: &Values<'_>) -> Secret {
-        let inner = encode::exact(|out| pieces(text, parts, values, &mut |piece, _| out.write_str(piece)));
+        let inner = encode::exact(|out| pieces(text, parts, values, &mut |piece| out.write_str(piece.text())));
         encode::exact(|out| match self {
             Self::Base64 => encode::base64(out, inner.expose().as_bytes()),
             Self::Json => encode::json_text(out, inner.expose()),
@@ -224,15 +249,43 @@ pub(crate) fn is_name(name: &str) -> bool {
 
 /// The values of the variables that a request's templates name.
 #[derive(Default)]
-pub(crate) struct Values<'v>(Vec<(&'v str, Exposed<'v>)>);
+pub(crate) struct Values<'v>(Vec<Value<'v>>);
+
+struct Value<'v> {
+    name: &'v str,
+    text: Exposed<'v>,
+    is_secret: bool,
+}
 
 impl<'v> Values<'v> {
-    pub(crate) fn add(&mut self, name: &'v str, value: Exposed<'v>) {
-        self.0.push((name, value));
+    pub(crate) fn add_plain(&mut self, name: &'v str, text: &'v str) {
+        self.0.push(Value { name, text: Exposed::borrowed(text), is_secret: false });
+    }
+
+    pub(crate) fn add_secret(&mut self, name: &'v str, text: Exposed<'v>) {
+        self.0.push(Value { name, text, is_secret: true });
+    }
+
+    fn find(&self, name: &str) -> Option<&Value<'v>> {
+        self.0.iter().find(|value| value.name == name)
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| &**value)
+        self.find(name).map(|value| &*value.text)
+    }
+
+    pub(crate) fn is_secret(&self, name: &str) -> bool {
+        self.find(name).is_some_and(|value| value.is_secret)
+    }
+
+    /// Returns all values in the order in which they were added.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|value| &*value.text)
+    }
+
+    /// Returns the secret ones.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(|value| value.is_secret).map(|value| &*value.text)
     }
 }
 
@@ -250,7 +303,7 @@ mod tests {
     fn values() -> Values<'static> {
         let mut values = Values::default();
         for (name, value) in [("a", "1"), ("b.c", "é\"/"), ("x_y-z", "p:q"), ("empty", "")] {
-            values.add(name, Exposed::borrowed(value));
+            values.add_plain(name, value);
         }
         values
     }

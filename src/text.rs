@@ -36,6 +36,11 @@ pub(crate) fn one_line(text: &str) -> String {
     line
 }
 
+/// Returns where the first byte is that is not visible ASCII: a token, a URL and most of HTTP hold nothing else.
+pub(crate) fn first_invisible(text: &str) -> Option<usize> {
+    text.bytes().position(|byte| !matches!(byte, 0x21..=0x7E))
+}
+
 /// Whether this is an invisible or bidirectional mark.
 fn is_invisible(c: char) -> bool {
     matches!(

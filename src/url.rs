@@ -1,8 +1,14 @@
-//! URLs of endpoints: checked once, when an endpoint is described.
+//! URLs of endpoints: checked when an endpoint is described, and again with the values of their variables.
 
+use crate::encode;
 use crate::error::{Error, ErrorKind};
+use crate::secret::Secret;
+use crate::template::{Piece, Template, Values};
+use crate::text;
+use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::String;
+use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::ops::Range;
 
@@ -20,8 +26,8 @@ pub(crate) struct Url {
 impl Url {
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         let fail = |why: &str| Error::new(ErrorKind::Config, format!("url: {why}"));
-        if let Some(at) = text.bytes().position(|byte| !matches!(byte, 0x21..=0x7E)) {
-            return Err(fail(&format!("only visible ASCII can stand in it, see byte {at}"))
+        if let Some(at) = text::first_invisible(text) {
+            return Err(fail(&format!("byte {at} is not visible ASCII"))
                 .with_hint("percent-encode the character (a space is %20), and write a host name in punycode"));
         }
         let (scheme, rest) = text.split_once("://").ok_or_else(|| fail("it must start with https:// or http://"))?;
@@ -34,7 +40,7 @@ impl Url {
         let start = text.len() - rest.len();
         let path = start + authority.len();
         if authority.contains('@') {
-            return Err(fail("a user name or password cannot stand in it")
+            return Err(fail("a user name or password cannot be part of it")
                 .with_hint("use a client secret or `Grant::password`"));
         }
         if rest.contains('#') {
@@ -89,7 +95,7 @@ impl Url {
         self.path
     }
 
-    /// Host and port, as they stand in the URL.
+    /// Host and port, as they are in the URL.
     pub(crate) fn authority(&self) -> &str {
         &self.text[self.host.start..self.path]
     }
@@ -107,6 +113,159 @@ impl Url {
     /// Returns the host, without the brackets of an IPv6 address.
     fn host(&self) -> &str {
         self.text[self.host.clone()].trim_matches(['[', ']'])
+    }
+}
+
+/// A URL that names variables.
+pub(crate) struct UrlTemplate {
+    place: Template,
+    query: Option<Template>,
+}
+
+impl UrlTemplate {
+    /// Reads a URL that names variables; None where it names none. Everything but the values is checked.
+    pub(crate) fn parse(text: &str) -> Result<Option<Self>, Error> {
+        if Template::new(text).is_plain() {
+            return Ok(None);
+        }
+        let (place, query) = text.split_once('?').map_or((text, None), |(place, query)| (place, Some(query)));
+        let template = Self { place: Template::new(place), query: query.map(Template::new) };
+        template.sample()?;
+        Ok(Some(template))
+    }
+
+    /// Returns a URL like those that the template makes; an error where it can make none.
+    pub(crate) fn sample(&self) -> Result<Url, Error> {
+        // A port is a number, and no host's name ends in one.
+        let mut sample = Values::default();
+        if self.place.text().starts_with('{') {
+            let mut is_first = true;
+            self.place.names(&mut |name| {
+                if core::mem::replace(&mut is_first, false) {
+                    sample.add_plain(name, "https://a");
+                }
+            });
+        }
+        let port = |name: &str| self.place.text().contains(&format!(":{{{name}}}"));
+        self.names(&mut |name, _| sample.add_plain(name, if port(name) { "1" } else { "a" }));
+        match self.render(&sample)? {
+            (url, Some(query)) => Url::parse(&format!("{}?{}", url.as_str(), query.expose())),
+            (url, None) => Ok(url),
+        }
+    }
+
+    /// Calls `each` with every variable that is named, and whether that is in the query.
+    pub(crate) fn names<'t>(&'t self, each: &mut dyn FnMut(&'t str, bool)) {
+        self.place.names(&mut |name| each(name, false));
+        if let Some(query) = &self.query {
+            query.names(&mut |name| each(name, true));
+        }
+    }
+
+    pub(crate) fn query(&self) -> Option<&Template> {
+        self.query.as_ref()
+    }
+
+    /// Returns the URL up to its query as it was given, for messages.
+    pub(crate) fn without_query(&self) -> &str {
+        self.place.text()
+    }
+
+    /// Returns host and port as they were given, for messages.
+    pub(crate) fn authority(&self) -> &str {
+        let place = self.place.text();
+        let rest = place.split_once("://").map_or(place, |(_, rest)| rest);
+        rest.split('/').next().unwrap_or(rest)
+    }
+
+    /// Returns the URL up to its query, and the query, with the variables' values in them.
+    ///
+    /// No value can change which part of the URL it is in: it is encoded, or refused.
+    pub(crate) fn render(&self, values: &Values<'_>) -> Result<(Url, Option<Secret>), Error> {
+        let mut place = String::new();
+        let mut fault = None;
+        // It cannot fail: a string takes everything.
+        let _ = self.place.pieces(values, &mut |piece| {
+            match piece {
+                Piece::Text(text) => place.push_str(text),
+                Piece::Value(value) => fault = fault.take().or(add_value(&mut place, value)),
+            }
+            Ok(())
+        });
+        if let Some(fault) = fault {
+            return Err(Error::new(ErrorKind::Config, format!("url: {fault}")));
+        }
+        let query = self.query.as_ref().map(|query| {
+            encode::exact(|out| {
+                query.pieces(values, &mut |piece| match piece {
+                    Piece::Text(text) => out.write_str(text),
+                    Piece::Value(value) => encode::form(out, value, "%20"),
+                })
+            })
+        });
+        Ok((Url::parse(&place)?, query))
+    }
+}
+
+/// Adds the value of a variable to a URL's beginning. Returns what is wrong with it there.
+fn add_value(url: &mut String, value: &str) -> Option<String> {
+    match url.split_once("://") {
+        None if url.is_empty() => {
+            let is_base = ["https://", "http://"].iter().any(|scheme| value.starts_with(scheme));
+            if !is_base || value.contains(['?', '#']) {
+                return Some(format!("the variable at its beginning is {value:?}; it must be a URL without a query"));
+            }
+            url.push_str(value.trim_end_matches('/'));
+        }
+        None => return Some("a variable cannot be part of the scheme".into()),
+        Some((_, rest)) if !rest.contains('/') => {
+            let is_host = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b':');
+            if value.is_empty() || !value.bytes().all(is_host) {
+                return Some(format!(
+                    "the variable in its host is {value:?}; it must be letters, digits, hyphens and dots, with or \
+                     without a port"
+                ));
+            }
+            url.push_str(value);
+        }
+        Some(_) => {
+            if matches!(value, "" | "." | "..") {
+                return Some(format!("the variable in its path is {value:?}, which would name another path"));
+            }
+            let _ = encode::url(url, value);
+        }
+    }
+    None
+}
+
+/// Returns a place that a server redirects to, for messages: without user information and query, which may hold a secret.
+/// None where it is no URL or path that can be shown.
+pub(crate) fn shown(location: &str) -> Option<Cow<'_, str>> {
+    let place = location.split(['?', '#']).next().unwrap_or_default();
+    // A URL without a scheme (`//host/path`) has an authority too.
+    let place = match place.split_once("//").filter(|(before, _)| before.is_empty() || before.ends_with(':')) {
+        // That is no scheme, but may be user information.
+        Some((before, _)) if before.contains('@') => return None,
+        Some((scheme, rest)) => {
+            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            format!("{scheme}//{}{path}", authority.rsplit('@').next().unwrap_or_default()).into()
+        }
+        // What is neither a URL nor a path may hold user information in any place.
+        None if place.contains('@') && !place.starts_with('/') => return None,
+        None => Cow::Borrowed(place),
+    };
+    // What would have to be escaped is no URL, and could be many times as long.
+    let is_plain = text::first_invisible(&place).is_none() && !place.contains('\\');
+    (is_plain && place.len() <= MAX_SHOWN).then_some(place)
+}
+
+/// A place longer than this is no token endpoint's, and no hint.
+const MAX_SHOWN: usize = 300;
+
+/// Shows no value of a variable.
+impl fmt::Debug for UrlTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.place.fmt(f)
     }
 }
 
@@ -198,7 +357,7 @@ mod tests {
             ("ftp://as.example/", "url: only https and http are known"),
             ("https://", "url: the host is missing"),
             ("https://:80/", "url: the host is missing"),
-            ("https://u:p@as.example/", "url: a user name or password cannot stand in it"),
+            ("https://u:p@as.example/", "url: a user name or password cannot be part of it"),
             ("https://as.example/#x", "url: a token endpoint has no fragment (#…)"),
             ("https://as.example:0/", "url: the port is not a number from 1 to 65535"),
             ("https://as.example:99999/", "url: the port is not a number from 1 to 65535"),
@@ -214,8 +373,8 @@ mod tests {
             ("https://[::1/", "url: the IPv6 address has no closing bracket"),
             ("https://[::g]/", "url: the IPv6 address is not one"),
             ("https://[::1]x/", "url: the port is not a number from 1 to 65535"),
-            ("https://as.example/a b", "url: only visible ASCII can stand in it, see byte 20"),
-            ("https://as.example\\@evil.example/", "url: a user name or password cannot stand in it"),
+            ("https://as.example/a b", "url: byte 20 is not visible ASCII"),
+            ("https://as.example\\@evil.example/", "url: a user name or password cannot be part of it"),
             ("https://as.example/\\x", "url: it holds a character that is not allowed there"),
         ] {
             assert_eq!(Url::parse(url).map(|_| ()).map_err(|error| format!("{error}")), Err(message.into()), "{url}");

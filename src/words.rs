@@ -1,6 +1,6 @@
 //! Words of a description: the nearest one that is known, a member that is there twice, a duration.
 //!
-//! The command reads profiles and options the same way, and has this file as a module of its own too.
+//! The command reads profiles and options the same way, and has this file as a module of its own.
 
 use alloc::collections::BTreeSet;
 use alloc::string::String;

@@ -188,7 +188,7 @@ fn a_revocation_that_the_server_refuses_in_any_words_is_an_error() {
         (401, MESSAGE, Some(ErrorKind::Refused)),
         (500, REGISTERED, Some(ErrorKind::Unusable)),
     ] {
-        let endpoint = Endpoint::dialect("bearer-session", "https://as.example/token").unwrap();
+        let endpoint = Endpoint::dialect(keyfob::Dialect::BearerSession, "https://as.example/token").unwrap();
         let client =
             Client::with_parts(endpoint, move |_: &Request| Ok(Response::new(status, body)), || Duration::ZERO);
         let token = keyfob::AccessToken::bearer("issued").unwrap();

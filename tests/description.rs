@@ -58,11 +58,11 @@ fn mistakes_are_named_with_their_place() {
         (r#"{"url": "https://as.example", "basic_raw": "yes"}"#, "`basic_raw`: this must be true or false"),
         (
             r#"{"url": "https://as.example", "param": ["a"]}"#,
-            "`param`: this must be an object of names with their text, or an array of texts",
+            "`param`: this must be an object of names with their values",
         ),
         (
-            r#"{"url": "https://as.example", "param": {"a": 1}}"#,
-            "`param`: this must be an object of names with their text, or an array of texts",
+            r#"{"url": "https://as.example", "header": {"a": 1}}"#,
+            "`header`: this must be an object of names with their text, or an array of texts",
         ),
         (r#"{"url": "https://as.example", "keep": "a"}"#, "`keep`: this must be an array of paths"),
         (
@@ -216,7 +216,7 @@ fn the_grants_that_dialects_name() {
         ("bearer-session", Some("bearer_session")),
         ("user-credentials", Some("password")),
     ] {
-        assert_eq!(Endpoint::dialect(dialect, "https://a.example/t").unwrap().grant_type(), grant);
+        assert_eq!(Endpoint::dialect(dialect.parse().unwrap(), "https://a.example/t").unwrap().grant_type(), grant);
     }
     let endpoint = Endpoint::from_json(r#"{"url": "https://a.example/t", "grant": "bearer_session"}"#).unwrap();
     let credentials = ClientCredentials::default();

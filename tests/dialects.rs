@@ -126,7 +126,7 @@ fn assert_config(result: Result<AccessToken, Error>, message: &str) -> Error {
 /// A dialect by its name and by a document.
 fn both_ways(dialect: &str, url: &str) -> [Endpoint; 2] {
     let document = format!(r#"{{"dialect": "{dialect}", "url": "{url}"}}"#);
-    [Endpoint::dialect(dialect, url).unwrap(), Endpoint::from_json(&document).unwrap()]
+    [Endpoint::dialect(dialect.parse().unwrap(), url).unwrap(), Endpoint::from_json(&document).unwrap()]
 }
 
 #[test]
@@ -144,8 +144,10 @@ fn dialect_a_posts_json_to_a_named_environment() {
             us.url("")
         );
         let url = asked.url("/api/v2/oauth2/token");
-        for endpoint in [Endpoint::from_json(&document).unwrap(), Endpoint::dialect("json-credentials", &url).unwrap()]
-        {
+        for endpoint in [
+            Endpoint::from_json(&document).unwrap(),
+            Endpoint::dialect(keyfob::Dialect::JsonCredentials, &url).unwrap(),
+        ] {
             let client = client(endpoint).client_id("my-id").client_secret(keyfob::SecretSource::value("my-secret"));
             assert_token(&client.fetch(&Grant::client_credentials()).unwrap(), "a-token", Some(3600));
             let body = r#"{"grant_type":"client_credentials","client_id":"my-id","client_secret":"my-secret"}"#;
@@ -248,7 +250,7 @@ fn dialect_d_posts_json_or_gets_with_a_query() {
         (first, post()),
         (second, post()),
         (Endpoint::from_json(&by_get).unwrap(), get()),
-        (Endpoint::dialect("json-credentials", &url).unwrap().method(keyfob::Method::Get), get()),
+        (Endpoint::dialect(keyfob::Dialect::JsonCredentials, &url).unwrap().method(keyfob::Method::Get), get()),
     ] {
         let client = client(endpoint).client_id("my-id").client_secret(keyfob::SecretSource::value("my-secret"));
         let token = client.fetch(&Grant::client_credentials()).unwrap();
@@ -279,7 +281,7 @@ fn dialect_e_posts_the_same_two_as_a_form_where_that_is_asked_for() {
     let document = format!(r#"{{"dialect": "user-credentials", "params": "form", "url": "{url}"}}"#);
     for endpoint in [
         Endpoint::from_json(&document).unwrap(),
-        Endpoint::dialect("user-credentials", &url).unwrap().parameters(Parameters::Form),
+        Endpoint::dialect(keyfob::Dialect::UserCredentials, &url).unwrap().parameters(Parameters::Form),
     ] {
         let token = client(endpoint)
             .fetch(&Grant::password("alice@example", keyfob::SecretSource::value("p&ss w0rd+")))
@@ -296,16 +298,16 @@ fn what_is_missing_is_told_before_anything_is_sent() {
     let service = Service::answering(ANSWER_A);
     let url = service.url("/token");
     let grant = Grant::client_credentials().scope("s");
-    let endpoint = Endpoint::dialect("form-credentials", &url).unwrap();
+    let endpoint = Endpoint::dialect(keyfob::Dialect::FormCredentials, &url).unwrap();
     assert_config(client(endpoint).client_id("my-id").fetch(&grant), "the client secret is missing");
     for dialect in ["form-credentials", "json-credentials"] {
-        let endpoint = Endpoint::dialect(dialect, &url).unwrap();
+        let endpoint = Endpoint::dialect(dialect.parse().unwrap(), &url).unwrap();
         assert_config(
             client(endpoint).client_secret(keyfob::SecretSource::value("my-secret")).fetch(&grant),
             "the client id is missing",
         );
     }
-    let endpoint = Endpoint::dialect("json-credentials", &url).unwrap();
+    let endpoint = Endpoint::dialect(keyfob::Dialect::JsonCredentials, &url).unwrap();
     let token = AccessToken::bearer("a-token").unwrap();
     let error = client(endpoint).revoke(token.clone()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
@@ -442,7 +444,7 @@ fn parameters_join_a_query_that_is_already_there() {
         ("/auth?tenant=7&", "/auth?tenant=7&username=u&password=p"),
         ("/auth?a=%2B+%20", "/auth?a=%2B+%20&username=u&password=p"),
     ] {
-        let endpoint = Endpoint::dialect("user-credentials", &service.url(path)).unwrap();
+        let endpoint = Endpoint::dialect(keyfob::Dialect::UserCredentials, &service.url(path)).unwrap();
         client(endpoint).fetch(&Grant::password("u", keyfob::SecretSource::value("p"))).unwrap();
         assert_eq!(service.request(), service.expected("POST", expected, &[], Some("")));
     }

@@ -92,7 +92,7 @@ fn askers(server: &Server) -> Vec<(Client, Grant)> {
     };
     let url = server.url("/t?key=SENT%2FNEL+");
     let endpoint = || Endpoint::new(&url).unwrap();
-    let dialect = |name: &str| Endpoint::dialect(name, &url).unwrap();
+    let dialect = |name: &str| Endpoint::dialect(name.parse().unwrap(), &url).unwrap();
     let with_secret =
         |endpoint: Endpoint| client(endpoint).client_id("id").client_secret(keyfob::SecretSource::value(SENTINEL));
     let machine = Grant::client_credentials;

@@ -103,9 +103,9 @@ fn the_grant_is_the_one_that_the_endpoint_names() {
             );
         }
     }
-    let session = Endpoint::dialect("bearer-session", "https://as.example/token").unwrap();
+    let session = Endpoint::dialect(keyfob::Dialect::BearerSession, "https://as.example/token").unwrap();
     assert!(Request::token(&session, &ClientCredentials::default(), &Grant::client_credentials()).is_err());
-    let person = Endpoint::dialect("user-credentials", "https://as.example/token").unwrap();
+    let person = Endpoint::dialect(keyfob::Dialect::UserCredentials, "https://as.example/token").unwrap();
     assert!(Request::token(&person, &ClientCredentials::default(), &Grant::client_credentials()).is_err());
     // Where none is named, any will do.
     for (name, grant) in grants() {
@@ -132,7 +132,7 @@ fn several_values_are_an_array_in_json_and_repeated_elsewhere() {
             "&audience=x&resource=y&resource=z",
         ),
         (r#"{"resource": ["y"]}"#, r#","resource":["y"]"#, "&resource=y"),
-        (r#"{"resource": []}"#, "", ""),
+        (r#"{"resource": []}"#, r#","resource":[]"#, ""),
         (r#"{"resource": "y"}"#, r#","resource":"y""#, "&resource=y"),
         (r#"{"scope": ["y", "z"]}"#, r#","scope":["y","z"]"#, "&scope=y&scope=z"),
         (r#"{"a": ["\"", "y"], "b": ["", "z"]}"#, r#","a":["\"","y"],"b":["","z"]"#, "&a=%22&a=y&b=&b=z"),
@@ -230,10 +230,20 @@ fn a_text_is_a_secret_only_where_it_is_said_to_be_one() {
 }
 
 #[test]
-fn a_secret_that_is_the_empty_text_has_a_way_round() {
-    let endpoint = endpoint().authentication(ClientAuthentication::ClientSecretBasic);
-    let client = ClientCredentials::default().client_id("cf");
-    let error = Request::token(&endpoint, &client, &Grant::client_credentials()).unwrap_err();
+fn an_empty_secret_is_sent_where_it_is_said_on_purpose() {
+    let grant = Grant::client_credentials();
+    let client = || ClientCredentials::default().client_id("cf");
+    let basic = endpoint().authentication(ClientAuthentication::ClientSecretBasic);
+    let error = Request::token(&basic, &client(), &grant).unwrap_err();
     assert_eq!(error.to_string(), "the client secret is missing");
-    assert!(error.hint().unwrap().contains("a client whose secret is the empty text sends `Basic `"));
+    assert!(error.hint().unwrap().ends_with("`Authorization: Basic {base64:{client_id}:}` (`Endpoint::header`)"));
+    let own = endpoint().header("Authorization", "Basic {base64:{client_id}:}");
+    let request = Request::token(&own, &client(), &grant).unwrap();
+    assert!(request.headers().any(|header| header == ("Authorization", "Basic Y2Y6")));
+    let empty = client().client_secret(SecretSource::value(""));
+    let request = Request::token(&basic, &empty, &grant).unwrap();
+    assert!(request.headers().any(|header| header == ("Authorization", "Basic Y2Y6")));
+    let post = endpoint().authentication(ClientAuthentication::ClientSecretPost);
+    let request = Request::token(&post, &empty, &grant).unwrap();
+    assert_eq!(request.body(), Some(b"grant_type=client_credentials&client_id=cf&client_secret=".as_slice()));
 }

@@ -94,7 +94,7 @@ impl World {
             next: Mutex::new(next),
         });
         let (server, clock) = (outside.clone(), outside.clone());
-        let endpoint = Endpoint::dialect("bearer-session", URL).unwrap();
+        let endpoint = Endpoint::dialect(keyfob::Dialect::BearerSession, URL).unwrap();
         let client = Client::with_parts(endpoint, move |request: &Request| server.answer(request), move || clock.now());
         let cache = change(SharedTokenCache::new(client, Grant::bearer_session(keyfob::SecretSource::value("own"))));
         Self { cache, outside, answers }

@@ -240,6 +240,7 @@ fn a_different_request_has_a_different_file() {
     let directory = Directory::new();
     let world = World::answering(&[HOURLY]);
     let endpoint = || Endpoint::new(URL).unwrap();
+    let described = |member: &str| Endpoint::from_json(&format!(r#"{{"url": "{URL}", {member}}}"#)).unwrap();
     let basic = |endpoint: Endpoint| {
         world.client_at(endpoint).client_id("id").client_secret(keyfob::SecretSource::value("s3cret"))
     };
@@ -264,6 +265,18 @@ fn a_different_request_has_a_different_file() {
         (basic(endpoint().header("X-Tenant", "a")), machine()),
         (basic(endpoint().secret_header("X-Tenant", keyfob::SecretSource::value("a"))), machine()),
         (basic(endpoint().secret_header("X-Tenant", keyfob::SecretSource::value("b"))), machine()),
+        (basic(endpoint().variable("t", "a")), machine()),
+        (basic(endpoint().variable("t", "b")), machine()),
+        (basic(endpoint().secret_variable("t", keyfob::SecretSource::value("a"))), machine()),
+        (basic(endpoint().secret_variable("t", keyfob::SecretSource::value("b"))), machine()),
+        (basic(described(r#""param": {"a": "1"}"#)), machine()),
+        (basic(described(r#""param": {"a": 1}"#)), machine()),
+        (basic(described(r#""param": {"a": ["1"]}"#)), machine()),
+        (basic(described(r#""refresh": false"#)), machine()),
+        (basic(described(r#""refresh": {"method": "PUT"}"#)), machine()),
+        (basic(described(r#""refresh": {"param": {"a": "1"}}"#)), machine()),
+        (basic(described(r#""refresh": {"url": "https://as.example/r?a={t}"}"#)), machine()),
+        (basic(described(r#""refresh": {"url": "https://as.example/r?b={t}"}"#)), machine()),
         (basic(endpoint().lifetime(keyfob::LifetimeRules::default().maximum(s(60)))), machine()),
         (basic(endpoint().keep_member("id").unwrap()), machine()),
         (basic(endpoint().refused_if("ok", "false").unwrap()), machine()),
@@ -284,11 +297,11 @@ fn a_different_request_has_a_different_file() {
         (basic(endpoint()), Grant::refresh_token(keyfob::SecretSource::value("q"))),
         (basic(endpoint()), Grant::extension("urn:x")),
         (
-            world.client_at(Endpoint::dialect("bearer-session", URL).unwrap()),
+            world.client_at(Endpoint::dialect(keyfob::Dialect::BearerSession, URL).unwrap()),
             Grant::bearer_session(keyfob::SecretSource::value("p")),
         ),
         (
-            world.client_at(Endpoint::dialect("bearer-session", URL).unwrap()),
+            world.client_at(Endpoint::dialect(keyfob::Dialect::BearerSession, URL).unwrap()),
             Grant::bearer_session(keyfob::SecretSource::value("q")),
         ),
     ];
@@ -480,7 +493,7 @@ fn a_token_that_a_resource_refused_is_not_taken_from_the_store_again() {
 fn a_revoked_token_is_gone_for_all_processes() {
     let directory = Directory::new();
     let world = World::answering(&[HOURLY]);
-    let endpoint = || Endpoint::dialect("bearer-session", URL).unwrap();
+    let endpoint = || Endpoint::dialect(keyfob::Dialect::BearerSession, URL).unwrap();
     let process = || {
         TokenCache::new(world.client_at(endpoint()), Grant::bearer_session(keyfob::SecretSource::value("p")))
             .store(directory.store())
@@ -884,7 +897,7 @@ fn stuck<'s>(
             Ok(Response::new(200, answer.as_bytes().to_vec()))
         };
         let client = Client::with_parts(
-            Endpoint::dialect("bearer-session", URL).unwrap(),
+            Endpoint::dialect(keyfob::Dialect::BearerSession, URL).unwrap(),
             By(Some("direct"), send),
             move || s(clock.seconds.load(Ordering::SeqCst)),
         );
@@ -902,7 +915,7 @@ fn a_process_that_was_stuck_does_not_bring_a_revoked_token_back() {
         let directory = Directory::new();
         let world = World::answering(&[HOURLY]);
         let process = || {
-            let client = world.client_at(Endpoint::dialect("bearer-session", URL).unwrap());
+            let client = world.client_at(Endpoint::dialect(keyfob::Dialect::BearerSession, URL).unwrap());
             TokenCache::new(
                 client.timeout(Duration::from_millis(200)),
                 Grant::bearer_session(keyfob::SecretSource::value("p")),
@@ -931,7 +944,7 @@ fn a_process_that_was_stuck_does_not_remove_a_newer_token() {
         let directory = Directory::new();
         let world = World::answering(&[HOURLY]);
         let process = || {
-            let client = world.client_at(Endpoint::dialect("bearer-session", URL).unwrap());
+            let client = world.client_at(Endpoint::dialect(keyfob::Dialect::BearerSession, URL).unwrap());
             TokenCache::new(
                 client.timeout(Duration::from_millis(400)),
                 Grant::bearer_session(keyfob::SecretSource::value("p")),
@@ -961,8 +974,9 @@ fn waiting_for_another_process_does_not_read_a_secret_repeatedly() {
     });
     std::thread::scope(|scope| {
         let (go, thread) = stuck(scope, &world, &directory, r#"{"access_token":"late","expires_in":3600}"#);
-        let client =
-            world.client_at(Endpoint::dialect("bearer-session", URL).unwrap()).timeout(Duration::from_millis(400));
+        let client = world
+            .client_at(Endpoint::dialect(keyfob::Dialect::BearerSession, URL).unwrap())
+            .timeout(Duration::from_millis(400));
         let mut tokens = TokenCache::new(client, Grant::bearer_session(secret)).store(directory.store());
         assert_eq!(text(&mut tokens), "a1");
         go.send(()).unwrap();

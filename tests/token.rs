@@ -247,7 +247,7 @@ fn an_ended_token_is_not_sent_again_by_any_clone() {
         (503, Some(ErrorKind::Wait)),
         (500, Some(ErrorKind::Unusable)),
     ] {
-        let endpoint = Endpoint::dialect("bearer-session", URL).unwrap();
+        let endpoint = Endpoint::dialect(keyfob::Dialect::BearerSession, URL).unwrap();
         let send = move |request: &Request| {
             assert_eq!((request.method().as_str(), request.url(), request.body()), ("DELETE", URL, None));
             let authorization = request.headers().find(|(name, _)| *name == "Authorization").unwrap();

@@ -8,7 +8,6 @@ use crate::grant::Grant;
 use crate::observe::Event;
 use crate::renewal::{Refused, too_late, too_short};
 use crate::request::Request;
-use crate::secret::SecretSource;
 use crate::token::AccessToken;
 use core::time::Duration;
 
@@ -132,7 +131,9 @@ impl Fetcher {
         let may_take = !turn.is_alone();
         let (refresh, used) =
             state.with(|state| (may_take.then(|| state.take_refresh(&self.grant)).flatten(), state.used));
-        let start = Start { refresh, used, at, waited };
+        let present = state.with(|state| state.renewal.held.as_ref().map(|held| held.token.clone()));
+        let present = present.filter(|token| !token.is_expired(at) && !token.is_ended());
+        let start = Start { refresh, present, used, at, waited };
         let attempt = self.attempt(&start);
         let fetched_at = self.now();
         let token = state.with(|state| state.receive(&start, fetched_at, attempt))?;
@@ -145,7 +146,23 @@ impl Fetcher {
     /// the server refuses the refresh token, the original grant follows.
     fn attempt(&self, start: &Start) -> Attempt {
         let original = || self.client.request(&self.grant);
-        let Some(refresh) = start.refresh.as_ref().and_then(AccessToken::refresh_token) else {
+        let endpoint = self.client.endpoint();
+        let present = start.present.as_ref().and_then(|token| endpoint.renewal(None, Some(token.expose())));
+        if let Some((grant, request)) =
+            present.and_then(|grant| self.client.request(&grant).ok().map(|request| (grant, request)))
+        {
+            let Sent { request, result, is_refused, .. } = self.send(request, &grant, start);
+            if !result.as_ref().is_err_and(is_answer) {
+                let original = result.is_err().then(|| original().unwrap_or(request));
+                return Attempt { result, original, spent: Spent::No, refresh_spent: Spent::No, is_refused };
+            }
+        }
+        let renewal = start.refresh.as_ref().and_then(|token| {
+            let refresh_token = token.refresh_token()?;
+            let grant = endpoint.renewal(Some(refresh_token.expose()), Some(token.expose()))?;
+            Some((refresh_token, grant))
+        });
+        let Some((refresh, grant)) = renewal else {
             return self.by_original(start, original());
         };
         // Each source is read once, and not before it is needed.
@@ -155,7 +172,6 @@ impl Fetcher {
             let attempt = self.by_original(start, own.unwrap_or_else(original));
             return Attempt { refresh_spent: attempt.spent, ..attempt };
         }
-        let grant = Grant::refresh_token(SecretSource::value(refresh.expose()));
         let Sent { request, result, spent, is_refused } = match self.client.request(&grant) {
             Ok(request) => self.send(request, &grant, start),
             Err(error) => return Attempt::nothing(error),

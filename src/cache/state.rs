@@ -80,6 +80,8 @@ impl Attempt {
 pub(super) struct Start {
     /// The token that came with the newest refresh token, unless another thread is sending that.
     pub(super) refresh: Option<AccessToken>,
+    /// The token that is valid until now: some services renew a token with itself.
+    pub(super) present: Option<AccessToken>,
     /// The fingerprint of the original request's one-time value, if that is used up.
     pub(super) used: Option<u32>,
     pub(super) at: Duration,

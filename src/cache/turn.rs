@@ -5,7 +5,7 @@
 
 use super::fetcher::Fetcher;
 use super::state::{Access, State};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::file::Lock;
 use crate::file::draft::Draft;
 use crate::file::waits::Waits;
@@ -325,6 +325,10 @@ pub(super) fn join(
             }
             _ => turn.place = find(fetcher, state, min_life, &mut turn.waits)?,
         }
+        if !force && turn.waits.has_waited() && is_first_failure(fetcher, state, min_life) {
+            turn.waits.wait(patience, host)?;
+            continue;
+        }
         let valid = match step(state, &turn.waits)? {
             Step::Use(token) => return Ok(Join::Token(token)),
             step => step.token(),
@@ -355,6 +359,18 @@ pub(super) fn join(
         turn.began_at = fetcher.now();
         return Ok(Join::Turn(Box::new(turn)));
     }
+}
+
+/// Returns whether the request that was waited for failed once, in a way that another may not. One of the waiting processes
+/// then sends its own, after the backoff of a second at most: a single lost answer must not fail all of them.
+fn is_first_failure(fetcher: &Fetcher, state: &mut impl Access, min_life: Duration) -> bool {
+    fetcher.grant.is_repeatable()
+        && state.with(|state| {
+            let is_passing = |error: Error| error.is_retryable() && error.kind() != ErrorKind::Wait;
+            state.renewal.failures == 1
+                && state.renewal.last_failure().is_some_and(is_passing)
+                && matches!(state.step(fetcher.now(), min_life), Step::Refrain(_))
+        })
 }
 
 /// Removes the token for this request from the store, and returns it.

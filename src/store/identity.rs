@@ -3,11 +3,12 @@
 use super::key::Seal;
 use crate::client::Client;
 use crate::client_auth::ClientAuthentication;
-use crate::endpoint::Parameters;
+use crate::endpoint::{Endpoint, Parameters, Refresh};
 use crate::error::Error;
+use crate::field::{Field, FieldValue};
 use crate::grant::Grant;
 use crate::lifetime::{LifetimeRules, LifetimeUnit, NotPositive};
-use crate::secret::FieldValue;
+
 use alloc::format;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -46,22 +47,7 @@ pub(super) fn describe(client: &Client, grant: &Grant) -> Vec<u8> {
     let endpoint = client.endpoint();
     let mut parts = Parts(Vec::with_capacity(512));
     let out = &mut parts;
-    out.add(endpoint.url.without_query());
-    out.add(endpoint.method.as_str());
-    out.add(match endpoint.parameters {
-        Parameters::Form => "form",
-        Parameters::Json => "json",
-        Parameters::Query => "query",
-    });
-    out.add(match endpoint.authentication {
-        None => "",
-        Some(ClientAuthentication::ClientSecretBasic) => "client_secret_basic",
-        Some(ClientAuthentication::ClientSecretPost) => "client_secret_post",
-        Some(ClientAuthentication::TlsClientAuth) => "tls_client_auth",
-        Some(ClientAuthentication::None) => "none",
-    });
-    out.flag(endpoint.basic_raw);
-    out.flag(endpoint.omit_grant_type);
+    describe_request(out, endpoint);
     out.option(grant.grant_type.as_deref());
     out.option(client.credentials().client_id.as_deref());
     out.add(&grant.scope);
@@ -105,23 +91,72 @@ pub(super) fn describe(client: &Client, grant: &Grant) -> Vec<u8> {
     });
     out.time(maximum);
     for fields in [&endpoint.headers, &endpoint.extra, &grant.fields, &grant.parameters] {
-        out.count(fields.len());
-        for field in fields {
-            out.add(&field.name);
-            out.option(match &field.value {
-                FieldValue::Plain(value) => Some(value),
-                FieldValue::Secret(_) | FieldValue::Line(_) => None,
-            });
-            out.flag(field.is_list);
+        describe_fields(out, fields);
+    }
+    describe_templates(out, endpoint);
+    if !endpoint.variables.is_empty() {
+        out.add("variables");
+        describe_fields(out, &endpoint.variables);
+    }
+    match &endpoint.refresh {
+        Refresh::Standard => {}
+        Refresh::Never => out.add("no refresh"),
+        Refresh::Block { endpoint, with_token, authenticates } => {
+            out.add("refresh");
+            out.flag(*with_token);
+            out.flag(*authenticates);
+            describe_request(out, endpoint);
+            describe_fields(out, &endpoint.headers);
+            describe_fields(out, &endpoint.extra);
+            describe_templates(out, endpoint);
         }
     }
     parts.0
+}
+
+fn describe_request(out: &mut Parts, endpoint: &Endpoint) {
+    out.add(endpoint.url.without_query());
+    out.add(endpoint.method.as_str());
+    out.add(match endpoint.parameters {
+        Parameters::Form => "form",
+        Parameters::Json => "json",
+        Parameters::Query => "query",
+    });
+    out.add(endpoint.authentication.as_ref().map_or("", ClientAuthentication::as_str));
+    out.flag(endpoint.basic_raw);
+    out.flag(endpoint.omit_grant_type);
+}
+
+fn describe_fields(out: &mut Parts, fields: &[Field]) {
+    out.count(fields.len());
+    for field in fields {
+        out.add(&field.name);
+        out.option(field.given().as_deref());
+        out.flag(matches!(field.value, FieldValue::Json(_)));
+    }
+}
+
+/// A URL that names variables, but for its query: see [`credentials`].
+fn describe_templates(out: &mut Parts, endpoint: &Endpoint) {
+    if let Some(template) = &endpoint.template {
+        out.add("template");
+        out.add(template.without_query());
+    }
 }
 
 /// Adds each secret that would be sent now, or its identity. The URL's query counts as a secret, because it may hold one.
 pub(super) fn credentials(client: &Client, grant: &Grant, mark: &mut Seal) -> Result<(), Error> {
     let endpoint = client.endpoint();
     mark.add(&endpoint.url.as_str()[endpoint.url.without_query().len()..]);
+    let block = match &endpoint.refresh {
+        Refresh::Block { endpoint, .. } => Some(&**endpoint),
+        Refresh::Standard | Refresh::Never => None,
+    };
+    for endpoint in [Some(endpoint), block].into_iter().flatten() {
+        if let Some(query) = endpoint.template.as_ref().and_then(|template| template.query()) {
+            mark.add(query.text());
+        }
+    }
     for source in [client.credentials().client_secret.as_ref(), grant.bearer.as_ref()] {
         match source {
             Some(source) => mark.add_secret(source)?,
@@ -129,6 +164,13 @@ pub(super) fn credentials(client: &Client, grant: &Grant, mark: &mut Seal) -> Re
         }
     }
     for field in [&endpoint.extra, &endpoint.headers, &grant.fields, &grant.parameters].into_iter().flatten() {
+        if let Some(source) = field.secret_source() {
+            mark.add_secret(source)?;
+        }
+    }
+    for field in
+        endpoint.variables.iter().chain(block.iter().flat_map(|block| block.extra.iter().chain(&block.headers)))
+    {
         if let Some(source) = field.secret_source() {
             mark.add_secret(source)?;
         }

@@ -120,12 +120,12 @@ fn a_wrong_url_is_named() {
         ("https://as.example/token#part", "url: a token endpoint has no fragment (#…)"),
         (
             "https://me:hunter2@as.example/token",
-            "url: a user name or password cannot stand in it\n\
+            "url: a user name or password cannot be part of it\n\
              hint: use a client secret or --username with --password-file",
         ),
         (
             "https://as.example/a token",
-            "url: only visible ASCII can stand in it, see byte 20\n\
+            "url: byte 20 is not visible ASCII\n\
              hint: percent-encode the character (a space is %20), and write a host name in punycode",
         ),
         (
@@ -210,15 +210,13 @@ fn options_that_do_not_fit_are_an_error_and_nothing_is_sent() {
             &["--auth", "client_secret_basic", "--client-id", "c"],
             "the client secret is missing\n\
              hint: name the file that holds it (--client-secret-file), or authenticate by `none` if the client has \
-             none; a client whose secret is the empty text sends `Basic ` and the base64 of its id with a colon as its \
-             own Authorization header (--auth none, --header-file)",
+             none; for an empty secret set the header `Authorization: Basic {base64:{client_id}:}` (--header)",
         ),
         (
             &["--auth", "client_secret_post", "--client-id", "c"],
             "the client secret is missing\n\
              hint: name the file that holds it (--client-secret-file), or authenticate by `none` if the client has \
-             none; a client whose secret is the empty text sends `Basic ` and the base64 of its id with a colon as its \
-             own Authorization header (--auth none, --header-file)",
+             none; for an empty secret set the header `Authorization: Basic {base64:{client_id}:}` (--header)",
         ),
         (&["--client-secret-file", "secret"], "the client id is missing\nhint: give it as client_id (--client-id)"),
         (

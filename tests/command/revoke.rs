@@ -59,7 +59,7 @@ fn a_revocation_that_fails_says_so() {
     assert_eq!(server.requests().len(), 2);
 
     let no_way = "keyfob: this endpoint's description knows no way to end a token\n\
-                  hint: of the dialects only bearer-session documents one (`revoke`)";
+                  hint: say where it is revoked (`revocation_url`); of the dialects bearer-session has a way";
     for dialect in ["json-credentials", "form-credentials", "user-credentials"] {
         revoke(&["--dialect", dialect, "--access-token-file", "secret"]).fails(2, no_way);
     }

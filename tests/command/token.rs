@@ -109,3 +109,19 @@ fn the_documented_answer_of_form_credentials_is_read() {
         ["--dialect", "form-credentials", "--scope", "s", "--client-id", "c", "--client-secret-file", "secret"];
     place.token(&server.url("/t"), &options).outcome().prints("c-token");
 }
+
+#[test]
+fn a_header_comes_out_as_the_api_wants_it() {
+    let place = Place::new();
+    let server = Server::answering(json(200, r#"{"access_token":"a\"b","token_type":"Bearer","expires_in":3600}"#));
+    let url = server.url("/t");
+    place.file("here/p.json", format!(r#"{{"url": "{url}", "api": "X-Auth-Token: Token {{token}}"}}"#));
+    for (format, line) in [
+        ("token", r#"a"b"#),
+        ("header", r#"X-Auth-Token: Token a"b"#),
+        ("curl", r#"header = "X-Auth-Token: Token a\"b""#),
+    ] {
+        place.keyfob(["token", "./p.json", "--format", format]).outcome().prints(line);
+    }
+    assert_eq!(server.requests().len(), 1);
+}

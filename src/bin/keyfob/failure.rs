@@ -129,6 +129,8 @@ const METHODS: &[(&str, &str)] = &[
     ("`Endpoint::method`", "--method"),
     ("`Endpoint::new`", "--url"),
     ("`Endpoint::parameters`", "--params"),
+    ("`Endpoint::revocation`", "`revocation_url`"),
+    ("`Endpoint::variable`", "`var`"),
     ("`Endpoint::secret_header`", "--header-file"),
     ("`Grant::password`", "--username with --password-file"),
     ("`Grant::scope`", "--scope"),

@@ -46,11 +46,15 @@ impl Format {
     pub(crate) fn render(self, token: &AccessToken, remaining: Option<Duration>, cache: &str) -> Result<String, Error> {
         Ok(match self {
             Self::Token => token.expose().to_owned(),
-            Self::Header => format!("Authorization: {}", token.authorization()?.expose()),
+            Self::Header => {
+                let (name, value) = token.header()?;
+                format!("{name}: {}", value.expose())
+            }
             // In curl's configuration file a backslash escapes itself and the quote.
             Self::Curl => {
-                let header = token.authorization()?.expose().replace('\\', "\\\\").replace('"', "\\\"");
-                format!("header = \"Authorization: {header}\"")
+                let (name, value) = token.header()?;
+                let value = value.expose().replace('\\', "\\\\").replace('"', "\\\"");
+                format!("header = \"{name}: {value}\"")
             }
             Self::Json => to_json(&TokenAnswer {
                 access_token: token.expose(),

@@ -36,7 +36,7 @@ mod words;
 
 use arguments::{Arguments, Topic, Verb};
 use format::Format;
-use keyfob::{AccessToken, Error, ErrorKind, Lifetime, Request, TokenCache};
+use keyfob::{Error, ErrorKind, Lifetime, TokenCache};
 use settings::Settings;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -142,21 +142,15 @@ fn revoke(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
     let cached = tokens.at_hand(Duration::ZERO);
     match (named, cached) {
         (Some(named), Ok(Some(cached))) if cached.expose() == named.expose() => {
-            while_saying(&host, || end_cached(&mut tokens, &cached))?;
+            while_saying(&host, || tokens.revoke())?;
         }
         (Some(named), _) => while_saying(&host, || tokens.client().revoke(named))?,
         (None, cached) => match cached? {
-            Some(cached) => while_saying(&host, || end_cached(&mut tokens, &cached))?,
+            Some(_) => while_saying(&host, || tokens.revoke())?,
             None => return output::revoked(false, *format),
         },
     }
     output::revoked(true, *format)
-}
-
-/// Ends the token in the cache, or leaves it there if the endpoint cannot end tokens.
-fn end_cached(tokens: &mut TokenCache, cached: &AccessToken) -> Result<(), Error> {
-    Request::revocation(tokens.client().endpoint(), cached.expose())?;
-    tokens.revoke()
 }
 
 #[cfg(feature = "demo")]

@@ -230,6 +230,12 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
             row("allow-http", Kind::Flag, DESCRIBED, "", "allow plain http to a host that is not loopback or link-local").example("true"),
             row("revoke", Kind::Json, ENDPOINT | PRESET, "", "\"delete\": a session is ended by DELETE on the same URL with its token")
                 .example(r#""delete""#),
+            row("revocation-url", Kind::Json, ENDPOINT, "", "the revocation endpoint (RFC 7009) that ends tokens")
+                .example(r#""https://as.example/revoke""#),
+            row("var", Kind::Json, ENDPOINT, "", "variables for {NAME} in URL, parameters and headers")
+                .example(r#"{"tenant": "acme"}"#),
+            row("refresh", Kind::Json, ENDPOINT, "", "how a token is renewed: false, or a request of its own")
+                .example("false"),
         ],
     ),
     (
@@ -259,6 +265,10 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
         "The answer",
         &[
             row("field", Kind::Text, DESCRIBED, "PATH", "the member that contains the token (data.token)").example(r#""data.token""#),
+            row("refused-if", Kind::Json, ENDPOINT, "", "members whose values mean a refusal under a success status")
+                .example(r#"{"success": false}"#),
+            row("api", Kind::Json, ENDPOINT, "", "the header with the token that the API wants")
+                .example(r#""X-Auth-Token: {token}""#),
             row("keep", Kind::Json, ENDPOINT, "", "other members of the answer to keep, by path").example(r#"["instance_url"]"#),
             row("lifetime", Kind::Duration, DESCRIBED, "T", "how long a token lives if the answer does not say, or says 0")
                 .example("3600"),

@@ -60,7 +60,7 @@ impl Model {
                 server(count.fetch_add(1, Ordering::Relaxed) + 1)
             }
         };
-        let endpoint = Endpoint::dialect("bearer-session", "https://as.example/session").unwrap();
+        let endpoint = Endpoint::dialect(crate::Dialect::BearerSession, "https://as.example/session").unwrap();
         let seconds = Arc::new(AtomicUsize::new(1000));
         let time = seconds.clone();
         let clock = move || Duration::from_secs(time.load(Ordering::Relaxed) as u64);

@@ -20,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
     let strict = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(plain);
     assert!(strict.is_ok() || text.contains("$serde_j"), "serde_json refuses it: {}", strict.expect_err("seen"));
     check_line(endpoint.authority(), 4096);
-    if let Ok(request) = Request::revocation(&endpoint, "token") {
+    if let Ok(request) = Request::revocation(&endpoint, &ClientCredentials::default(), "token") {
         check_request(&request);
     }
     let credentials =

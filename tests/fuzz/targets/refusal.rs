@@ -21,7 +21,9 @@ fuzz_target!(|data: &[u8]| {
     let text = input.rest().to_vec();
 
     let (name, kept) = (if how & 3 == 0 { "form-credentials" } else { "json-credentials" }, "session.id");
-    let endpoint = Endpoint::dialect(name, "https://as.example/token").and_then(|endpoint| endpoint.keep_member(kept));
+    let dialect: Result<keyfob::Dialect, _> = name.parse();
+    let endpoint = dialect.and_then(|dialect| Endpoint::dialect(dialect, "https://as.example/token"));
+    let endpoint = endpoint.and_then(|endpoint| endpoint.keep_member(kept));
     let endpoint = match how & 3 {
         2 => endpoint.map(|endpoint| endpoint.parameters(Parameters::Query)),
         3 => endpoint.map(|endpoint| endpoint.authentication(keyfob::ClientAuthentication::ClientSecretBasic)),

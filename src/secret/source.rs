@@ -1,0 +1,240 @@
+//! Where a secret comes from.
+
+#[cfg(feature = "std")]
+use super::read;
+use super::{Exposed, Secret};
+use crate::error::Error;
+use crate::token::TokenSource;
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use core::fmt;
+#[cfg(feature = "std")]
+use std::path::PathBuf;
+
+/// Where a secret comes from. It is read again for each request, so that a rotated one needs no restart.
+///
+/// A plain text does not become a source by itself, since it could be a path or the name of a variable: say which
+/// with [`file`](SecretSource::file), [`environment`](SecretSource::environment) or [`value`](SecretSource::value).
+///
+/// ```no_run
+/// use keyfob::SecretSource;
+///
+/// let rotated_by_somebody = SecretSource::file("/run/credentials/my.service/secret");
+/// let set_by_the_shell = SecretSource::environment("CLIENT_SECRET");
+/// let in_the_program = SecretSource::value("hunter2");
+/// ```
+pub struct SecretSource(Source);
+
+enum Source {
+    Value(Secret),
+    Provider(Box<Provider>),
+    /// One whose value is told apart from others by this text.
+    #[cfg(all(feature = "std", unix))]
+    Identified(Box<SecretSource>, Secret),
+    #[cfg(feature = "std")]
+    File(PathBuf),
+    /// A refresh token's file: each new one is written back.
+    #[cfg(all(feature = "std", unix))]
+    Rotated(RefreshFile),
+    #[cfg(feature = "std")]
+    Environment(String),
+}
+
+/// Called with the error where a new refresh token is safe, but not in its place.
+#[cfg(all(feature = "std", unix))]
+pub(crate) type Report = dyn Fn(&Error) + Send + Sync;
+
+/// The file of a refresh token, and what is called when a new one could not be put into it.
+#[cfg(all(feature = "std", unix))]
+pub(crate) struct RefreshFile {
+    pub(crate) path: PathBuf,
+    pub(crate) report: Option<alloc::sync::Arc<Report>>,
+}
+
+type Provider = dyn Fn() -> Result<Secret, Error> + Send + Sync;
+
+impl SecretSource {
+    /// Holds the secret itself. Prefer [`file`](SecretSource::file): what is compiled in cannot be rotated.
+    pub fn value(secret: impl Into<Secret>) -> Self {
+        Self(Source::Value(secret.into()))
+    }
+
+    /// Reads the secret from `provider` for each request: flash memory, a security chip, a vault.
+    ///
+    /// ```
+    /// use keyfob::{Secret, SecretSource};
+    ///
+    /// let source = SecretSource::provider(|| Ok(Secret::from("read from the chip")));
+    /// ```
+    pub fn provider(provider: impl Fn() -> Result<Secret, Error> + Send + Sync + 'static) -> Self {
+        Self(Source::Provider(Box::new(provider)))
+    }
+
+    /// Asks another source of tokens each time: a cache whose token is the credential of this request, as in a chain of
+    /// two services. The first token keeps its own lifetime and renewal.
+    ///
+    /// With a [`Store`](crate::Store), each new token of the first source is another credential: name with
+    /// [`identity`](SecretSource::identity) what they have in common.
+    ///
+    /// ```
+    /// use keyfob::{AccessToken, Client, Endpoint, Grant, SecretSource};
+    ///
+    /// # fn cache() -> AccessToken { AccessToken::bearer("first").unwrap() }
+    /// let first = cache(); // an `Arc<SharedTokenCache>`, or any other `TokenSource`
+    /// let grant = Grant::extension("urn:ietf:params:oauth:grant-type:token-exchange")
+    ///     .parameter("subject_token_type", "urn:ietf:params:oauth:token-type:access_token")
+    ///     .secret_parameter("subject_token", SecretSource::token(first));
+    /// ```
+    pub fn token(source: impl TokenSource + Send + Sync + 'static) -> Self {
+        Self::provider(move || source.token().map(|token| Secret::from(token.expose())))
+    }
+
+    /// Reads a file, less one line end at its end. It must be UTF-8, not empty and at most 64 KiB long. A pipe is read to
+    /// its end, which must come within 30 s; a device is refused.
+    #[cfg(feature = "std")]
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self(Source::File(path.into()))
+    }
+
+    /// Reads an environment variable, less one line end at its end. It must be UTF-8 and not empty.
+    ///
+    /// The environment stays in the process's memory for life, where keyfob cannot wipe it, and every child inherits it.
+    /// A file is better.
+    #[cfg(feature = "std")]
+    pub fn environment(name: impl Into<String>) -> Self {
+        Self(Source::Environment(name.into()))
+    }
+
+    /// Sets a text that takes the secret's place in a token's identity. Default: the secret itself.
+    ///
+    /// A [`Store`](crate::Store) hands a token on to those alone who would send the same request, secrets included. A provider
+    /// that signs a new assertion for each request never sends the same one: name the key that it signs with, and whatever
+    /// else the assertion says about who asks. Two sources with the same identity share each other's tokens.
+    ///
+    /// ```
+    /// use keyfob::{Grant, Secret, SecretSource};
+    ///
+    /// # fn sign() -> Secret { Secret::from("header.claims.signature") }
+    /// let assertion = SecretSource::provider(|| Ok(sign())).identity("key 2026-11, issuer my-service");
+    /// let grant = Grant::extension("urn:ietf:params:oauth:grant-type:jwt-bearer").secret_parameter("assertion", assertion);
+    /// ```
+    #[cfg(all(feature = "std", unix))]
+    #[must_use]
+    pub fn identity(self, text: impl Into<Secret>) -> Self {
+        Self(Source::Identified(Box::new(self), text.into()))
+    }
+
+    /// Returns the text that takes the secret's place in an identity, if it has one.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn own_identity(&self) -> Option<&Secret> {
+        match &self.0 {
+            Source::Identified(_, identity) => Some(identity),
+            _ => None,
+        }
+    }
+
+    /// A file with a refresh token, which is rewritten when the server hands out a new one.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn rotated(file: RefreshFile) -> Self {
+        Self(Source::Rotated(file))
+    }
+
+    /// The file that a new one is written back to.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn rotated_file(&self) -> Option<&RefreshFile> {
+        match &self.0 {
+            Source::Rotated(file) => Some(file),
+            Source::Identified(source, _) => source.rotated_file(),
+            _ => None,
+        }
+    }
+
+    /// Returns the secret as it is now: borrowed where it is held, else read, and wiped when this is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](crate::ErrorKind::Config) where a file or a variable is missing, empty, too long or not UTF-8;
+    /// whatever a provider returns.
+    pub fn expose(&self) -> Result<Exposed<'_>, Error> {
+        match &self.0 {
+            Source::Value(secret) => Ok(Exposed::borrowed(secret.expose())),
+            Source::Provider(provider) => provider().map(Exposed::read),
+            #[cfg(all(feature = "std", unix))]
+            Source::Identified(source, _) => source.expose(),
+            #[cfg(feature = "std")]
+            Source::File(path) => read::read_file(path).map(Exposed::read),
+            #[cfg(all(feature = "std", unix))]
+            Source::Rotated(RefreshFile { path, .. }) => read::read_file(path).map(Exposed::read),
+            #[cfg(feature = "std")]
+            Source::Environment(name) => read::read_environment(name).map(Exposed::read),
+        }
+    }
+
+    /// Returns the secret as it is now, where RFC 6749 appendix A makes it one line of text: the client secret, a password, a
+    /// token. A control character in it is always a mistake, mostly a second line end, which would be sent encoded.
+    /// `what` is the secret's name in messages.
+    pub(crate) fn expose_line(&self, what: &str) -> Result<Exposed<'_>, Error> {
+        let secret = self.expose()?;
+        if !secret.bytes().any(|byte| byte.is_ascii_control()) {
+            return Ok(secret);
+        }
+        // Of the control characters only a password may hold one: a tab (RFC 6749 appendix A).
+        let is_wrong = |c: char| c.is_ascii_control() && !(c == '\t' && what == "password");
+        let Some((offset, c)) = secret.char_indices().find(|(_, c)| is_wrong(*c)) else { return Ok(secret) };
+        let kind = match c {
+            '\n' | '\r' => "a line end",
+            '\t' => "a tab",
+            _ => "a control character",
+        };
+        let origin = self.origin().unwrap_or_else(|| format!("the {what}"));
+        Err(Error::config(format!("{origin}: byte {offset} is {kind}, which a {what} cannot hold"))
+            .with_hint("take it out; only a single line end at the very end of a file or variable is ignored"))
+    }
+
+    /// Returns the place that it is read from, for messages. None where it is held or provided.
+    fn origin(&self) -> Option<String> {
+        match &self.0 {
+            Source::Value(_) | Source::Provider(_) => None,
+            #[cfg(feature = "std")]
+            Source::File(path) => Some(read::file_origin(path)),
+            #[cfg(all(feature = "std", unix))]
+            Source::Rotated(RefreshFile { path, .. }) => Some(read::file_origin(path)),
+            #[cfg(feature = "std")]
+            Source::Environment(name) => Some(format!("environment variable {name}")),
+            #[cfg(all(feature = "std", unix))]
+            Source::Identified(source, _) => source.origin(),
+        }
+    }
+}
+
+/// As [`SecretSource::value`].
+impl From<Secret> for SecretSource {
+    fn from(secret: Secret) -> Self {
+        Self::value(secret)
+    }
+}
+
+/// As [`SecretSource::value`]: the text is the secret, not a path. It is taken over and wiped later.
+impl From<String> for SecretSource {
+    fn from(text: String) -> Self {
+        Self::value(text)
+    }
+}
+
+impl fmt::Debug for SecretSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Source::Value(secret) => secret.fmt(f),
+            Source::Provider(_) => f.write_str("Provider"),
+            #[cfg(all(feature = "std", unix))]
+            Source::Identified(source, _) => source.fmt(f),
+            #[cfg(feature = "std")]
+            Source::File(path) => f.debug_tuple("File").field(path).finish(),
+            #[cfg(all(feature = "std", unix))]
+            Source::Rotated(RefreshFile { path, .. }) => f.debug_tuple("Rotated").field(path).finish(),
+            #[cfg(feature = "std")]
+            Source::Environment(name) => f.debug_tuple("Environment").field(name).finish(),
+        }
+    }
+}
