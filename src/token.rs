@@ -318,7 +318,7 @@ impl AccessToken {
 
     /// Returns the lifetime that the server named where it is not believed, for it is longer than ten years: a point in
     /// time, probably, in seconds or milliseconds since 1970. The token's own lifetime then is what
-    /// [`LifetimeRules::absent`](crate::LifetimeRules::absent)(crate::LifetimeRules::absent) says, or unknown.
+    /// [`LifetimeRules::absent`](crate::LifetimeRules::absent) says, or unknown.
     #[must_use]
     pub fn unbelieved_lifetime(&self) -> Option<Duration> {
         self.0.unbelieved
