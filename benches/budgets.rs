@@ -18,9 +18,9 @@ use std::time::Duration;
 /// What is measured, and what it may cost: instructions with about 3 % to spare, for compilers differ; allocations with
 /// nothing to spare. To raise one on purpose, change it here, and say in that commit what is had for it.
 const BUDGETS: [Budget; 7] = [
-    Budget { name: "reading an answer of 220 bytes", prepare: || reading(72, ""), instructions: 3_400, allocations: 0 },
+    Budget { name: "reading an answer of 220 bytes", prepare: || reading(72, ""), instructions: 3_600, allocations: 0 },
     Budget { name: "reading an 8 KB JWT", prepare: || reading(8192, ""), instructions: 27_200, allocations: 0 },
-    Budget { name: "reading an answer of 64 KB", prepare: reading_64_kb, instructions: 1_000_000, allocations: 0 },
+    Budget { name: "reading an answer of 64 KB", prepare: reading_64_kb, instructions: 1_036_000, allocations: 0 },
     Budget { name: "building a request, form", prepare: building_form, instructions: 14_000, allocations: 11 },
     Budget { name: "building a request, JSON", prepare: building_json, instructions: 11_000, allocations: 9 },
     Budget { name: "a hit of TokenCache", prepare: hitting, instructions: 162, allocations: 0 },
