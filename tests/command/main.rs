@@ -25,6 +25,7 @@ mod revoke;
 mod secrets;
 mod token;
 mod trust;
+mod variables;
 mod verbose;
 
 use common::{Seen, Server, answer, json};

@@ -232,7 +232,7 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
                 .example(r#""delete""#),
             row("revocation-url", Kind::Json, ENDPOINT, "", "the revocation endpoint (RFC 7009) that ends tokens")
                 .example(r#""https://as.example/revoke""#),
-            row("var", Kind::Json, ENDPOINT, "", "variables for {NAME} in URL, parameters and headers")
+            row("var", Kind::Pairs('='), DESCRIBED, "K=V", "a variable for {K} in URL, parameters and headers; may be repeated")
                 .example(r#"{"tenant": "acme"}"#),
             row("refresh", Kind::Json, ENDPOINT, "", "how a token is renewed: false, or a request of its own")
                 .example("false"),
@@ -257,6 +257,8 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
                 .example(r#""access-token""#),
             row("param-file", Kind::SecretPairs('='), ASKED, "K=F", "an extra parameter whose value is a secret; may be repeated")
                 .example(r#"{"assertion": "assertion.jwt"}"#),
+            row("var-file", Kind::SecretPairs('='), ASKED, "K=F", "a variable whose value is a secret; may be repeated")
+                .example(r#"{"api_key": "api-key"}"#),
             row("header-file", Kind::SecretPairs(':'), ASKED, "'K: F'", "an extra header whose value is a secret; may be repeated")
                 .example(r#"{"X-Api-Key": "api-key"}"#),
         ],

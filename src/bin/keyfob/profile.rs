@@ -180,6 +180,8 @@ pub(crate) fn override_by(members: &mut Object, options: &Object) {
         let other = match name.as_str() {
             "param" => Some("param_file"),
             "param_file" => Some("param"),
+            "var" => Some("var_file"),
+            "var_file" => Some("var"),
             "header" => Some("header_file"),
             "header_file" => Some("header"),
             _ => None,

@@ -240,6 +240,9 @@ impl Settings {
         for (name, file) in take_pairs(&mut self.members, "header_file")? {
             endpoint = endpoint.secret_header(&name, secret_from(&name, &file)?);
         }
+        for (name, file) in take_pairs(&mut self.members, "var_file")? {
+            endpoint = endpoint.secret_variable(&name, secret_from(&name, &file)?);
+        }
         let certificate = take_text(&mut self.members, "client_cert_file")?;
         let identity = match (certificate, take_secret(&mut self.members, "client_key")?) {
             // The certificate is no secret: everybody may read it.

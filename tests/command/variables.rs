@@ -1,0 +1,57 @@
+//! Variables of a profile's templates, given in the profile, by an option or in a file.
+
+use crate::common::{Server, json};
+use crate::running::Place;
+
+fn profile(place: &Place, server: &Server, more: &str) {
+    let url = server.url("/{tenant}/token");
+    place.file(
+        "here/p.json",
+        format!(
+            r#"{{"url": "{url}", "omit_grant_type": true, "header": {{"X-Key": "{{api_key}}"}},
+                "param": {{"as": "{{tenant}}"}}, "var_file": {{"api_key": "key"}}{more}}}"#
+        ),
+    );
+}
+
+#[test]
+fn variables_come_from_the_profile_an_option_or_a_file() {
+    let place = Place::new();
+    place.file("here/key", "k3y\n");
+    for (more, options, tenant) in [
+        (r#", "var": {"tenant": "acme"}"#, &[][..], "acme"),
+        ("", &["--var", "tenant=acme"], "acme"),
+        (r#", "var": {"tenant": "acme"}"#, &["--var", "tenant=other"], "other"),
+    ] {
+        let server = Server::answering(json(200, r#"{"access_token":"tok"}"#));
+        profile(&place, &server, more);
+        let words = [&["token", "./p.json", "--no-cache"], options].concat();
+        place.keyfob(words).outcome().prints("tok");
+        let request = server.request();
+        assert_eq!(
+            (request.target.as_str(), request.body_text()),
+            (&*format!("/{tenant}/token"), format!("as={tenant}"))
+        );
+        assert_eq!(request.header("x-key"), Some("k3y"));
+    }
+}
+
+#[test]
+fn a_variable_that_has_no_value_or_leaves_its_place_is_an_error_and_nothing_is_sent() {
+    let place = Place::new();
+    place.file("here/key", "k3y\n");
+    let server = Server::answering(json(200, r#"{"access_token":"tok"}"#));
+    profile(&place, &server, "");
+    for (options, lines) in [
+        (
+            &[][..],
+            "url: the variable \"tenant\" has no value\n\
+             hint: set it (--var), or write {{tenant}} for the text itself",
+        ),
+        (&["--var", "tenant=.."], "url: the variable in its path is \"..\", which would name another path"),
+    ] {
+        let words = [&["token", "./p.json", "--no-cache"], options].concat();
+        place.keyfob(words).outcome().fails(2, &format!("keyfob: {lines}"));
+    }
+    assert_eq!(server.requests(), []);
+}
