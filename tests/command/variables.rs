@@ -36,6 +36,26 @@ fn variables_come_from_the_profile_an_option_or_a_file() {
     }
 }
 
+/// An Authorization scheme of the service's own.
+#[test]
+fn a_header_template_replaces_the_client_authentication() {
+    let place = Place::new();
+    place.file("here/secret", "s3cret\n");
+    let server = Server::answering(json(200, r#"{"access_token":"tok"}"#));
+    place.file(
+        "here/p.json",
+        format!(
+            r#"{{"url": "{}", "client_id": "c", "client_secret_file": "secret",
+                "header": {{"Authorization": "ID {{base64:{{client_id}}:{{client_secret}}}}"}}}}"#,
+            server.url("/t")
+        ),
+    );
+    place.keyfob(["token", "./p.json", "--no-cache"]).outcome().prints("tok");
+    let request = server.request();
+    assert_eq!(request.header("authorization"), Some("ID YzpzM2NyZXQ="));
+    assert_eq!(request.body_text(), "grant_type=client_credentials");
+}
+
 #[test]
 fn a_variable_that_has_no_value_or_leaves_its_place_is_an_error_and_nothing_is_sent() {
     let place = Place::new();

@@ -66,19 +66,27 @@ pub(crate) fn check_plain(members: &Object) -> Result<(), Error> {
     const PARAMETERS: &[&str] = &["client_secret", "password", "refresh_token"];
     const HEADERS: &[&str] = &["Authorization", "Proxy-Authorization"];
     if let Some(Value::Object(given)) = members.get("param") {
-        if let Some(name) = PARAMETERS.iter().find(|name| given.contains_key(**name)) {
+        let is_given = |name: &&&str| given.get(**name).is_some_and(|value| !is_template(value));
+        if let Some(name) = PARAMETERS.iter().find(is_given) {
             return Err(config(format!("`param`: {name} is a secret and must not be written here"))
                 .with_hint(format!("put it into a file and use --{}-file", name.replace('_', "-"))));
         }
     }
     if let Some(Value::Object(given)) = members.get("header") {
-        let is_given = |name: &&&str| given.keys().any(|given| given.trim().eq_ignore_ascii_case(name));
+        let is_given = |name: &&&str| {
+            given.iter().any(|(given, value)| given.trim().eq_ignore_ascii_case(name) && !is_template(value))
+        };
         if let Some(name) = HEADERS.iter().find(is_given) {
             return Err(config(format!("`header`: {name} is a secret and must not be written here"))
                 .with_hint(format!("put it into a file and use --header-file '{name}: FILE'")));
         }
     }
     Ok(())
+}
+
+/// Returns whether a value names a variable, so that the secret need not be in it.
+fn is_template(value: &Value) -> bool {
+    matches!(value, Value::String(text) if text.contains('{'))
 }
 
 /// Refuses two secrets from standard input, which has one.
