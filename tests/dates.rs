@@ -192,7 +192,7 @@ fn the_devices_clock_is_asked_only_if_it_is_trusted() {
             let response = Response::new(200, format!(r#"{{"access_token":"t",{member}}}"#));
             Ok(date.into_iter().fold(response, |response, date| response.with_header("Date", date)))
         };
-        let client = Client::new(endpoint(rules)).transport(send).clock(Clocks(wall));
+        let client = Client::with_parts(endpoint(rules), send, Clocks(wall));
         let client = client.client_id("id").client_secret(SecretSource::value("secret"));
         let token = client.fetch(&Grant::client_credentials()).unwrap();
         assert_eq!(token.remaining(SENT), expected.map(s), "{rules} {wall:?} {date:?}");
