@@ -4,19 +4,19 @@
 //! which is longer where paths are.
 
 /// `--profile small`, in bytes.
-const SMALL_TLS: f64 = 2_130_000.0;
-const SMALL_PLAIN: f64 = 1_100_000.0;
+const SMALL_TLS: f64 = 2_149_000.0;
+const SMALL_PLAIN: f64 = 1_102_000.0;
 /// A fetch by an address, as it is built by default; for http without TLS.
 const INSTRUCTIONS_TLS: f64 = 3_225_000.0;
-const INSTRUCTIONS_PLAIN: f64 = 494_000.0;
+const INSTRUCTIONS_PLAIN: f64 = 510_000.0;
 const CALLS_TLS: f64 = 111.0;
-const CALLS_PLAIN: f64 = 92.0;
+const CALLS_PLAIN: f64 = 94.0;
 /// A token from the cache.
-const INSTRUCTIONS_CACHED: f64 = 510_000.0;
-const CALLS_CACHED: f64 = 109.0;
+const INSTRUCTIONS_CACHED: f64 = 522_000.0;
+const CALLS_CACHED: f64 = 112.0;
 /// Bytes, for an answer with a token of 8 KiB.
 const HEAP_TLS: f64 = 46_400.0;
-const HEAP_PLAIN: f64 = 28_900.0;
+const HEAP_PLAIN: f64 = 29_400.0;
 const THREADS: f64 = 0.0;
 const TRIPS_TLS: f64 = 3.0;
 const TRIPS_PLAIN: f64 = 2.0;
