@@ -3,6 +3,7 @@
 import base64
 import json
 import pathlib
+import re
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -94,14 +95,15 @@ for index, description in enumerate(DESCRIPTIONS):
     for verb in [b"token", b"revoke", b"keep\n--file\nf"]:
         seed("options", f"profile-{index}-{verb[:5].decode()}", verb + b"\nname\n-v\0" + profile)
 
-# The options as the command's help names them, each with some value.
+# The options of the command's table, each with some value.
 URL = b"token\n--url\nhttps://as.example/token\n"
-for line in (HERE / "../../src/bin/keyfob/help.txt").read_text().splitlines():
-    words = line.split()
-    if words and words[0].startswith("--"):
-        option = words[0].rstrip(",").encode()
+TABLE = (HERE / "../../src/bin/keyfob/options.rs").read_text()
+OPTIONS = re.findall(r'\brow\(\s*"([a-z-]+)"', TABLE)
+assert len(OPTIONS) > 40, "the table of options is written in another way"
+for option in OPTIONS:
+    for name in [option, f"{option}-file", f"{option}-env"]:
         for value in [b"", b"\nx", b"\n7", b"\nf=s", b"\nX: f", b"=json"]:
-            seed("options", f"{option[2:].decode()}-{value[:4].hex()}", URL + option + value)
+            seed("options", f"{name}-{value[:4].hex()}", URL + b"--" + name.encode() + value)
 for index, words in enumerate([b"\x02", b"token\n--client-secret\n\x02", b"token\n--client-secret=\x02", b"keep\n--password=\x02",
                                b"parse\n--status\n200", b"help", b"-V", b"token\n--param\nclient_secret=s",
                                b"token\na\nb", b"token\n-x", b"token\n--grant\nrefresh_token\n--refresh-token-file\nf"]):

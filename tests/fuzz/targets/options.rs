@@ -8,12 +8,30 @@ extern crate alloc;
 
 #[path = "../../../src/bin/keyfob/arguments.rs"]
 mod arguments;
+#[path = "../../../src/bin/keyfob/connection.rs"]
+mod connection;
+#[path = "../../../src/bin/keyfob/failure.rs"]
+mod failure;
+#[path = "../../../src/bin/keyfob/format.rs"]
+mod format;
+#[path = "../../../src/bin/keyfob/help.rs"]
+mod help;
+#[path = "../../../src/bin/keyfob/members.rs"]
+mod members;
+#[path = "../../../src/bin/keyfob/options.rs"]
+mod options;
 #[path = "../../../src/bin/keyfob/output.rs"]
 mod output;
+#[path = "../../../src/bin/keyfob/pipe.rs"]
+mod pipe;
 #[path = "../../../src/bin/keyfob/profile.rs"]
 mod profile;
+#[path = "../../../src/bin/keyfob/secrets.rs"]
+mod secrets;
 #[path = "../../../src/bin/keyfob/settings.rs"]
 mod settings;
+#[path = "../../../src/bin/keyfob/verbose.rs"]
+mod verbose;
 #[path = "../../../src/words.rs"]
 mod words;
 
@@ -42,7 +60,7 @@ use arguments::{Arguments, Verb};
 use keyfob::{Error, ErrorKind};
 use keyfob_fuzz::{place, shown};
 use libfuzzer_sys::fuzz_target;
-use output::Format;
+use format::Format;
 use settings::Settings;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
