@@ -84,8 +84,8 @@ fn settled(secret: &str) -> &str {
     while let Some((at, _)) = settled.char_indices().rev().take(12).find(|(at, _)| is_begun(&settled[*at..])) {
         settled = &settled[..at];
     }
-    // Hardly anything would be left to search for.
-    if settled.len() * 2 < secret.len() { secret } else { settled }
+    // One character is in nearly every text.
+    if settled.len() < 2 { secret } else { settled }
 }
 
 /// Decodes a text until there is nothing left to decode, and returns its bytes from the last to the first.
@@ -217,6 +217,8 @@ mod tests {
             ("t/&+ <%", "t/&#38;+ &#60;%earer"),
             ("t/&+ <%4", "t/&#38;+ &#60;%41"),
             ("t/&+ <%%", "t/&#38;+ &#60;%%41B"),
+            ("Zv%+%%%%%%%%", "Zv%25%2B%25%25%25%25%25%25%25%25CCC"),
+            ("Zv%%%%%%%%", "Zv%25%25%25%25%25%25%25%25CCC"),
             ("t/&+ <&#3", "t/&#38;+ &#60;&#38;"),
             ("t/&+ <\\u00", "t/&#38;+ &#60;\\u0041"),
             // Wrapped, or white space written in another way.
