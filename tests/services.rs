@@ -6,12 +6,14 @@
 #![allow(unreachable_pub, reason = "the helpers are modules of each test that uses them")]
 
 mod common;
+#[path = "common/comparing.rs"]
+mod comparing;
 #[path = "common/command.rs"]
 mod running;
 
-use common::{Seen, Server, answer, json};
-use miniserde::json::{self as read, Number, Object, Value};
-use running::{Outcome, Place};
+use common::{Server, answer, json};
+use comparing::{bytes, shown, token, token_and_lifetime};
+use running::Place;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 struct Service {
@@ -708,43 +710,6 @@ const RENEWALS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Makes the bytes of an answer.
-fn bytes(text: &str) -> Vec<u8> {
-    match text.split_once("\n\n") {
-        Some((head, body)) => {
-            let mut lines = head.lines();
-            let status = lines.next().unwrap().parse().unwrap();
-            answer(status, &lines.collect::<Vec<_>>(), body)
-        }
-        None => json(200, text),
-    }
-}
-
-/// Shows a request as a row has it.
-fn shown(request: &Seen) -> Vec<String> {
-    let usual = |name: &str, value: &str| match name {
-        "host" => true,
-        "content-length" => value == request.body.len().to_string(),
-        "accept" => value == "application/json",
-        "user-agent" => value == concat!("keyfob/", env!("CARGO_PKG_VERSION")),
-        "content-type" => value == "application/x-www-form-urlencoded" || value == "application/json",
-        _ => false,
-    };
-    let place = match request.header("content-type") {
-        Some("application/x-www-form-urlencoded") => " form",
-        Some("application/json") => " json",
-        _ => "",
-    };
-    let mut lines = vec![format!("{} {}{}{place}", request.method, request.header("host").unwrap(), request.target)];
-    let own = request.headers.iter().filter(|(name, value)| !usual(name, value));
-    lines.extend(own.map(|(name, value)| format!("{name}: {value}")));
-    lines[1..].sort_unstable();
-    if !request.body.is_empty() {
-        lines.push(format!(">{}", request.body_text()));
-    }
-    lines
-}
-
 /// A place with a profile of these members.
 fn place(members: &str) -> Place {
     let place = Place::new();
@@ -753,28 +718,6 @@ fn place(members: &str) -> Place {
     place.file("here/key", "hunter2-key");
     place.file("here/p.json", format!("{{{members}}}"));
     place
-}
-
-/// Calls the command, which connects to the server whatever the profile's host is.
-fn token(place: &Place, server: &Server, options: &[&str]) -> Outcome {
-    let address = server.address().to_string();
-    place.keyfob([&["token", "./p.json", "--allow-http", "--connect-to", &address], options].concat()).outcome()
-}
-
-/// Returns the token and the rest of its life, as a row has them.
-fn token_and_lifetime(outcome: &Outcome, expected: &str) -> String {
-    let answer: Object = read::from_str(&outcome.stdout).unwrap_or_else(|_| panic!("{outcome:?}"));
-    let (Some(Value::String(token)), Some(lifetime)) = (answer.get("access_token"), answer.get("expires_in")) else {
-        panic!("{outcome:?}");
-    };
-    match lifetime {
-        Value::Number(Number::U64(seconds)) => {
-            // Some of it may have passed.
-            let whole: u64 = expected.split(' ').nth(1).and_then(|whole| whole.parse().ok()).unwrap_or_default();
-            format!("{token} {}", if (*seconds..*seconds + 20).contains(&whole) { whole } else { *seconds })
-        }
-        _ => format!("{token} -"),
-    }
 }
 
 fn check(services: &[Service]) {
