@@ -628,6 +628,17 @@ const ANSWERS: &[Service] = &[
 
 /// How a service refuses.
 const REFUSALS: &[Service] = &[
+    // As Feishu has it: the code is there in a success, too.
+    answered(
+        r#""refused_if": {"code": {"not": 0}}, "field": {"access_token": "tenant_access_token", "expires_in": "expire"}"#,
+        r#"{"code":10003,"msg":"invalid app_id"}"#,
+        "exit 3: the server refused (status 200): invalid app_id",
+    ),
+    answered(
+        r#""refused_if": {"code": {"not": 0}}, "field": {"access_token": "tenant_access_token", "expires_in": "expire"}"#,
+        r#"{"code":0,"msg":"ok","tenant_access_token":"tok-1","expire":7200}"#,
+        "tok-1 7200",
+    ),
     answered(
         r#""refused_if": {"success": false}"#,
         r#"{"success":false,"message":"Unknown tenant"}"#,
