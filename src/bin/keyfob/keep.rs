@@ -376,7 +376,7 @@ impl Keep {
         if self.reported.as_deref() == Some(text) && !self.asked.verbose {
             return;
         }
-        let left = next.map(|next| next.saturating_sub(BootClock.now()).as_secs_f32().ceil());
+        let left = next.map(|next| failure::whole_seconds(next.saturating_sub(BootClock.now())));
         let next = left.map(|left| format!("next attempt in {left} s"));
         let status = next.as_ref().map_or_else(|| text.to_owned(), |next| format!("{text}; {next}"));
         self.notify.send(&format!("STATUS={status}"));
