@@ -174,7 +174,11 @@ impl Client {
             token.refresh_token().map_or(Ok(()), |refresh_token| turn.save(refresh_token))?;
             return in_time.map(|()| token);
         }
-        let (token, in_time) = self.exchange(grant, &self.request(grant)?)?;
+        let started = self.clock.now();
+        let mut request = self.request(grant)?;
+        // A secret may be the token of another client, which had to be asked for.
+        request.set_waited(self.clock.now().saturating_sub(started));
+        let (token, in_time) = self.exchange(grant, &request)?;
         in_time.map(|()| token)
     }
 

@@ -299,6 +299,27 @@ impl Endpoint {
         self
     }
 
+    /// Sets a variable for this endpoint's [templates](Endpoint#templates) that is read for each request that names it, and
+    /// may be in the URL's host and path, where it is no secret: a member of another service's answer, for example.
+    ///
+    /// ```no_run
+    /// use keyfob::{Client, Endpoint, Error, ErrorKind, Grant, Secret, SecretSource, SharedTokenCache};
+    ///
+    /// let login = Client::new(Endpoint::new("https://login.example/token")?.keep_member("instance_url")?);
+    /// let login = SharedTokenCache::new(login, Grant::client_credentials());
+    /// let instance = SecretSource::provider(move || match login.token()?.member("instance_url") {
+    ///     Some(url) => Ok(Secret::from(url.expose())),
+    ///     None => Err(Error::new(ErrorKind::Unusable, "the answer has no instance_url")),
+    /// });
+    /// let endpoint = Endpoint::new("{instance_url}/oauth/token")?.read_variable("instance_url", instance);
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[must_use]
+    pub fn read_variable(mut self, name: impl Into<String>, value: impl Into<SecretSource>) -> Self {
+        self.set_variable(Field { name: name.into(), value: FieldValue::Read(value.into()) });
+        self
+    }
+
     fn set_variable(&mut self, field: Field) {
         self.variables.push(field);
         self.resolve();

@@ -677,6 +677,10 @@ impl<'e> Named<'e> {
                     (_, Some(text), _) => values.add_plain(name, text),
                     (.., Some(field)) => match &field.value {
                         FieldValue::Plain(text) => values.add_plain(name, text),
+                        // The URL's names are the first. What is not in it may well be a secret.
+                        FieldValue::Read(source) if matches!(place, Place::Url) => {
+                            values.add_read(name, source.expose()?);
+                        }
                         _ => values.add_secret(name, field.expose(&Values::default())?),
                     },
                     _ if grant.is_refresh() && GRANT_VALUES.contains(&name) => {

@@ -138,7 +138,8 @@ impl State {
                 let refused = is_refused.then(|| request.fingerprint());
                 self.renewal.failed(now, start.at, error, refused);
             }
-            (Err(_), None) => {}
+            // A source of a secret asks to wait: nothing was sent.
+            (Err(error), None) => self.renewal.waits(now, error.retry_after().unwrap_or_default()),
         }
         result
     }

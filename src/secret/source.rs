@@ -3,11 +3,15 @@
 #[cfg(feature = "std")]
 use super::read;
 use super::{Exposed, Secret};
+#[cfg(all(feature = "std", unix))]
+use crate::cache::SharedTokenCache;
 use crate::error::Error;
 use crate::token::TokenSource;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
+#[cfg(all(feature = "std", unix))]
+use alloc::sync::Arc;
 use core::fmt;
 #[cfg(feature = "std")]
 use std::path::PathBuf;
@@ -29,9 +33,9 @@ pub struct SecretSource(Source);
 enum Source {
     Value(Secret),
     Provider(Box<Provider>),
-    /// One whose value is told apart from others by this text.
+    /// One that something else than its value tells apart from others.
     #[cfg(all(feature = "std", unix))]
-    Identified(Box<SecretSource>, Secret),
+    Identified(Box<SecretSource>, Identity),
     #[cfg(feature = "std")]
     File(PathBuf),
     /// A refresh token's file: each new one is written back.
@@ -39,6 +43,14 @@ enum Source {
     Rotated(RefreshFile),
     #[cfg(feature = "std")]
     Environment(String),
+}
+
+/// What takes a secret's place in a token's identity.
+#[cfg(all(feature = "std", unix))]
+pub(crate) enum Identity {
+    Text(Secret),
+    /// What this cache asks for, and with which credentials.
+    Cache(Arc<SharedTokenCache>),
 }
 
 /// Called with the error where a new refresh token is safe, but not in its place.
@@ -49,7 +61,7 @@ pub(crate) type Report = dyn Fn(&Error) + Send + Sync;
 #[cfg(all(feature = "std", unix))]
 pub(crate) struct RefreshFile {
     pub(crate) path: PathBuf,
-    pub(crate) report: Option<alloc::sync::Arc<Report>>,
+    pub(crate) report: Option<Arc<Report>>,
 }
 
 type Provider = dyn Fn() -> Result<Secret, Error> + Send + Sync;
@@ -74,8 +86,8 @@ impl SecretSource {
     /// Asks another source of tokens each time: a cache whose token is the credential of this request, as in a chain of
     /// two services. The first token keeps its own lifetime and renewal.
     ///
-    /// With a [`Store`](crate::Store), each new token of the first source is another credential: name with
-    /// [`identity`](SecretSource::identity) what they have in common.
+    /// With a [`Store`](crate::Store), each new token of the first source is another credential: say with
+    /// [`identity_of`](SecretSource::identity_of) or [`identity`](SecretSource::identity) what they have in common.
     ///
     /// ```
     /// use keyfob::{AccessToken, Client, Endpoint, Grant, SecretSource};
@@ -122,12 +134,35 @@ impl SecretSource {
     #[cfg(all(feature = "std", unix))]
     #[must_use]
     pub fn identity(self, text: impl Into<Secret>) -> Self {
-        Self(Source::Identified(Box::new(self), text.into()))
+        Self(Source::Identified(Box::new(self), Identity::Text(text.into())))
     }
 
-    /// Returns the text that takes the secret's place in an identity, if it has one.
+    /// Sets that what `tokens` asks for, and with which credentials, takes the secret's place in a token's identity: for a
+    /// secret that is the token of another cache, or a part of that token's answer. The second token then outlives a renewal
+    /// of the first in a [`Store`](crate::Store), and is found there without asking for the first.
+    ///
+    /// ```no_run
+    /// use keyfob::{Client, Endpoint, Grant, SecretSource, SharedTokenCache, Store, TokenCache};
+    /// use std::sync::Arc;
+    ///
+    /// let store = Store::find()?;
+    /// let first = Client::new(Endpoint::new("https://login.example/token")?).client_id("id");
+    /// let first = Arc::new(SharedTokenCache::new(first, Grant::client_credentials()).store(store.clone()));
+    /// let grant = Grant::extension("urn:ietf:params:oauth:grant-type:jwt-bearer")
+    ///     .secret_parameter("assertion", SecretSource::token(first.clone()).identity_of(first));
+    /// let second = Client::new(Endpoint::new("https://api.example/token")?);
+    /// let mut tokens = TokenCache::new(second, grant).store(store);
+    /// # Ok::<(), keyfob::Error>(())
+    /// ```
     #[cfg(all(feature = "std", unix))]
-    pub(crate) fn own_identity(&self) -> Option<&Secret> {
+    #[must_use]
+    pub fn identity_of(self, tokens: Arc<SharedTokenCache>) -> Self {
+        Self(Source::Identified(Box::new(self), Identity::Cache(tokens)))
+    }
+
+    /// Returns what takes the secret's place in an identity, if anything does.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn own_identity(&self) -> Option<&Identity> {
         match &self.0 {
             Source::Identified(_, identity) => Some(identity),
             _ => None,

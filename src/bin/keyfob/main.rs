@@ -6,6 +6,7 @@ extern crate alloc;
 
 mod arguments;
 mod bench;
+mod chain;
 mod connection;
 #[cfg(feature = "demo")]
 mod demo;
@@ -86,7 +87,7 @@ fn token(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
     output::check_stdout()?;
     let mut settings = Settings::read(arguments, format)?;
     let asked = settings.asked;
-    if !settings.is_repeatable() {
+    if settings.may_be_used_up() {
         // If it ended in between, the grant would be used up and the answer lost.
         events::finish_first();
     }
