@@ -381,7 +381,19 @@ impl Endpoint {
     /// Sets the header in which the API wants the token, as a template: `X-Auth-Token: {token}`, `Authorization: Token {token}`,
     /// `Cookie: session={token}`. Default: `Authorization: Bearer {token}` (RFC 6750 section 2.1).
     ///
-    /// A token of any type is sent in it. [`AccessToken::header`](crate::AccessToken::header) returns name and value.
+    /// A token of any type is sent in it. [`AccessToken::header`](crate::AccessToken::header) returns name and value. Besides
+    /// `{token}` the template may name [variables](Endpoint::variable) that are not secret, and members of the answer that
+    /// are [kept](Endpoint::keep_member). A request fails as [`Config`](crate::ErrorKind::Config), before it is sent, if one
+    /// of them has no value; an answer without a kept member that is named is [`Unusable`](crate::ErrorKind::Unusable).
+    ///
+    /// ```
+    /// use keyfob::Endpoint;
+    ///
+    /// let endpoint = Endpoint::new("https://as.example/token")?
+    ///     .variable("tenant", "acme")
+    ///     .api_header("Authorization: Session {tenant} {token}")?;
+    /// # Ok::<(), keyfob::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -436,6 +448,14 @@ impl Endpoint {
             Refresh::Block { endpoint, authenticates, .. } if grant.is_refresh() => (endpoint, *authenticates),
             _ => (self, true),
         }
+    }
+
+    /// Returns the headers of a request that `block` describes. This endpoint's secret ones are in it too, unless it has its
+    /// own: no description holds them.
+    pub(crate) fn headers_in<'e>(&'e self, block: &'e Self) -> impl Iterator<Item = &'e Field> {
+        let is_other = |field: &Field| block.headers.iter().all(|own| !own.name.eq_ignore_ascii_case(&field.name));
+        let secret = self.headers.iter().filter(|field| field.secret_source().is_some());
+        block.headers.iter().chain(secret.filter(move |field| is_other(field)))
     }
 
     /// Returns the grant that renews a token, as the description has it; None where the original grant is to be used.

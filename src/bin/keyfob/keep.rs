@@ -366,6 +366,9 @@ impl Keep {
         (self.min_life, self.is_ready) = (margin * 3 / 2, true);
         (self.outdated, self.remove_again) = (None, None);
         self.asked.log(&format!("the new token is in the file; cache: {cache}"));
+        if let Some(said) = fetch::unbelieved(token) {
+            self.asked.log(&said);
+        }
         self.hook.is_due = true;
         self.hook.go_on(now, &self.events);
         Ok(())

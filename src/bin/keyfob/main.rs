@@ -110,6 +110,7 @@ fn token(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
             "the server says the token lives 0 s or less; if it means something else, set the lifetime (--lifetime)",
         ),
         (Lifetime::Unknown, Some(said)) => failure::hint(&said),
+        (Lifetime::Until(_), Some(said)) => asked.log(&said),
         (Lifetime::Unknown, None) if has_store => {
             let why = "not stored: the answer does not say how long the token lives (--lifetime)";
             // Not in each run of a script.
