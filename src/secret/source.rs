@@ -33,6 +33,7 @@ pub struct SecretSource(Source);
 enum Source {
     Value(Secret),
     Provider(Box<Provider>),
+    Token(Box<dyn TokenSource + Send + Sync>),
     /// One that something else than its value tells apart from others.
     #[cfg(all(feature = "std", unix))]
     Identified(Box<SecretSource>, Identity),
@@ -84,7 +85,8 @@ impl SecretSource {
     }
 
     /// Asks another source of tokens each time: a cache whose token is the credential of this request, as in a chain of
-    /// two services. The first token keeps its own lifetime and renewal.
+    /// two services. The first token keeps its own lifetime and renewal. If a server refuses it, a cache reports that to
+    /// `source` ([`TokenSource::invalidate`]) and asks once more with another one.
     ///
     /// With a [`Store`](crate::Store), each new token of the first source is another credential: say with
     /// [`identity_of`](SecretSource::identity_of) or [`identity`](SecretSource::identity) what they have in common.
@@ -99,7 +101,7 @@ impl SecretSource {
     ///     .secret_parameter("subject_token", SecretSource::token(first));
     /// ```
     pub fn token(source: impl TokenSource + Send + Sync + 'static) -> Self {
-        Self::provider(move || source.token().map(|token| Secret::from(token.expose())))
+        Self(Source::Token(Box::new(source)))
     }
 
     /// Reads a file, less one line end at its end. It must be UTF-8, not empty and at most 64 KiB long. A pipe is read to
@@ -195,6 +197,7 @@ impl SecretSource {
         match &self.0 {
             Source::Value(secret) => Ok(Exposed::borrowed(secret.expose())),
             Source::Provider(provider) => provider().map(Exposed::read),
+            Source::Token(source) => source.token().map(|token| Exposed::read(token.expose().into())),
             #[cfg(all(feature = "std", unix))]
             Source::Identified(source, _) => source.expose(),
             #[cfg(feature = "std")]
@@ -203,6 +206,16 @@ impl SecretSource {
             Source::Rotated(RefreshFile { path, .. }) => read::read_file(path).map(Exposed::read),
             #[cfg(feature = "std")]
             Source::Environment(name) => read::read_environment(name).map(Exposed::read),
+        }
+    }
+
+    /// Reports that the secret was refused, if it is a token. Returns whether the next one may be better.
+    pub(crate) fn invalidate(&self) -> bool {
+        match &self.0 {
+            Source::Token(source) => source.token().is_ok_and(|token| source.invalidate(&token)),
+            #[cfg(all(feature = "std", unix))]
+            Source::Identified(source, _) => source.invalidate(),
+            _ => false,
         }
     }
 
@@ -230,7 +243,7 @@ impl SecretSource {
     /// Returns the place that it is read from, for messages. None where it is held or provided.
     fn origin(&self) -> Option<String> {
         match &self.0 {
-            Source::Value(_) | Source::Provider(_) => None,
+            Source::Value(_) | Source::Provider(_) | Source::Token(_) => None,
             #[cfg(feature = "std")]
             Source::File(path) => Some(read::file_origin(path)),
             #[cfg(all(feature = "std", unix))]
@@ -262,6 +275,7 @@ impl fmt::Debug for SecretSource {
         match &self.0 {
             Source::Value(secret) => secret.fmt(f),
             Source::Provider(_) => f.write_str("Provider"),
+            Source::Token(_) => f.write_str("Token"),
             #[cfg(all(feature = "std", unix))]
             Source::Identified(source, _) => source.fmt(f),
             #[cfg(feature = "std")]

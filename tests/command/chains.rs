@@ -261,3 +261,35 @@ fn other_verbs_follow_the_chain() {
     }
     assert!(!outcome.stderr.contains("one-") && !outcome.stderr.contains("two-"), "{outcome:?}");
 }
+
+/// The first server has ended its token, and only the second server knows.
+#[test]
+fn a_first_token_that_is_refused_is_replaced_once() {
+    let accepting = |accepted: &'static str| {
+        Server::with(move |seen: &Seen, stream: &mut dyn Stream| {
+            let _ = stream.write_all(&match seen.body_text().ends_with(accepted) {
+                true => json(200, r#"{"access_token":"two","expires_in":3600}"#),
+                false => json(401, r#"{"error":"invalid_grant"}"#),
+            });
+        })
+    };
+    let place = Place::new();
+    let (first, second) = (issuing("one", 3600), accepting("one-2"));
+    profile(&place, "login", &first, "");
+    profile(&place, "api", &second, EXCHANGE);
+    place.keyfob(["token", "login"]).outcome().prints("one-1");
+    place.keyfob(["token", "api"]).outcome().prints("two");
+    assert_eq!((first.requests().len(), second.requests().len()), (2, 2));
+    place.keyfob(["token", "login"]).outcome().prints("one-2");
+
+    // A server that takes none is asked twice, and no more.
+    let place = Place::new();
+    let (first, second) = (issuing("one", 3600), accepting("none"));
+    profile(&place, "login", &first, "");
+    profile(&place, "api", &second, EXCHANGE);
+    for (options, counts) in [(&[][..], (2, 2)), (&[], (2, 2)), (&["--fresh"], (3, 3))] {
+        let outcome = place.keyfob([&["token", "api"], options].concat()).outcome();
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(3), ""), "{outcome:?}");
+        assert_eq!((first.requests().len(), second.requests().len()), counts, "{options:?} {outcome:?}");
+    }
+}

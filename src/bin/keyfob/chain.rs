@@ -170,6 +170,10 @@ impl TokenSource for Login {
         };
         token.map_err(|error| within(error, &self.name))
     }
+
+    fn invalidate(&self, token: &AccessToken) -> bool {
+        self.tokens.invalidate(token)
+    }
 }
 
 fn within(error: Error, name: &str) -> Error {
