@@ -58,6 +58,10 @@ impl Request {
     /// parameter given twice, a scope that is missing, a grant other than the one that the endpoint's description names,
     /// a method that does not fit the parameters' place, plain http to a host that is not loopback.
     pub fn token(endpoint: &Endpoint, credentials: &ClientCredentials, grant: &Grant) -> Result<Self, Error> {
+        if let Some(api) = &endpoint.api {
+            api.check(endpoint)?;
+        }
+        let whole = endpoint;
         let variables = &endpoint.variables;
         let (endpoint, authenticates) = endpoint.block(grant);
         if endpoint.scope_required && grant.scope.is_empty() {
@@ -152,7 +156,7 @@ impl Request {
             template.encoded_secrets(&values, &mut |form| secrets.push(form));
         });
         let target = (&endpoint.url, endpoint.template.as_ref());
-        let mut request = Self::new(endpoint, target, endpoint.method, authorization, secrets, &values)?;
+        let mut request = Self::new(whole, target, endpoint, endpoint.method, authorization, secrets, &values)?;
         request.repeatable = grant.is_repeatable();
         request.once = once.0;
         request.place(endpoint.parameters, &parameters, &values)?;
@@ -189,7 +193,7 @@ impl Request {
                 // In lower case, as the session itself was asked for.
                 let authorization = encode::exact(|out| write!(out, "bearer {token}"));
                 let target = (&endpoint.url, endpoint.template.as_ref());
-                Self::new(endpoint, target, Method::Delete, Some(authorization), secrets, &values)?
+                Self::new(endpoint, target, endpoint, Method::Delete, Some(authorization), secrets, &values)?
             }
             Some(Revocation::Endpoint(url)) => {
                 let template = UrlTemplate::parse(url)?;
@@ -207,7 +211,8 @@ impl Request {
                 secrets.extend(proof.secrets);
                 secrets.extend(values.secrets().map(Secret::from));
                 let target = (&url, template.as_ref());
-                let mut request = Self::new(endpoint, target, Method::Post, proof.authorization, secrets, &values)?;
+                let mut request =
+                    Self::new(endpoint, target, endpoint, Method::Post, proof.authorization, secrets, &values)?;
                 request.place(Parameters::Form, &parameters, &values)?;
                 request
             }
@@ -225,6 +230,7 @@ impl Request {
     fn new(
         endpoint: &Endpoint,
         (url, template): (&Url, Option<&UrlTemplate>),
+        block: &Endpoint,
         method: Method,
         authorization: Option<Secret>,
         mut secrets: Vec<Secret>,
@@ -249,7 +255,7 @@ impl Request {
             headers.push(Header::authorization(value)?);
         }
         let standard = headers.len();
-        for field in &endpoint.headers {
+        for field in endpoint.headers_in(block) {
             if lacks_grant_value(field, values) {
                 continue;
             }
@@ -683,6 +689,10 @@ impl<'e> Named<'e> {
                     (_, Some(text), _) => values.add_plain(name, text),
                     (.., Some(field)) => match &field.value {
                         FieldValue::Plain(text) => values.add_plain(name, text),
+                        // The URL's names are the first. What is not in it may well be a secret.
+                        FieldValue::Read(source) if matches!(place, Place::Url) => {
+                            values.add_read(name, source.expose()?);
+                        }
                         _ => values.add_secret(name, field.expose(&Values::default())?),
                     },
                     _ if grant.is_refresh() && GRANT_VALUES.contains(&name) => {

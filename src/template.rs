@@ -262,6 +262,10 @@ impl<'v> Values<'v> {
         self.0.push(Value { name, text: Exposed::borrowed(text), is_secret: false });
     }
 
+    pub(crate) fn add_read(&mut self, name: &'v str, text: Exposed<'v>) {
+        self.0.push(Value { name, text, is_secret: false });
+    }
+
     pub(crate) fn add_secret(&mut self, name: &'v str, text: Exposed<'v>) {
         self.0.push(Value { name, text, is_secret: true });
     }

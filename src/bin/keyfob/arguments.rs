@@ -112,7 +112,10 @@ impl Arguments {
     fn set(&mut self, option: &str, kind: Kind, value: Value) -> Result<(), Error> {
         let member = option.replace('-', "_");
         let value = match (kind, value) {
-            (Kind::Text | Kind::Flag | Kind::Secret | Kind::Credential | Kind::Path | Kind::Json, value) => value,
+            (
+                Kind::Text | Kind::Flag | Kind::Secret | Kind::OwnSecret | Kind::Credential | Kind::Path | Kind::Json,
+                value,
+            ) => value,
             // The text is not shown: it may be a secret.
             (Kind::Duration, Value::String(text)) => match words::duration(&text) {
                 Some(_) => Value::String(text),

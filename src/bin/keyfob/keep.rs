@@ -48,7 +48,7 @@ pub(crate) fn run(arguments: &Arguments, format: &mut Format) -> Result<(), Erro
     // Before the rest can fail: a token that an earlier run left there may have expired.
     let file = TokenFile::claim(path, mode)?;
     let asked = settings.asked;
-    let is_used_up = !settings.is_repeatable();
+    let is_used_up = settings.may_be_used_up();
     let (grant, store) = (settings.grant()?, settings.store()?);
     let watch = store.as_ref().map(|store| Watch::new(store.path()));
     let mut tokens = settings::tokens(settings.client()?, grant, store);
@@ -366,6 +366,9 @@ impl Keep {
         (self.min_life, self.is_ready) = (margin * 3 / 2, true);
         (self.outdated, self.remove_again) = (None, None);
         self.asked.log(&format!("the new token is in the file; cache: {cache}"));
+        if let Some(said) = fetch::unbelieved(token) {
+            self.asked.log(&said);
+        }
         self.hook.is_due = true;
         self.hook.go_on(now, &self.events);
         Ok(())

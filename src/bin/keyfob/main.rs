@@ -6,6 +6,7 @@ extern crate alloc;
 
 mod arguments;
 mod bench;
+mod chain;
 mod connection;
 #[cfg(feature = "demo")]
 mod demo;
@@ -86,7 +87,7 @@ fn token(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
     output::check_stdout()?;
     let mut settings = Settings::read(arguments, format)?;
     let asked = settings.asked;
-    if !settings.is_repeatable() {
+    if settings.may_be_used_up() {
         // If it ended in between, the grant would be used up and the answer lost.
         events::finish_first();
     }
@@ -109,6 +110,7 @@ fn token(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
             "the server says the token lives 0 s or less; if it means something else, set the lifetime (--lifetime)",
         ),
         (Lifetime::Unknown, Some(said)) => failure::hint(&said),
+        (Lifetime::Until(_), Some(said)) => asked.log(&said),
         (Lifetime::Unknown, None) if has_store => {
             let why = "not stored: the answer does not say how long the token lives (--lifetime)";
             // Not in each run of a script.
