@@ -2,17 +2,18 @@
 
 #![cfg(feature = "jwt")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(unreachable_pub, reason = "the helpers are a module of each test that uses them")]
 
+#[path = "common/jwt.rs"]
+mod assertions;
+
+use assertions::{decoded, path};
 use keyfob::{Assertion, ClientCredentials, Endpoint, Error, ErrorKind, Grant, Request, SecretSource};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 const NOW: Duration = Duration::from_secs(1_800_000_000);
-
-fn path(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/jwt").join(name)
-}
 
 fn key(name: &str) -> Assertion {
     Assertion::new(SecretSource::file(path(name))).random(|| Ok([7; 16]))
@@ -33,21 +34,6 @@ fn signed_by(credentials: ClientCredentials) -> Result<[Vec<u8>; 4], Error> {
     let (message, signature) = text.rsplit_once('.').unwrap();
     let (header, claims) = message.split_once('.').unwrap();
     Ok([decoded(header), decoded(claims), message.into(), decoded(signature)])
-}
-
-/// Decodes base64url without padding.
-fn decoded(text: &str) -> Vec<u8> {
-    const DIGITS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let (mut bits, mut count, mut bytes) = (0_u32, 0, Vec::new());
-    for digit in text.chars() {
-        bits = bits << 6 | DIGITS.find(digit).unwrap() as u32;
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push((bits >> count) as u8);
-        }
-    }
-    bytes
 }
 
 fn texts(assertion: Assertion) -> (String, String) {
