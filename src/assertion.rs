@@ -287,7 +287,10 @@ impl Assertion {
     pub(crate) fn identify(&self, add: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
         match &self.key {
             Key::Signer(signer) => self.mark(signer.identity()?.expose().as_bytes(), add),
-            Key::Source(source) => self.mark(&source.expose_bytes()?, add),
+            Key::Source(source) => match source.own_identity() {
+                Some(identity) => self.mark(identity.expose().as_bytes(), add),
+                None => self.mark(&source.expose_bytes()?, add),
+            },
             // The client secret is there by itself.
             Key::ClientSecret => self.mark(b"", add),
         }
