@@ -195,8 +195,8 @@ impl Assertion {
         self
     }
 
-    /// Sets the source of the random bytes in `jti`. Default: the operating system with the feature `jwt`; otherwise none, and
-    /// no assertion is made.
+    /// Sets the source of the random bytes in `jti`. Default: the operating system, with `std` on Unix or with the feature
+    /// `jwt`; otherwise none, and no assertion is made.
     #[must_use]
     pub fn random(mut self, random: impl Fn() -> Result<[u8; 16], Error> + Send + Sync + 'static) -> Self {
         self.random = Some(Box::new(random));

@@ -286,6 +286,10 @@ fn any_signer_will_do() {
     // 64 times the byte 1.
     assert!(sent.ends_with(&format!(".{}AQ", "AQEB".repeat(21))), "{sent}");
     assert_eq!(request(Err(())).unwrap_err().to_string(), "the chip is locked");
+    // Without bytes of one's own: those of the operating system, where there is one.
+    let credentials = ClientCredentials::default().client_id("id").assertion(Assertion::with_signer(Chip(Ok(()))));
+    let is_made = Request::token(&endpoint(), &credentials, &Grant::client_credentials()).is_ok();
+    assert_eq!(is_made, cfg!(all(feature = "std", any(unix, feature = "jwt"))));
 }
 
 #[cfg(not(any(feature = "jwt", feature = "cli")))]
