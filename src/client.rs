@@ -180,7 +180,8 @@ impl Client {
 
     /// Builds the request for a token, with the secrets as they are now.
     pub(crate) fn request(&self, grant: &Grant) -> Result<Request, Error> {
-        Ok(Request::token(&self.endpoint, &self.credentials, grant)?.with_timeout(self.timeout))
+        let wall_time = || self.clock.wall_time().unwrap_or_default();
+        Ok(Request::signed_at(&wall_time, &self.endpoint, &self.credentials, grant)?.with_timeout(self.timeout))
     }
 
     /// Sends a request for a token and reads the answer. The inner result says whether it came in time; if not, a refresh token

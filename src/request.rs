@@ -3,13 +3,14 @@
 mod header;
 
 use crate::client_auth::{ClientCertificate, ClientCredentials, InTemplate};
+use crate::computed;
 use crate::encode;
 use crate::endpoint::{Endpoint, Method, Parameters, Revocation};
 use crate::error::{Echoes, Error};
 use crate::field::{Field, FieldValue, Json};
 use crate::grant::Grant;
 use crate::secret::{Exposed, Secret};
-use crate::template::Values;
+use crate::template::{self, Values};
 use crate::text::{self, REDACTED};
 use crate::url::{Url, UrlTemplate};
 use crate::words;
@@ -35,6 +36,8 @@ pub struct Request {
     secrets: Vec<Secret>,
     repeatable: bool,
     once: u32,
+    /// What tells it from others, if it has parts that are computed anew for each.
+    computed: Option<u32>,
     to_loopback: bool,
     certificate: Option<ClientCertificate<Secret>>,
     timeout: Duration,
@@ -58,6 +61,15 @@ impl Request {
     /// parameter given twice, a scope that is missing, a grant other than the one that the endpoint's description names,
     /// a method that does not fit the parameters' place, plain http to a host that is not loopback.
     pub fn token(endpoint: &Endpoint, credentials: &ClientCredentials, grant: &Grant) -> Result<Self, Error> {
+        Self::signed_at(&system_time, endpoint, credentials, grant)
+    }
+
+    pub(crate) fn signed_at(
+        wall_time: &dyn Fn() -> Duration,
+        endpoint: &Endpoint,
+        credentials: &ClientCredentials,
+        grant: &Grant,
+    ) -> Result<Self, Error> {
         let variables = &endpoint.variables;
         let (endpoint, authenticates) = endpoint.block(grant);
         if endpoint.scope_required && grant.scope.is_empty() {
@@ -67,7 +79,7 @@ impl Request {
         endpoint.check_method()?;
         check_grant(endpoint, grant)?;
         let named = Named::by(endpoint.template.as_ref(), endpoint, true);
-        let values = named.values(variables, credentials, grant)?;
+        let values = named.values(wall_time, variables, credentials, grant)?;
         let is_form = endpoint.parameters == Parameters::Form;
         let nobody = ClientCredentials::default();
         let client = if authenticates { credentials } else { &nobody };
@@ -148,11 +160,15 @@ impl Request {
         }
 
         secrets.extend(values.secrets().map(Secret::from));
-        endpoint.templates(&mut |template| {
-            template.encoded_secrets(&values, &mut |form| secrets.push(form));
-        });
         let target = (&endpoint.url, endpoint.template.as_ref());
         let mut request = Self::new(endpoint, target, endpoint.method, authorization, secrets, &values)?;
+        if named.0.iter().any(|(name, _)| computed::is_computed(name)) {
+            // What is not secret is the endpoint's, and does not change.
+            request.computed = Some(hash(request.secrets.iter().map(Secret::expose)));
+        }
+        endpoint.templates(&mut |template| {
+            template.encoded_secrets(&values, &mut |form| request.secrets.push(form));
+        });
         request.repeatable = grant.is_repeatable();
         request.once = once.0;
         request.place(endpoint.parameters, &parameters, &values)?;
@@ -185,7 +201,7 @@ impl Request {
         let mut request = match &endpoint.revocation {
             Some(Revocation::Delete) => {
                 let named = Named::by(endpoint.template.as_ref(), endpoint, false);
-                let values = named.values(&endpoint.variables, credentials, &grant)?;
+                let values = named.values(&system_time, &endpoint.variables, credentials, &grant)?;
                 // In lower case, as the session itself was asked for.
                 let authorization = encode::exact(|out| write!(out, "bearer {token}"));
                 let target = (&endpoint.url, endpoint.template.as_ref());
@@ -195,7 +211,7 @@ impl Request {
                 let template = UrlTemplate::parse(url)?;
                 let url = template.as_ref().map_or_else(|| Url::parse(url), UrlTemplate::sample)?;
                 let named = Named::by(template.as_ref(), endpoint, false);
-                let values = named.values(&endpoint.variables, credentials, &grant)?;
+                let values = named.values(&system_time, &endpoint.variables, credentials, &grant)?;
                 let authentication = endpoint.authentication.as_ref();
                 let proof = credentials.prove(authentication, true, endpoint.basic_raw, &named.client())?;
                 let mut parameters = alloc::vec![
@@ -279,6 +295,7 @@ impl Request {
             secrets,
             repeatable: false,
             once: 0,
+            computed: None,
             to_loopback: url.is_loopback(),
             certificate: None,
             timeout: TIMEOUT,
@@ -412,6 +429,9 @@ impl Request {
 
     /// A number that differs (nearly always) where URL, headers or body differ. It is kept in memory only.
     pub(crate) fn fingerprint(&self) -> u32 {
+        if let Some(fingerprint) = self.computed {
+            return fingerprint;
+        }
         let headers = self.headers.iter().flat_map(|header| [&*header.name, header.value.expose()]);
         let body = self.body.as_ref().map_or("", |body| body.expose());
         let certificate = self.certificate.as_ref().map_or("", |certificate| certificate.chain.expose());
@@ -659,6 +679,7 @@ impl<'e> Named<'e> {
     /// Reads the values of the variables that are named, each once.
     fn values<'v>(
         &self,
+        wall_time: &dyn Fn() -> Duration,
         variables: &'v [Field],
         credentials: &'v ClientCredentials,
         grant: &'v Grant,
@@ -690,6 +711,10 @@ impl<'e> Named<'e> {
                             return Err(no_value(name, place, variables));
                         }
                     }
+                    _ if computed::is_computed(name) => {
+                        let value = computed::value(name, wall_time()).ok_or_else(|| not_computed(name, place))?;
+                        values.add_read(name, Exposed::read(Secret::from(value)));
+                    }
                     _ => return Err(no_value(name, place, variables)),
                 }
             }
@@ -702,6 +727,20 @@ impl<'e> Named<'e> {
         }
         Ok(values)
     }
+}
+
+/// Returns the system's wall time, as far as it is known.
+fn system_time() -> Duration {
+    #[cfg(feature = "std")]
+    return crate::Clock::wall_time(&crate::BootClock).unwrap_or_default();
+    #[cfg(not(feature = "std"))]
+    return Duration::ZERO;
+}
+
+fn not_computed(name: &str, place: Place<'_>) -> Error {
+    Error::config(format!("{place}: there is no value for {{{name}}} here")).with_hint(
+        "the time needs a clock (`Clock::wall_time`) and a year of four digits, and a random number the feature `std`",
+    )
 }
 
 /// The error for a variable that has no value.
@@ -717,6 +756,10 @@ fn no_value(name: &str, place: Place<'_>, variables: &[Field]) -> Error {
     ];
     if let Some((_, hint)) = STANDARD.iter().find(|(standard, _)| *standard == name) {
         return Error::config(format!("{place}: the variable {name:?} has no value")).with_hint(hint);
+    }
+    if name.starts_with("now") && !template::is_name(name) {
+        return Error::config(format!("{place}: {{{name}}} is not a time"))
+            .with_hint("it is written as {now:YYYY-MM-DDTHH:mm:ss}, {now+7d:YYYY-MM-DD} or {now:unix}");
     }
     let known = STANDARD.iter().map(|(standard, _)| *standard);
     let known = known.chain(variables.iter().map(|field| field.name.as_str()));
