@@ -4,6 +4,7 @@ use crate::client_auth::ClientCredentials;
 use crate::clock::Clock;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind};
+use crate::field::Field;
 use crate::grant::Grant;
 use crate::observe::{Event, Observer};
 #[cfg(all(feature = "std", unix))]
@@ -174,7 +175,11 @@ impl Client {
             token.refresh_token().map_or(Ok(()), |refresh_token| turn.save(refresh_token))?;
             return in_time.map(|()| token);
         }
-        let (token, in_time) = self.exchange(grant, &self.request(grant)?)?;
+        let started = self.clock.now();
+        let mut request = self.request(grant)?;
+        // A secret may be the token of another client, which had to be asked for.
+        request.set_waited(self.clock.now().saturating_sub(started));
+        let (token, in_time) = self.exchange(grant, &request)?;
         in_time.map(|()| token)
     }
 
@@ -182,6 +187,17 @@ impl Client {
     pub(crate) fn request(&self, grant: &Grant) -> Result<Request, Error> {
         let wall_time = || self.clock.wall_time().unwrap_or_default();
         Ok(Request::signed_at(&wall_time, &self.endpoint, &self.credentials, grant)?.with_timeout(self.timeout))
+    }
+
+    /// Reports that what this grant sent was refused, to the sources of its secrets that are tokens. Returns whether the next
+    /// request may be better.
+    pub(crate) fn invalidate_sources(&self, grant: &Grant) -> bool {
+        let Endpoint { extra, headers, variables, .. } = &self.endpoint;
+        let fields = [extra, headers, variables, &grant.fields, &grant.parameters];
+        let fields = fields.into_iter().flatten().filter_map(Field::secret_source);
+        let single = [self.credentials.client_secret.as_ref(), grant.bearer.as_ref()];
+        // Each of them: whose token was refused is unknown.
+        single.into_iter().flatten().chain(fields).fold(false, |is_any, source| source.invalidate() || is_any)
     }
 
     /// Sends a request for a token and reads the answer. The inner result says whether it came in time; if not, a refresh token

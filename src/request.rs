@@ -70,6 +70,10 @@ impl Request {
         credentials: &ClientCredentials,
         grant: &Grant,
     ) -> Result<Self, Error> {
+        if let Some(api) = &endpoint.api {
+            api.check(endpoint)?;
+        }
+        let whole = endpoint;
         let variables = &endpoint.variables;
         let (endpoint, authenticates) = endpoint.block(grant);
         if endpoint.scope_required && grant.scope.is_empty() {
@@ -161,10 +165,10 @@ impl Request {
 
         secrets.extend(values.secrets().map(Secret::from));
         let target = (&endpoint.url, endpoint.template.as_ref());
-        let mut request = Self::new(endpoint, target, endpoint.method, authorization, secrets, &values)?;
+        let mut request = Self::new(whole, target, endpoint, endpoint.method, authorization, secrets, &values)?;
         if named.0.iter().any(|(name, _)| computed::is_computed(name)) {
-            // What is not secret is the endpoint's, and does not change.
-            request.computed = Some(hash(request.secrets.iter().map(Secret::expose)));
+            // What is no secret and no variable does not change.
+            request.computed = Some(hash(request.secrets.iter().map(Secret::expose).chain(values.texts())));
         }
         endpoint.templates(&mut |template| {
             template.encoded_secrets(&values, &mut |form| request.secrets.push(form));
@@ -205,7 +209,7 @@ impl Request {
                 // In lower case, as the session itself was asked for.
                 let authorization = encode::exact(|out| write!(out, "bearer {token}"));
                 let target = (&endpoint.url, endpoint.template.as_ref());
-                Self::new(endpoint, target, Method::Delete, Some(authorization), secrets, &values)?
+                Self::new(endpoint, target, endpoint, Method::Delete, Some(authorization), secrets, &values)?
             }
             Some(Revocation::Endpoint(url)) => {
                 let template = UrlTemplate::parse(url)?;
@@ -223,7 +227,8 @@ impl Request {
                 secrets.extend(proof.secrets);
                 secrets.extend(values.secrets().map(Secret::from));
                 let target = (&url, template.as_ref());
-                let mut request = Self::new(endpoint, target, Method::Post, proof.authorization, secrets, &values)?;
+                let mut request =
+                    Self::new(endpoint, target, endpoint, Method::Post, proof.authorization, secrets, &values)?;
                 request.place(Parameters::Form, &parameters, &values)?;
                 request
             }
@@ -241,6 +246,7 @@ impl Request {
     fn new(
         endpoint: &Endpoint,
         (url, template): (&Url, Option<&UrlTemplate>),
+        block: &Endpoint,
         method: Method,
         authorization: Option<Secret>,
         mut secrets: Vec<Secret>,
@@ -265,7 +271,7 @@ impl Request {
             headers.push(Header::authorization(value)?);
         }
         let standard = headers.len();
-        for field in &endpoint.headers {
+        for field in endpoint.headers_in(block) {
             if lacks_grant_value(field, values) {
                 continue;
             }
@@ -704,6 +710,10 @@ impl<'e> Named<'e> {
                     (_, Some(text), _) => values.add_plain(name, text),
                     (.., Some(field)) => match &field.value {
                         FieldValue::Plain(text) => values.add_plain(name, text),
+                        // The URL's names are the first. What is not in it may well be a secret.
+                        FieldValue::Read(source) if matches!(place, Place::Url) => {
+                            values.add_read(name, source.expose()?);
+                        }
                         _ => values.add_secret(name, field.expose(&Values::default())?),
                     },
                     _ if grant.is_refresh() && GRANT_VALUES.contains(&name) => {

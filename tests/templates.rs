@@ -314,6 +314,24 @@ fn a_description_is_sent_to_the_byte() {
     }
 }
 
+/// A secret header is in no description, and belongs to the request that renews as any other does.
+#[test]
+fn a_secret_header_is_sent_when_a_token_is_renewed_too() {
+    for (refresh, expected) in [
+        (r#"{"param": {"a": "b"}}"#, "X-Key: secret | X-Own: secret | "),
+        (r#"{"param": {"a": "b"}, "header": {"x-key": "{t}"}}"#, "x-key: plain | X-Own: secret | "),
+        ("true", "X-Key: secret | X-Own: secret | "),
+    ] {
+        let endpoint = endpoint(&format!(r#""refresh": {refresh}, "var": {{"t": "plain"}}"#)).unwrap();
+        let endpoint = endpoint.secret_header("X-Key", SecretSource::value("secret"));
+        let endpoint = endpoint.secret_header("X-Own", SecretSource::value("secret"));
+        let request = Request::token(&endpoint, &public(), &Grant::refresh_token(SecretSource::value("r"))).unwrap();
+        let more = if refresh == "true" { "" } else { "&a=b" };
+        let body = format!("grant_type=refresh_token&refresh_token=r{more}");
+        assert_eq!(shown(&request), format!("POST https://as.example/t | {expected}{body}"), "{refresh}");
+    }
+}
+
 #[test]
 fn mistakes_are_named() {
     let machine = Grant::client_credentials();

@@ -12,6 +12,7 @@ mod running;
 #[path = "../common/tls.rs"]
 mod serving;
 
+mod chains;
 mod failures;
 mod from_curl;
 mod help;

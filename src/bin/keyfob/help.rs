@@ -2,7 +2,7 @@
 
 use crate::arguments::{Topic, VERBS, Verb};
 use crate::failure::EXIT_CODES;
-use crate::options::{self, GROUPS, Kind, Row, SECRET_ENDINGS};
+use crate::options::{self, GROUPS, Kind, Origin, Row};
 
 /// Where the explanations begin, and where lines end, in columns.
 const INDENT: usize = 30;
@@ -72,13 +72,15 @@ fn profile() -> String {
             text.push_str(&format!("\n{heading}\n"));
         }
         for row in members {
-            match row.kind {
-                Kind::Secret => {
-                    let name = row.name.replace('-', "_");
-                    put(&mut text, &format!("\"{name}_file\": {}", row.example), row.help);
-                    put(&mut text, &format!("\"{name}_env\": \"VARIABLE\""), "the same, from an environment variable");
-                }
-                _ => put(&mut text, &format!("\"{}\": {}", row.name.replace('-', "_"), row.example), row.help),
+            let names = row.names();
+            put(&mut text, &format!("\"{}\": {}", names[0].replace('-', "_"), row.example), row.help);
+            for (name, origin) in names.iter().zip(row.kind.origins()).skip(1) {
+                let example = format!("\"{}\": {}", name.replace('-', "_"), row.example_of(origin));
+                let help = match origin.ending {
+                    "profile" => "the same, as the token of another profile",
+                    _ => "the same, from an environment variable",
+                };
+                put(&mut text, &example, help);
             }
         }
     }
@@ -105,16 +107,15 @@ fn put_options(text: &mut String, is_wanted: impl Fn(&Row) -> bool) {
             text.push_str(&format!("\n{heading}\n"));
         }
         for row in wanted {
-            let option = match (row.kind, row.short) {
-                (Kind::Secret, _) => {
-                    let values = ["F", "V"];
-                    let both: Vec<String> = (SECRET_ENDINGS.iter().zip(values))
-                        .map(|(ending, value)| format!("--{}{ending} {value}", row.name))
-                        .collect();
-                    both.join(", ")
+            let option = match (row.kind.origins(), row.short) {
+                ([], Some(short)) => format!("-{short}, --{} {}", row.name, row.value),
+                ([], None) => format!("--{} {}", row.name, row.value),
+                (origins, _) => {
+                    let option = |(name, origin): (String, &Origin)| {
+                        format!("--{name} {}", row.value.replace('F', origin.value))
+                    };
+                    row.names().into_iter().zip(origins).map(option).collect::<Vec<_>>().join(", ")
                 }
-                (_, Some(short)) => format!("-{short}, --{} {}", row.name, row.value),
-                _ => format!("--{} {}", row.name, row.value),
             };
             put(text, option.trim_end(), row.help);
         }

@@ -5,9 +5,9 @@ use keyfob::{Error, ErrorKind};
 use miniserde::json::{Object, Value};
 use std::time::Duration;
 
-/// Returns names with texts; a name with several texts comes several times.
-pub(crate) fn take_pairs(members: &mut Object, name: &str) -> Result<Vec<(String, String)>, Error> {
-    let fail = || wrong(name, "an object of names with files");
+/// Returns names with texts; a name with several texts comes several times. `what` the texts are, for messages.
+pub(crate) fn take_pairs(members: &mut Object, name: &str, what: &str) -> Result<Vec<(String, String)>, Error> {
+    let fail = || wrong(name, &format!("an object of names with {what}"));
     let object = match members.remove(name) {
         None => return Ok(Vec::new()),
         Some(Value::Object(object)) => object,

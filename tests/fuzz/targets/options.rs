@@ -8,6 +8,8 @@ extern crate alloc;
 
 #[path = "../../../src/bin/keyfob/arguments.rs"]
 mod arguments;
+#[path = "../../../src/bin/keyfob/chain.rs"]
+mod chain;
 #[path = "../../../src/bin/keyfob/connection.rs"]
 mod connection;
 #[path = "../../../src/bin/keyfob/failure.rs"]
