@@ -4,6 +4,8 @@ use crate::client_auth::ClientCredentials;
 use crate::encode;
 use crate::error::Error;
 use crate::jwt;
+#[cfg(all(feature = "std", unix))]
+use crate::secret::Identity;
 use crate::secret::{Secret, SecretSource};
 use crate::signer::Signer;
 use crate::template::Values;
@@ -288,8 +290,9 @@ impl Assertion {
         match &self.key {
             Key::Signer(signer) => self.mark(signer.identity()?.expose().as_bytes(), add),
             Key::Source(source) => match source.own_identity() {
-                Some(identity) => self.mark(identity.expose().as_bytes(), add),
-                None => self.mark(&source.expose_bytes()?, add),
+                Some(Identity::Text(identity)) => self.mark(identity.expose().as_bytes(), add),
+                // No token signs.
+                Some(Identity::Cache(_)) | None => self.mark(&source.expose_bytes()?, add),
             },
             // The client secret is there by itself.
             Key::ClientSecret => self.mark(b"", add),
