@@ -45,6 +45,8 @@ impl ClientAuthentication {
 #[derive(Debug, Default)]
 pub struct ClientCredentials {
     pub(crate) client_id: Option<String>,
+    /// Where the id is read from, if it is.
+    pub(crate) id_source: Option<SecretSource>,
     pub(crate) client_secret: Option<SecretSource>,
     pub(crate) certificate: Option<ClientCertificate<SecretSource>>,
 }
@@ -68,6 +70,14 @@ impl ClientCredentials {
     #[must_use]
     pub fn client_id(mut self, id: impl Into<String>) -> Self {
         self.client_id = Some(id.into());
+        self
+    }
+
+    /// Sets where the client identifier is read from for each request, as [`Client::client_id_source`](crate::Client::client_id_source)
+    /// does.
+    #[must_use]
+    pub fn client_id_source(mut self, source: impl Into<SecretSource>) -> Self {
+        self.id_source = Some(source.into());
         self
     }
 
@@ -96,7 +106,12 @@ impl ClientCredentials {
         in_template: &InTemplate,
     ) -> Result<Proof<'_>, Error> {
         use ClientAuthentication::{ClientSecretBasic, ClientSecretPost, None as Public, TlsClientAuth};
-        let id = self.client_id.as_deref();
+        let read_id = self.id_source.as_ref().map(|source| source.expose_line("client id")).transpose()?;
+        let id = read_id.as_deref().or(self.client_id.as_deref());
+        let sent_id = || match &read_id {
+            Some(id) => Some(("client_id", Exposed::read(Secret::from(&**id)))),
+            None => self.client_id.as_deref().map(|id| ("client_id", Exposed::borrowed(id))),
+        };
         let secret = self.client_secret.as_ref().filter(|_| !in_template.client_secret);
         let method = match named {
             // The template sends the secret.
@@ -107,6 +122,7 @@ impl ClientCredentials {
             None => &ClientSecretPost,
         };
         let mut proof = Proof::default();
+        proof.secrets.extend(read_id.as_deref().map(Secret::from));
         if let (Public | TlsClientAuth, Some(_)) = (method, secret) {
             return Err(Error::config(format!(
                 "there is a client secret, but the client authentication is `{}`",
@@ -117,7 +133,7 @@ impl ClientCredentials {
         let missing_secret = || {
             Error::config("the client secret is missing").with_hint(
                 "name the file that holds it (`Client::client_secret`), or authenticate by `none` if the client has none; \
-                 for an empty secret set the header `Authorization: Basic {base64:{client_id}:}` (`Endpoint::header`)",
+                 an empty secret is said by `\"client_secret\": \"\"` in a profile",
             )
         };
         let missing_id =
@@ -134,12 +150,12 @@ impl ClientCredentials {
                 proof.secrets.push(Secret::from(&*secret));
             }
             ClientSecretPost => {
-                let (id, secret) = read()?;
+                let (_, secret) = read()?;
                 proof.secrets.push(Secret::from(&*secret));
-                proof.parameters = [Some(("client_id", Exposed::borrowed(id))), Some(("client_secret", secret))];
+                proof.parameters = [sent_id(), Some(("client_secret", secret))];
             }
-            TlsClientAuth => proof.parameters[0] = Some(("client_id", Exposed::borrowed(id.ok_or_else(missing_id)?))),
-            Public => proof.parameters[0] = id.map(|id| ("client_id", Exposed::borrowed(id))),
+            TlsClientAuth => proof.parameters[0] = Some(sent_id().ok_or_else(missing_id)?),
+            Public => proof.parameters[0] = sent_id(),
         }
         if in_template.client_id {
             proof.parameters[0] = None;

@@ -315,13 +315,11 @@ impl Settings {
         if let Some((certificate, key)) = identity {
             client = client.client_certificate(certificate, key);
         }
-        let id = match take_secret(members, links, "client_id")? {
-            None => take_text(members, "client_id")?,
-            Some(source) if !members.contains_key("client_id") => Some((*source.expose()?).to_owned()),
-            Some(_) => return Err(config("`client_id` is given twice").with_hint("remove one of them")),
-        };
-        if let Some(id) = id {
-            client = client.client_id(id);
+        match (take_secret(members, links, "client_id")?, take_text(members, "client_id")?) {
+            (Some(source), None) => client = client.client_id_source(source),
+            (None, Some(id)) => client = client.client_id(id),
+            (Some(_), Some(_)) => return Err(config("`client_id` is given twice").with_hint("remove one of them")),
+            (None, None) => {}
         }
         match (take_secret(members, links, "client_secret")?, members.remove("client_secret")) {
             (Some(secret), None) => client = client.client_secret(secret),
