@@ -214,7 +214,7 @@ impl Client {
         let ClientCredentials { id_source, client_secret, .. } = &self.credentials;
         let single = [id_source.as_ref(), client_secret.as_ref(), grant.bearer.as_ref()];
         // Each of them: whose token was refused is unknown.
-        single.into_iter().flatten().chain(fields).fold(false, |is_any, source| source.invalidate() || is_any)
+        single.into_iter().flatten().chain(fields).filter(|source| source.invalidate()).count() > 0
     }
 
     /// Sends a request for a token and reads the answer. The inner result says whether it came in time; if not, a refresh token

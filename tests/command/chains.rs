@@ -253,6 +253,8 @@ fn other_verbs_follow_the_chain() {
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     // One fetch, whose token is ended.
     assert_eq!((first.requests().len(), second.requests().len()), (1, 4));
+    profile(&place, "exchange", &second, EXCHANGE);
+    assert_eq!(place.keyfob(["bench", "exchange", "-n", "1", "--cache-dir", &cache]).outcome().code, Some(0));
     // With -v both are shown; no secret is.
     let outcome = place.keyfob(["token", "api", "--fresh", "-v"]).outcome_with_secrets();
     for server in [&first, &second] {

@@ -147,10 +147,15 @@ impl Settings {
         })
     }
 
-    /// Whether the grant can be sent more than once.
+    /// Whether the grant can be sent more than once: also one that exchanges nothing but other profiles' tokens.
     pub(crate) fn is_repeatable(&self) -> bool {
         let name = self.endpoint.grant_type().unwrap_or(DEFAULT_GRANT);
+        let has_exchanged = |member: &str| match self.members.get(member) {
+            Some(Value::Object(given)) => given.keys().any(|name| EXCHANGED.contains(&name.as_str())),
+            _ => false,
+        };
         [DEFAULT_GRANT, "password", "bearer_session"].contains(&name)
+            || has_exchanged("param_profile") && !has_exchanged("param_file") && !has_exchanged("param_env")
     }
 
     /// Whether a grant may be used up by a fetch: this one or that of a profile whose token is needed.
