@@ -155,7 +155,10 @@ impl Settings {
             _ => false,
         };
         [DEFAULT_GRANT, "password", "bearer_session"].contains(&name)
-            || has_exchanged("param_profile") && !has_exchanged("param_file") && !has_exchanged("param_env")
+            || name != "refresh_token"
+                && has_exchanged("param_profile")
+                && !has_exchanged("param_file")
+                && !has_exchanged("param_env")
     }
 
     /// Whether a grant may be used up by a fetch: this one or that of a profile whose token is needed.
