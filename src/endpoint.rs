@@ -362,7 +362,8 @@ impl Endpoint {
     }
 
     /// Adds a value that says no under a status of success: an answer that has it in this place is a refusal, and its text
-    /// is looked for in the places of [`Members`] and under the usual names. `value` is JSON: `false`, `"error"`, `1`.
+    /// is looked for in the places of [`Members`] and under the usual names. `value` is JSON: `false`, `"error"`, `1`. With
+    /// `{"not": 0}` any other value is a refusal.
     ///
     /// ```
     /// let endpoint = keyfob::Endpoint::new("https://as.example/login")?.refused_if("success", "false")?;

@@ -120,7 +120,13 @@ impl Request {
         for field in endpoint.extra.iter().chain(&grant.parameters) {
             // Only `resource` and its like may be repeated (RFC 8707 section 2).
             if parameters[..standard].iter().any(|parameter| parameter.name == field.name) {
-                return Err(Error::config(format!("the parameter `{}` would be sent twice", field.name)));
+                let error = Error::config(format!("the parameter `{}` would be sent twice", field.name));
+                return Err(match &*field.name {
+                    "grant_type" => error.with_hint(
+                        "name another grant (`Grant`), or leave its parameter out (`Endpoint::omit_grant_type`)",
+                    ),
+                    _ => error,
+                });
             }
             if lacks_grant_value(field, &values) {
                 continue;

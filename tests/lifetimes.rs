@@ -162,7 +162,8 @@ mod command {
     use super::running::Place;
 
     const HINT: &str = "hint: the server says that the token lives 56 years, so it is not stored; if that is a point in \
-                        time, set the lifetime (--lifetime, or `lifetime` in the profile)\n";
+                        time, name it in the profile (`field`: {\"expires_at\": PLACE}), or set the lifetime \
+                        (--lifetime)\n";
 
     fn body(lifetime: &str) -> Vec<u8> {
         json(200, &format!(r#"{{"access_token":"tok","expires_in":{lifetime}}}"#))

@@ -40,6 +40,10 @@ fn a_path_leads_through_objects_and_arrays() {
         ("a.00", r#"{"a":["t"]}"#, "there is no access token"),
         ("a.b", r#"{"a":[{"b":"t"}]}"#, "the access token's path leads into an array and needs an index there"),
         ("a.2", r#"{"a":["t"]}"#, "there is no access token"),
+        ("a[0]", r#"{"a":["t"]}"#, "there is no access token; a path is written as data.0.token"),
+        ("$.a", r#"{"a":"t"}"#, "there is no access token; a path is written as data.0.token"),
+        ("/a", r#"{"a":"t"}"#, "there is no access token; a path is written as data.0.token"),
+        ("/a", r#"{"/a":"t"}"#, "t"),
         ("token", r#"[{"token":"t"}]"#, "the body is not a JSON object"),
         ("0.token", r#"{"token":"t"}"#, "there is no access token"),
         ("0.token", r#"[{"token":"t"}"#, "the JSON text is cut off"),
@@ -180,7 +184,10 @@ fn places_that_are_none_are_refused() {
         (r#""field":{"scope":""}"#, "field: \"\" is the whole body, which only the access token can be"),
         (r#""keep":[""]"#, "keep: \"\" is the whole body, which only the access token can be"),
         (r#""refused_if":{"":1}"#, "refused_if: \"\" is the whole body, which only the access token can be"),
-        (r#""refused_if":{"a":{}}"#, "`refused_if.a`: this must be a string, a number, true, false or null"),
+        (
+            r#""refused_if":{"a":{}}"#,
+            "`refused_if.a`: this must be a string, a number, true, false or null, or one of these as {\"not\": VALUE}",
+        ),
         (r#""refused_if":["a"]"#, "`refused_if`: this must be an object of places with their values"),
         (r#""api":"X-Token""#, "`api`: this must be a header with the token in it"),
         (r#""api":"X-Token: secret""#, "`api`: this must be a header with the token in it"),
@@ -217,6 +224,31 @@ fn a_value_says_no_under_a_status_of_success() {
     assert_eq!(read(rule, denied).unwrap_err().kind(), ErrorKind::Refused);
     // It is about successes: another status has its own meaning.
     assert_eq!(read(rule, Response::new(503, r#"{"success":false}"#)).unwrap_err().kind(), ErrorKind::Wait);
+}
+
+#[test]
+fn a_null_says_no() {
+    let rule = r#""refused_if":{"data":null}"#;
+    assert_eq!(
+        token(rule, Response::new(200, r#"{"data":null,"message":"No such user"}"#)),
+        "the server refused (status 200): No such user"
+    );
+}
+
+#[test]
+fn only_one_value_says_yes() {
+    let rule = r#""refused_if":{"code":{"not":0}},"field":{"access_token":"data.token","error_description":"msg"}"#;
+    for (body, expected) in [
+        (r#"{"code":0,"msg":"ok","data":{"token":"t"}}"#, "t"),
+        (r#"{"data":{"token":"t"}}"#, "t"),
+        (r#"{"code":10003,"msg":"invalid app_id"}"#, "the server refused (status 200): invalid app_id"),
+        (
+            r#"{"code":"0","data":{"token":"t"}}"#,
+            "the server refused (status 200: `code` is not 0) and did not say why",
+        ),
+    ] {
+        assert_eq!(token(rule, Response::new(200, body)), expected, "{body}");
+    }
 }
 
 #[test]

@@ -155,14 +155,15 @@ fn several_values_are_an_array_in_json_and_repeated_elsewhere() {
 #[test]
 fn a_parameter_that_keyfob_sends_itself_is_not_sent_twice() {
     for params in [Parameters::Form, Parameters::Json, Parameters::Query] {
-        for (name, grant) in
-            [("grant_type", Grant::client_credentials()), ("scope", Grant::client_credentials().scope("a"))]
+        let hint = "name another grant (`Grant`), or leave its parameter out (`Endpoint::omit_grant_type`)";
+        for (name, hint, grant) in
+            [("grant_type", hint, Grant::client_credentials()), ("scope", "", Grant::client_credentials().scope("a"))]
         {
             let endpoint = endpoint().parameters(params).parameter(name, "x");
             assert_config(
                 Request::token(&endpoint, &ClientCredentials::default(), &grant),
                 &format!("the parameter `{name}` would be sent twice"),
-                "",
+                hint,
             );
         }
     }

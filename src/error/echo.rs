@@ -111,7 +111,10 @@ fn decode(text: &[u8]) -> Zeroizing<Vec<u8>> {
                 }
             }
         }
-        behind.push(next);
+        // Two in a row are one: what doubles them would otherwise part the two units of a UTF-16 pair.
+        if next != b'\\' || behind.last() != Some(&next) {
+            behind.push(next);
+        }
     }
     behind
 }
@@ -202,6 +205,7 @@ mod tests {
             ("päss'/&", "p\\u00e4ss\\u0027\\/\\u0026"),
             ("päss'/&", "p%C3%A4ss%27%2f%26"),
             ("😢pass", "\\ud83d\\ude22pass"),
+            (":\\ud83d\\ude22pass", "%3A\\ud83d\\\\ude2%32pass"),
             // A secret that looks encoded, as it is, encoded, and in part.
             ("100%25 off now", "100%25 off now"),
             ("100%25 off now", "100%25%20off+now"),

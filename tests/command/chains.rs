@@ -295,3 +295,19 @@ fn a_first_token_that_is_refused_is_replaced_once() {
         assert_eq!((first.requests().len(), second.requests().len()), counts, "{options:?} {outcome:?}");
     }
 }
+
+/// A program inherits the token, and no secret of any profile on the way to it.
+#[test]
+fn programs_inherit_no_secret_of_the_first() {
+    let place = Place::new();
+    let (first, second) = (issuing("one", 3600), issuing("two", 3600));
+    profile(&place, "login", &first, r#", "client_id": "l", "client_secret_env": "FIRST""#);
+    profile(&place, "api", &second, r#", "header_profile": {"X-Login": "login"}, "var_env": {"key": "SECOND"}"#);
+    let cache = place.path("cache");
+    let run = place.keyfob(["exec", "api", "--cache-dir", &cache, "--", "/usr/bin/env"]);
+    let outcome = run.variable("FIRST", "hunter2").variable("SECOND", "hunter2").variable("THIRD", "third").outcome();
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert!(outcome.stdout.contains("THIRD=third\n"), "{outcome:?}");
+    assert!(!outcome.stdout.contains("FIRST=") && !outcome.stdout.contains("SECOND="), "{outcome:?}");
+    assert_eq!(first.request().header("authorization"), Some("Basic bDpodW50ZXIy"));
+}

@@ -102,6 +102,8 @@ const CREDENTIALS_HINT: &str =
 const CLIENT_HINT: &str = "check client id and secret, and the client authentication: some servers want it among the \
                            parameters (--auth client_secret_post), or not form-encoded (--basic-raw)";
 
+const BODY_HINT: &str = "is this the token endpoint? if the body is the token itself, name its place, \"\" (--field)";
+
 const ENDPOINT_HINT: &str = "is this the token endpoint? if the token is in another place, name it (--field)";
 
 /// The request as a text: method and target, the headers that are not in every request, a blank line, the body.

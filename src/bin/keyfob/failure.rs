@@ -128,6 +128,7 @@ const METHODS: &[(&str, &str)] = &[
     ("`Endpoint::members`", "--field"),
     ("`Endpoint::method`", "--method"),
     ("`Endpoint::new`", "--url"),
+    ("`Endpoint::omit_grant_type`", "`omit_grant_type` in the profile"),
     ("`Endpoint::parameters`", "--params"),
     ("`Endpoint::revocation`", "`revocation_url`"),
     ("`Endpoint::secret_variable`", "--var-file"),

@@ -69,8 +69,8 @@ pub(crate) fn unbelieved(token: &AccessToken) -> Option<String> {
     }
     let years = token.unbelieved_lifetime()?.as_secs() / YEAR;
     Some(format!(
-        "the server says that the token lives {years} years, so it is not stored; if that is a point in time, set the \
-         lifetime (--lifetime, or `lifetime` in the profile)"
+        "the server says that the token lives {years} years, so it is not stored; if that is a point in time, name \
+         it in the profile (`field`: {{\"expires_at\": PLACE}}), or set the lifetime (--lifetime)"
     ))
 }
 

@@ -11,6 +11,7 @@ mod connection;
 #[cfg(feature = "demo")]
 mod demo;
 mod events;
+mod exec;
 mod failure;
 mod fetch;
 mod format;
@@ -75,6 +76,7 @@ fn run(format: &mut Format) -> Result<ExitCode, Error> {
         Verb::Token => token(&arguments, format)?,
         Verb::Revoke => revoke(&arguments, format)?,
         Verb::Keep => keep::run(&arguments, format)?,
+        Verb::Exec => return exec::run(arguments, format),
         Verb::Bench => return bench::run(arguments, format),
         Verb::FromCurl => from_curl::run(&arguments)?,
         Verb::Demo => demo()?,
@@ -89,7 +91,7 @@ fn token(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
     let asked = settings.asked;
     if settings.may_be_used_up() {
         // If it ended in between, the grant would be used up and the answer lost.
-        events::finish_first();
+        let _ = events::finish_first();
     }
     let (grant, store) = (settings.grant()?, settings.store()?);
     let has_store = store.is_some();

@@ -72,7 +72,8 @@ const PROFILE: Places = 128;
 /// A member that a dialect sets.
 const PRESET: Places = 256;
 const FROM_CURL: Places = 512;
-const FETCH: Places = TOKEN | REVOKE | KEEP | BENCH;
+const EXEC: Places = 1024;
+const FETCH: Places = TOKEN | REVOKE | KEEP | BENCH | EXEC;
 const DESCRIBED: Places = FETCH | ENDPOINT;
 const ASKED: Places = FETCH | PROFILE;
 
@@ -162,6 +163,7 @@ fn place(verb: Verb) -> Places {
         Verb::Bench => BENCH,
         Verb::Parse => PARSE,
         Verb::FromCurl => FROM_CURL,
+        Verb::Exec => EXEC,
         Verb::Demo | Verb::Help | Verb::Version => 0,
     }
 }
@@ -399,6 +401,22 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
                  contain secrets. SIGHUP renews, unless the server asked for a pause; SIGTERM ends keep",
             )
             .example(r#"["systemctl", "reload", "meter"]"#),
+        ],
+    ),
+    (
+        "exec: where the program finds the token (default: in a file, whose path is in $KEYFOB_TOKEN_FILE)",
+        &[
+            row("env", Kind::Text, EXEC, "NAME", "in this environment variable, which keeps it when it has expired"),
+            row("fd", Kind::Number, EXEC, "N", "in a pipe on file descriptor N (3 or more)"),
+            row("stdin", Kind::Flag, EXEC, "", "on standard input"),
+            row(
+                "at-end",
+                Kind::Text,
+                EXEC,
+                "ACTION",
+                "what happens when the token is about to expire and there is no newer one: keep (nothing; default), stop \
+                 (SIGTERM, and SIGKILL 10 s later) or 'signal NAME' (as 'signal HUP')",
+            ),
         ],
     ),
     (
