@@ -30,6 +30,10 @@ fn bodies(server: &Server) -> Vec<String> {
 #[test]
 fn each_kind_of_secret_may_be_another_profiles_token() {
     for (members, expected) in [
+        (
+            r#", "grant": "urn:example:exchange", "subject_token_profile": "login", "actor_token_profile": "login""#,
+            "grant_type=urn%3Aexample%3Aexchange&subject_token=one-1&actor_token=one-1",
+        ),
         (EXCHANGE, "grant_type=urn%3Aexample%3Aexchange&subject_token=one-1"),
         (
             r#", "client_id": "c", "auth": "client_secret_post", "client_secret_profile": "login""#,

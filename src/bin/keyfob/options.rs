@@ -308,6 +308,8 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
                  the next one",
             )
             .example(r#""/var/lib/meter/refresh-token""#),
+            row("subject-token", Kind::Secret, ASKED, "F", "the token to exchange (RFC 8693)").example(r#""subject-token""#),
+            row("actor-token", Kind::Secret, ASKED, "F", "the token of whoever acts with it").example(r#""actor-token""#),
             row("access-token", Kind::OwnSecret, ASKED, "F", "for revoke: the token to end, if it is not the cached one")
                 .example(r#""access-token""#),
             row("param", Kind::SecretPairs('='), ASKED, "K=F", "an extra parameter whose value is a secret; may be repeated")

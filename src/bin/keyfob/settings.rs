@@ -163,16 +163,16 @@ impl Settings {
     /// Whether the grant can be sent more than once: also one that exchanges nothing but other profiles' tokens.
     pub(crate) fn is_repeatable(&self) -> bool {
         let name = self.endpoint.grant_type().unwrap_or(DEFAULT_GRANT);
-        let has_exchanged = |member: &str| match self.members.get(member) {
-            Some(Value::Object(given)) => given.keys().any(|name| EXCHANGED.contains(&name.as_str())),
-            _ => false,
+        let has_exchanged = |origin: &str| {
+            let given = self.members.get(&format!("param_{origin}"));
+            EXCHANGED.iter().any(|name| {
+                matches!(given, Some(Value::Object(given)) if given.contains_key(*name))
+                    || self.members.contains_key(&format!("{name}_{origin}"))
+            })
         };
         [DEFAULT_GRANT, "password", "bearer_session"].contains(&name)
             || (name == JWT_BEARER && self.has_key())
-            || name != "refresh_token"
-                && has_exchanged("param_profile")
-                && !has_exchanged("param_file")
-                && !has_exchanged("param_env")
+            || name != "refresh_token" && has_exchanged("profile") && !has_exchanged("file") && !has_exchanged("env")
     }
 
     /// Whether a grant may be used up by a fetch: this one or that of a profile whose token is needed.
@@ -299,7 +299,14 @@ impl Settings {
     fn secret_parameters(&mut self, of_grant: bool) -> Result<Vec<(String, SecretSource)>, Error> {
         let all = match self.parameters.take() {
             Some(all) => all,
-            None => take_secret_pairs(&mut self.members, &mut self.links, "param")?,
+            None => {
+                let mut all = take_secret_pairs(&mut self.members, &mut self.links, "param")?;
+                for name in ["subject_token", "actor_token"] {
+                    let source = take_secret(&mut self.members, &mut self.links, name)?;
+                    all.extend(source.map(|source| (name.to_owned(), source)));
+                }
+                all
+            }
         };
         let (taken, rest) = all.into_iter().partition(|(name, _)| EXCHANGED.contains(&name.as_str()) == of_grant);
         self.parameters = Some(rest);
