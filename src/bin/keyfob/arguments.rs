@@ -14,6 +14,8 @@ pub(crate) enum Verb {
     Revoke,
     Keep,
     Exec,
+    Status,
+    Forget,
     Bench,
     Parse,
     FromCurl,
@@ -32,6 +34,13 @@ pub(crate) const VERBS: &[(&str, Verb, &str, &str)] = &[
         Verb::Exec,
         "[PROFILE] [options] -- CMD [ARG …]",
         "run a program with a token that is kept fresh; without a token it is not started",
+    ),
+    ("status", Verb::Status, "[PROFILE] [options]", "show what is cached or remembered, for all profiles without one"),
+    (
+        "forget",
+        Verb::Forget,
+        "[PROFILE | --all] [options]",
+        "drop what is cached or remembered, without telling the server",
     ),
     ("bench", Verb::Bench, "[PROFILE] [-n N] [options]", "time cold-start fetches, step by step"),
     ("parse", Verb::Parse, "[options]", "show how keyfob reads the token response on standard input"),
@@ -83,7 +92,7 @@ impl Arguments {
             Some(Arg::Value(word)) => verb(&word)?,
             Some(_) => return Err(usage(format!("no command before the options; the commands are {}", verbs()))),
         };
-        let has_profile = matches!(verb, Verb::Token | Verb::Revoke | Verb::Keep | Verb::Exec | Verb::Bench);
+        let has_profile = options::option(verb, "url").is_some();
         let mut arguments = Self::new(verb);
         loop {
             if verb == Verb::Exec {
@@ -192,6 +201,12 @@ pub(crate) fn requested_format() -> Format {
         Requested::Format(word) => word.to_str().and_then(Format::from_name).unwrap_or(Format::Token),
         Requested::Profiles(_) => Format::Token,
     }
+}
+
+/// Whether `--error-to stdout` is given, even if the rest is wrong.
+pub(crate) fn is_error_to_stdout() -> bool {
+    let words: Vec<OsString> = std::env::args_os().take_while(|word| word != "--").collect();
+    words.iter().any(|word| word == "--error-to=stdout") || words.windows(2).any(|two| two == ["--error-to", "stdout"])
 }
 
 /// What the command line says about the format, as far as it can be understood.

@@ -28,6 +28,7 @@ mod process;
 mod profile;
 mod secrets;
 mod settings;
+mod status;
 mod stderr;
 mod terminal;
 mod token_file;
@@ -75,6 +76,8 @@ fn run(format: &mut Format) -> Result<ExitCode, Error> {
         Verb::Token => token(&arguments, format)?,
         Verb::Revoke => revoke(&arguments, format)?,
         Verb::Keep => keep::run(&arguments, format)?,
+        Verb::Status => return status::run(arguments, format),
+        Verb::Forget => status::forget(arguments, format)?,
         Verb::Exec => return exec::run(arguments, format),
         Verb::Bench => return bench::run(arguments, format),
         Verb::FromCurl => from_curl::run(&arguments)?,
@@ -149,7 +152,11 @@ fn revoke(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
         (Some(named), _) => while_saying(&host, || tokens.client().revoke(named))?,
         (None, cached) => match cached? {
             Some(_) => while_saying(&host, || tokens.revoke())?,
-            None => return output::revoked(false, *format),
+            None => {
+                // Fails if the endpoint could not end one.
+                tokens.revoke()?;
+                return output::revoked(false, *format);
+            }
         },
     }
     output::revoked(true, *format)

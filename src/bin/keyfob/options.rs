@@ -48,7 +48,9 @@ const PROFILE: Places = 128;
 const PRESET: Places = 256;
 const FROM_CURL: Places = 512;
 const EXEC: Places = 1024;
-const FETCH: Places = TOKEN | REVOKE | KEEP | BENCH | EXEC;
+const STATUS: Places = 2048;
+const FORGET: Places = 4096;
+const FETCH: Places = TOKEN | REVOKE | KEEP | BENCH | EXEC | STATUS | FORGET;
 const DESCRIBED: Places = FETCH | ENDPOINT;
 const ASKED: Places = FETCH | PROFILE;
 
@@ -129,6 +131,8 @@ fn place(verb: Verb) -> Places {
         Verb::Parse => PARSE,
         Verb::FromCurl => FROM_CURL,
         Verb::Exec => EXEC,
+        Verb::Status => STATUS,
+        Verb::Forget => FORGET,
         Verb::Demo | Verb::Help | Verb::Version => 0,
     }
 }
@@ -286,6 +290,7 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
                  to send nothing, also if a profile cannot be read and might say curl (not at a terminal)",
             )
             .example(r#""header""#),
+            row("error-to", Kind::Text, FETCH, "PLACE", "where the error object of --format json goes: stderr (default) or stdout"),
         ],
     ),
     (
@@ -315,6 +320,8 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
         &[
             row("no-cache", Kind::Flag, ASKED, "", "neither read nor write it").example("true"),
             row("fresh", Kind::Flag, ASKED, "", "ask the server, whatever is cached or remembered").example("true"),
+            row("offline", Kind::Flag, TOKEN | EXEC, "", "take what is cached; ask nobody"),
+            row("all", Kind::Flag, FORGET, "", "everything in it, of all requests"),
             row(
                 "cache-dir",
                 Kind::Path,
