@@ -14,6 +14,7 @@ pub(crate) enum Verb {
     Revoke,
     Keep,
     Exec,
+    Helper,
     Status,
     Forget,
     Bench,
@@ -41,6 +42,12 @@ pub(crate) const VERBS: &[(&str, Verb, &str, &str)] = &[
         Verb::Forget,
         "[PROFILE | --all] [options]",
         "drop what is cached or remembered, without telling the server",
+    ),
+    (
+        "helper",
+        Verb::Helper,
+        "git | cargo | kubectl PROFILE [get | store | erase] [options]",
+        "answer a program that asks for a credential, in its own words",
     ),
     ("bench", Verb::Bench, "[PROFILE] [-n N] [options]", "time cold-start fetches, step by step"),
     ("parse", Verb::Parse, "[options]", "show how keyfob reads the token response on standard input"),
@@ -71,7 +78,7 @@ pub(crate) struct Arguments {
     pub(crate) profile: Option<OsString>,
     /// The options that were given, by their names with underscores.
     pub(crate) options: Object,
-    /// The program to run, with its arguments: all words after `--`.
+    /// The program to run, with its arguments: all words after `--`. For a helper, what asks, and what for.
     pub(crate) program: Vec<OsString>,
 }
 
@@ -89,6 +96,10 @@ impl Arguments {
         let verb = match parser.next().map_err(wrong)? {
             None | Some(Arg::Long("help") | Arg::Short('h')) => Verb::Help,
             Some(Arg::Long("version") | Arg::Short('V')) => Verb::Version,
+            // cargo starts a helper with this word alone.
+            Some(Arg::Long("cargo-plugin")) => {
+                return Ok(Self { program: vec!["cargo".into()], ..Self::new(Verb::Helper) });
+            }
             Some(Arg::Value(word)) => verb(&word)?,
             Some(_) => return Err(usage(format!("no command before the options; the commands are {}", verbs()))),
         };
@@ -123,6 +134,12 @@ impl Arguments {
                 }
                 Arg::Value(topic) if verb == Verb::Help && matches!(arguments.topic, Topic::All) => {
                     arguments.topic = self::topic(&topic)?;
+                    continue;
+                }
+                Arg::Value(word)
+                    if verb == Verb::Helper && (arguments.program.is_empty() || arguments.profile.is_some()) =>
+                {
+                    arguments.program.push(word);
                     continue;
                 }
                 Arg::Value(profile) if has_profile && arguments.profile.is_none() => {

@@ -50,7 +50,8 @@ const FROM_CURL: Places = 512;
 const EXEC: Places = 1024;
 const STATUS: Places = 2048;
 const FORGET: Places = 4096;
-const FETCH: Places = TOKEN | REVOKE | KEEP | BENCH | EXEC | STATUS | FORGET;
+const HELPER: Places = 8192;
+const FETCH: Places = TOKEN | REVOKE | KEEP | BENCH | EXEC | STATUS | FORGET | HELPER;
 const DESCRIBED: Places = FETCH | ENDPOINT;
 const ASKED: Places = FETCH | PROFILE;
 
@@ -133,6 +134,7 @@ fn place(verb: Verb) -> Places {
         Verb::Exec => EXEC,
         Verb::Status => STATUS,
         Verb::Forget => FORGET,
+        Verb::Helper => HELPER,
         Verb::Demo | Verb::Help | Verb::Version => 0,
     }
 }
@@ -320,7 +322,7 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
         &[
             row("no-cache", Kind::Flag, ASKED, "", "neither read nor write it").example("true"),
             row("fresh", Kind::Flag, ASKED, "", "ask the server, whatever is cached or remembered").example("true"),
-            row("offline", Kind::Flag, TOKEN | EXEC, "", "take what is cached; ask nobody"),
+            row("offline", Kind::Flag, TOKEN | EXEC | HELPER, "", "take what is cached; ask nobody"),
             row("all", Kind::Flag, FORGET, "", "everything in it, of all requests"),
             row(
                 "cache-dir",
