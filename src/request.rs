@@ -272,8 +272,10 @@ impl Request {
                 request
             }
             None => {
-                return Err(Error::config("this endpoint's description knows no way to end a token").with_hint(
-                    "say where it is revoked (`Endpoint::revocation`); of the dialects bearer-session has a way",
+                let host = endpoint.authority();
+                return Err(Error::config(format!("{host}: its description has no way to end a token")).with_hint(
+                    "set where tokens are revoked (`Endpoint::revocation`), or forget the token here alone \
+                     (`TokenCache::forget`)",
                 ));
             }
         };
