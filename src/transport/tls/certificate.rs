@@ -5,6 +5,8 @@
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Certificate<'c> {
     pub(super) issuer: &'c [u8],
+    #[allow(dead_code, reason = "the command, which includes this file, reads it")]
+    pub(super) validity: &'c [u8],
     pub(super) subject: &'c [u8],
     pub(super) public_key: &'c [u8],
 }
@@ -27,12 +29,12 @@ impl<'c> Certificate<'c> {
         let issuer = element.next()?;
         issuer.content(SEQUENCE)?;
         let validity = issuer.next()?;
-        validity.content(SEQUENCE)?;
+        let dates = validity.content(SEQUENCE)?;
         let subject = validity.next()?;
         subject.content(SEQUENCE)?;
         let public_key = subject.next()?;
         public_key.content(SEQUENCE)?;
-        Some(Self { issuer: issuer.whole, subject: subject.whole, public_key: public_key.whole })
+        Some(Self { issuer: issuer.whole, validity: dates, subject: subject.whole, public_key: public_key.whole })
     }
 
     /// Returns whether issuer and subject are the same.
@@ -48,16 +50,16 @@ impl<'c> Certificate<'c> {
 }
 
 /// A DER element: tag, length, content.
-struct Element<'c> {
-    tag: u8,
-    content: &'c [u8],
+pub(super) struct Element<'c> {
+    pub(super) tag: u8,
+    pub(super) content: &'c [u8],
     whole: &'c [u8],
     /// The bytes after the element.
     rest: &'c [u8],
 }
 
 impl<'c> Element<'c> {
-    fn read(der: &'c [u8]) -> Option<Self> {
+    pub(super) fn read(der: &'c [u8]) -> Option<Self> {
         let (tag, after) = der.split_first()?;
         let (first, mut after) = after.split_first()?;
         let mut length = usize::from(*first);
@@ -75,19 +77,20 @@ impl<'c> Element<'c> {
         (self.tag == tag).then_some(self.content)
     }
 
-    fn next(&self) -> Option<Self> {
+    pub(super) fn next(&self) -> Option<Self> {
         Self::read(self.rest)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::pem;
     use super::*;
     use alloc::vec::Vec;
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject;
 
     fn der(text: &str) -> Vec<u8> {
-        pem::sections(text.as_bytes()).next().and_then(Result::ok).unwrap().der.to_vec()
+        CertificateDer::from_pem_slice(text.as_bytes()).unwrap().to_vec()
     }
 
     #[test]
