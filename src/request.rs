@@ -529,6 +529,13 @@ impl Request {
         error.without(&self.echoes())
     }
 
+    /// Returns whether a text of the server repeats a secret of this request, as it is or encoded: such a text must not be
+    /// shown or logged.
+    #[must_use]
+    pub fn is_echoed_in(&self, text: &str) -> bool {
+        self.echoes().are_in(text)
+    }
+
     /// Returns what must not be shown of an answer.
     pub(crate) fn echoes(&self) -> Echoes<'_> {
         let authorization = self.headers().filter(|(name, _)| is_authorization(name));
