@@ -147,14 +147,13 @@ impl ClientCredentials {
             _ => self.client_id.as_deref().map(|id| ("client_id", Exposed::borrowed(id))),
         };
         let secret = self.client_secret.as_ref().filter(|_| !in_template.client_secret);
+        let by_secret = self.assertion.as_ref().map(|assertion| assertion.is_by_client_secret());
         let method = match named {
             // The template sends the secret.
             Some(ClientSecretBasic | ClientSecretPost) if in_template.client_secret => &Public,
             Some(method) => method,
-            None if self.assertion.as_ref().is_some_and(|assertion| assertion.is_by_client_secret()) => {
-                &ClientSecretJwt
-            }
-            None if self.assertion.is_some() => &PrivateKeyJwt,
+            None if by_secret == Some(true) => &ClientSecretJwt,
+            None if by_secret.is_some() => &PrivateKeyJwt,
             None if secret.is_none() => &Public,
             None if is_form && !in_template.authorization => &ClientSecretBasic,
             None => &ClientSecretPost,
@@ -168,13 +167,13 @@ impl ClientCredentials {
             ))
             .with_hint("leave one of them out"));
         }
-        let is_signed = match method {
-            ClientSecretJwt => self.assertion.as_ref().is_none_or(|assertion| assertion.is_by_client_secret()),
-            PrivateKeyJwt => self.assertion.as_ref().is_some_and(|assertion| !assertion.is_by_client_secret()),
-            _ => self.assertion.is_none(),
+        let fits = match method {
+            ClientSecretJwt => by_secret != Some(false),
+            PrivateKeyJwt => by_secret == Some(false),
+            _ => by_secret.is_none(),
         };
-        if !is_signed {
-            let why = if self.assertion.is_some() { "another key for its assertions" } else { "no key" };
+        if !fits {
+            let why = if by_secret.is_some() { "another key for its assertions" } else { "no key" };
             return Err(Error::config(format!(
                 "the client authentication is `{}`, and there is {why}",
                 method.as_str()

@@ -120,19 +120,10 @@ impl Request {
             parameters.push(Parameter::text("grant_type", Exposed::borrowed(grant_type)));
         }
         parameters.extend(proof.parameters.into_iter().flatten().map(|(name, value)| Parameter::text(name, value)));
-        let mut signed_at = None;
-        let mut add_signed = |parameters: &mut Vec<_>, name, signed: Signed| {
-            secrets.push(Secret::from(signed.text.expose()));
-            signed_at = Some(signed.at);
-            parameters.push(Parameter { name, value: Sent::Signed(signed) });
-        };
-        if let Some(signed) = proof.assertion {
-            parameters.push(Parameter::text("client_assertion_type", Exposed::borrowed(ASSERTION_TYPE)));
-            add_signed(&mut parameters, "client_assertion", signed);
-        }
-        if let Some(signed) = assertion {
-            add_signed(&mut parameters, "assertion", signed);
-        }
+        parameters.extend(client_assertion(proof.assertion).into_iter().flatten());
+        parameters.extend(assertion.map(|signed| Parameter { name: "assertion", value: Sent::Signed(signed) }));
+        secrets
+            .extend(parameters.iter().filter_map(Parameter::signed).map(|signed| Secret::from(signed.text.expose())));
         if let Some(bearer) = grant.bearer.as_ref().filter(|_| !named.has("session_token")) {
             if authorization.is_some() {
                 return Err(Error::config(
@@ -208,12 +199,6 @@ impl Request {
         let mut request = Self::new(whole, target, endpoint, endpoint.method, authorization, secrets, &values)?;
         request.repeatable = grant.is_repeatable();
         request.once = once.0;
-        if signed_at.is_some() {
-            let mut stable = Fnv::default();
-            stable.add(request.url.expose());
-            parameters.iter().for_each(|parameter| parameter.mark(&values, &mut stable));
-            (request.signed_at, request.stable) = (signed_at, Some(stable.0));
-        }
         request.place(endpoint.parameters, &parameters, &values)?;
         request.set_client_certificate(credentials)?;
         Ok(request)
@@ -266,19 +251,14 @@ impl Request {
                 ];
                 let client = proof.parameters.into_iter().flatten();
                 parameters.extend(client.map(|(name, value)| Parameter::text(name, value)));
-                let signed_at = proof.assertion.as_ref().map(|signed| signed.at);
-                if let Some(signed) = proof.assertion {
-                    secrets.push(Secret::from(signed.text.expose()));
-                    parameters.push(Parameter::text("client_assertion_type", Exposed::borrowed(ASSERTION_TYPE)));
-                    parameters.push(Parameter { name: "client_assertion", value: Sent::Signed(signed) });
-                }
+                secrets.extend(proof.assertion.as_ref().map(|signed| Secret::from(signed.text.expose())));
+                parameters.extend(client_assertion(proof.assertion).into_iter().flatten());
                 secrets.extend(proof.secrets);
                 secrets.extend(values.secrets().map(Secret::from));
                 let target = (&url, template.as_ref());
                 let mut request =
                     Self::new(endpoint, target, endpoint, Method::Post, proof.authorization, secrets, &values)?;
                 request.place(Parameters::Form, &parameters, &values)?;
-                request.signed_at = signed_at;
                 request
             }
             None => {
@@ -363,6 +343,12 @@ impl Request {
     fn place(&mut self, place: Parameters, parameters: &[Parameter<'_>], values: &Values<'_>) -> Result<(), Error> {
         if place != Parameters::Json {
             parameters.iter().try_for_each(Parameter::check_text)?;
+        }
+        if let Some(signed) = parameters.iter().find_map(Parameter::signed) {
+            let mut stable = Fnv::default();
+            stable.add(self.url.expose());
+            parameters.iter().for_each(|parameter| parameter.mark(values, &mut stable));
+            (self.signed_at, self.stable) = (Some(signed.at), Some(stable.0));
         }
         let form = |out: &mut dyn fmt::Write, space: &str| {
             let mut joint = "";
@@ -592,8 +578,12 @@ pub(crate) fn fnv1a(bytes: impl Iterator<Item = u8>) -> u32 {
     hash.0
 }
 
-/// The value of `client_assertion_type` (RFC 7523 section 2.2).
-const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// Returns the parameters with which an assertion authenticates the client (RFC 7523 section 2.2).
+fn client_assertion<'a>(assertion: Option<Signed>) -> Option<[Parameter<'a>; 2]> {
+    let kind = Exposed::borrowed("urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+    let value = Sent::Signed(assertion?);
+    Some([Parameter::text("client_assertion_type", kind), Parameter { name: "client_assertion", value }])
+}
 
 /// Returns the system's wall time, as far as it is known.
 fn system_time() -> Duration {
@@ -618,6 +608,13 @@ enum Sent<'a> {
 impl<'a> Parameter<'a> {
     fn text(name: &'a str, text: Exposed<'a>) -> Self {
         Self { name, value: Sent::Text(text) }
+    }
+
+    fn signed(&self) -> Option<&Signed> {
+        match &self.value {
+            Sent::Signed(signed) => Some(signed),
+            Sent::Text(_) | Sent::Json(_) => None,
+        }
     }
 
     /// Refuses what only JSON can say.

@@ -5,8 +5,8 @@
 
 use core::time::Duration;
 use keyfob::{
-    Client, ClientAuthentication, ClientCredentials, Endpoint, Error, ErrorKind, Grant, Method, Parameters, Request,
-    Response, Secret, SecretSource,
+    Assertion, Client, ClientAuthentication, ClientCredentials, Endpoint, Error, ErrorKind, Grant, Method, Parameters,
+    Request, Response, Secret, SecretSource, Signer,
 };
 
 fn endpoint() -> Endpoint {
@@ -278,4 +278,59 @@ fn a_client_id_that_is_read_is_a_secret() {
         Client::with_parts(endpoint(), move |_: &Request| Ok(Response::new(401, answer.as_bytes())), || Duration::ZERO);
     let error = client.client_id_source(SecretSource::value("k3y")).fetch(&grant).unwrap_err();
     assert!(error.to_string().ends_with("invalid_client (‹redacted›)"), "{error}");
+}
+
+/// A key in a chip, say.
+struct Chip(Result<(), ()>);
+
+impl Signer for Chip {
+    fn algorithm(&self) -> &str {
+        "ES256"
+    }
+
+    fn key_id(&self) -> Option<&str> {
+        Some("slot-3")
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        assert_eq!(message.iter().filter(|byte| **byte == b'.').count(), 1);
+        self.0.map(|()| vec![1; 64]).map_err(|()| Error::new(ErrorKind::Config, "the chip is locked"))
+    }
+
+    fn identity(&self) -> Result<Secret, Error> {
+        Ok(Secret::from("slot 3"))
+    }
+}
+
+#[test]
+fn any_signer_will_do() {
+    let request = |chip| {
+        let credentials = ClientCredentials::default()
+            .client_id("id")
+            .assertion(Assertion::with_signer(Chip(chip)).random(|| Ok([0; 16])));
+        let time = Duration::from_secs(0);
+        Request::token_at(time, &endpoint(), &credentials, &Grant::client_credentials()).map(|request| text(&request))
+    };
+    let header = "eyJhbGciOiJFUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6InNsb3QtMyJ9";
+    let sent = request(Ok(())).unwrap();
+    assert!(sent.contains(&format!("&client_assertion={header}.")), "{sent}");
+    // 64 times the byte 1.
+    assert!(sent.ends_with(&format!(".{}AQ", "AQEB".repeat(21))), "{sent}");
+    assert_eq!(request(Err(())).unwrap_err().to_string(), "the chip is locked");
+    // Without bytes of one's own: those of the operating system, where there is one.
+    let credentials = ClientCredentials::default().client_id("id").assertion(Assertion::with_signer(Chip(Ok(()))));
+    let is_made = Request::token(&endpoint(), &credentials, &Grant::client_credentials()).is_ok();
+    assert_eq!(is_made, cfg!(all(feature = "std", any(unix, feature = "jwt"))));
+}
+
+#[cfg(not(any(feature = "jwt", feature = "cli")))]
+#[test]
+fn a_build_without_signatures_says_so() {
+    let credentials =
+        ClientCredentials::default().client_id("id").assertion(Assertion::new(SecretSource::value("key")));
+    assert_config(
+        Request::token(&endpoint(), &credentials, &Grant::client_credentials()),
+        "this build has no signatures: it cannot sign with a key",
+        "build keyfob with the feature `jwt`, and the command with `tls`",
+    );
 }
