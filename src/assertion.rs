@@ -292,7 +292,8 @@ impl Assertion {
             Key::Signer(signer) => self.mark(signer.identity()?.expose().as_bytes(), add),
             Key::Source(source) => match source.own_identity() {
                 Some(Identity::Text(identity)) => self.mark(identity.expose().as_bytes(), add),
-                _ => self.mark(&source.expose_bytes()?, add),
+                // No token signs.
+                Some(Identity::Cache(_)) | None => self.mark(&source.expose_bytes()?, add),
             },
             // The client secret is there by itself.
             Key::ClientSecret => self.mark(b"", add),

@@ -40,9 +40,10 @@ use core::fmt;
 /// The URL and the values of parameters and headers are templates. `{name}` is the value of a variable: one that is set by
 /// [`variable`](Endpoint::variable) or [`secret_variable`](Endpoint::secret_variable), or one of `client_id`,
 /// `client_secret`, `username`, `password`, `session_token` and `refresh_token`. What a template names is sent there, and
-/// not where it is sent otherwise. `{base64:TEXT}`, `{json:TEXT}` (as inside a JSON string) and `{url:TEXT}`
-/// (percent-encoded) encode a text that may name variables in turn, three deep at most. `{{name}}` is the text `{name}`; any
-/// other brace is itself.
+/// not where it is sent otherwise. `{base64:TEXT}`, `{json:TEXT}` (as inside a JSON string), `{url:TEXT}`
+/// (percent-encoded) and `{sha256:TEXT}` (in hexadecimal) encode a text that may name variables in turn, three deep at most.
+/// `{now:YYYY-MM-DDTHH:mm:ss}`, `{now+7d:unix}` and `{random}` are computed for each request:
+/// [profiles](crate::docs::profiles#templates) has the table. `{{name}}` is the text `{name}`; any other brace is itself.
 ///
 /// In a URL a value stays in its place: in the host it must be letters, digits, hyphens, dots and perhaps a port; in the
 /// path it is percent-encoded, and must not be empty, `.` or `..`; in the query it is form-encoded. Secrets are refused in

@@ -20,6 +20,8 @@ mod encode;
 mod error;
 mod date;
 mod secret;
+mod sha256;
+mod computed;
 mod template;
 mod field;
 mod text;

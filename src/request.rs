@@ -4,13 +4,14 @@ mod header;
 
 use crate::assertion::{Occasion, Signed};
 use crate::client_auth::{ClientCertificate, ClientCredentials, InTemplate};
+use crate::computed;
 use crate::encode;
 use crate::endpoint::{Endpoint, Method, Parameters, Revocation};
 use crate::error::{Echoes, Error};
 use crate::field::{Field, FieldValue, Json};
 use crate::grant::Grant;
 use crate::secret::{Exposed, Secret};
-use crate::template::Values;
+use crate::template::{self, Values};
 use crate::text::{self, REDACTED};
 use crate::url::{Url, UrlTemplate};
 use crate::words;
@@ -40,6 +41,8 @@ pub struct Request {
     stable: Option<u32>,
     /// The wall time at which its assertions were signed.
     signed_at: Option<Duration>,
+    /// What tells it from others, if it has parts that are computed anew for each.
+    computed: Option<u32>,
     to_loopback: bool,
     certificate: Option<ClientCertificate<Secret>>,
     timeout: Duration,
@@ -103,7 +106,7 @@ impl Request {
         endpoint.check_method()?;
         check_grant(endpoint, grant)?;
         let named = Named::by(endpoint.template.as_ref(), endpoint, true);
-        let values = named.values(variables, credentials, grant)?;
+        let values = named.values(wall_time, variables, credentials, grant)?;
         let is_form = endpoint.parameters == Parameters::Form;
         let nobody = ClientCredentials::default();
         let client = if authenticates { credentials } else { &nobody };
@@ -122,8 +125,6 @@ impl Request {
         parameters.extend(proof.parameters.into_iter().flatten().map(|(name, value)| Parameter::text(name, value)));
         parameters.extend(client_assertion(proof.assertion).into_iter().flatten());
         parameters.extend(assertion.map(|signed| Parameter { name: "assertion", value: Sent::Signed(signed) }));
-        secrets
-            .extend(parameters.iter().filter_map(Parameter::signed).map(|signed| Secret::from(signed.text.expose())));
         if let Some(bearer) = grant.bearer.as_ref().filter(|_| !named.has("session_token")) {
             if authorization.is_some() {
                 return Err(Error::config(
@@ -192,11 +193,20 @@ impl Request {
         }
 
         secrets.extend(values.secrets().map(Secret::from));
-        endpoint.templates(&mut |template| {
-            template.encoded_secrets(&values, &mut |form| secrets.push(form));
-        });
         let target = (&endpoint.url, endpoint.template.as_ref());
         let mut request = Self::new(whole, target, endpoint, endpoint.method, authorization, secrets, &values)?;
+        let signed = || parameters.iter().filter_map(Parameter::signed);
+        if named.0.iter().any(|(name, _)| computed::is_computed(name)) {
+            // What is no secret and no variable does not change.
+            let mut stable = Fnv::default();
+            request.secrets.iter().map(Secret::expose).chain(values.texts()).for_each(|text| _ = stable.add(text));
+            signed().for_each(|signed| stable.add_bytes(&signed.fingerprint.to_le_bytes()));
+            request.computed = Some(stable.0);
+        }
+        request.secrets.extend(signed().map(|signed| Secret::from(signed.text.expose())));
+        endpoint.templates(&mut |template| {
+            template.encoded_secrets(&values, &mut |form| request.secrets.push(form));
+        });
         request.repeatable = grant.is_repeatable();
         request.once = once.0;
         request.place(endpoint.parameters, &parameters, &values)?;
@@ -230,7 +240,7 @@ impl Request {
         let mut request = match &endpoint.revocation {
             Some(Revocation::Delete) => {
                 let named = Named::by(endpoint.template.as_ref(), endpoint, false);
-                let values = named.values(&endpoint.variables, credentials, &grant)?;
+                let values = named.values(wall_time, &endpoint.variables, credentials, &grant)?;
                 // In lower case, as the session itself was asked for.
                 let authorization = encode::exact(|out| write!(out, "bearer {token}"));
                 let target = (&endpoint.url, endpoint.template.as_ref());
@@ -240,7 +250,7 @@ impl Request {
                 let template = UrlTemplate::parse(url)?;
                 let url = template.as_ref().map_or_else(|| Url::parse(url), UrlTemplate::sample)?;
                 let named = Named::by(template.as_ref(), endpoint, false);
-                let values = named.values(&endpoint.variables, credentials, &grant)?;
+                let values = named.values(wall_time, &endpoint.variables, credentials, &grant)?;
                 let authentication = endpoint.authentication.as_ref();
                 // The audience is the same as for a token: the authorization server.
                 let occasion = Occasion { url: &endpoint.url, template: None, wall_time };
@@ -262,8 +272,10 @@ impl Request {
                 request
             }
             None => {
-                return Err(Error::config("this endpoint's description knows no way to end a token").with_hint(
-                    "say where it is revoked (`Endpoint::revocation`); of the dialects bearer-session has a way",
+                let host = endpoint.authority();
+                return Err(Error::config(format!("{host}: its description has no way to end a token")).with_hint(
+                    "set where tokens are revoked (`Endpoint::revocation`), or forget the token here alone \
+                     (`TokenCache::forget`)",
                 ));
             }
         };
@@ -332,6 +344,7 @@ impl Request {
             once: 0,
             stable: None,
             signed_at: None,
+            computed: None,
             to_loopback: url.is_loopback(),
             certificate: None,
             timeout: TIMEOUT,
@@ -471,6 +484,9 @@ impl Request {
 
     /// A number that differs (nearly always) where URL, headers or body differ. It is kept in memory only.
     pub(crate) fn fingerprint(&self) -> u32 {
+        if let Some(fingerprint) = self.computed {
+            return fingerprint;
+        }
         let headers = self.headers.iter().flat_map(|header| [&*header.name, header.value.expose()]);
         let body = self.body.as_ref().map_or("", |body| body.expose());
         let certificate = self.certificate.as_ref().map_or("", |certificate| certificate.chain.expose());
@@ -782,6 +798,7 @@ impl<'e> Named<'e> {
     /// Reads the values of the variables that are named, each once.
     fn values<'v>(
         &self,
+        wall_time: &dyn Fn() -> Duration,
         variables: &'v [Field],
         credentials: &'v ClientCredentials,
         grant: &'v Grant,
@@ -820,6 +837,10 @@ impl<'e> Named<'e> {
                             return Err(no_value(name, place, variables));
                         }
                     }
+                    _ if computed::is_computed(name) => {
+                        let value = computed::value(name, wall_time()).ok_or_else(|| not_computed(name, place))?;
+                        values.add_read(name, Exposed::read(Secret::from(value)));
+                    }
                     _ => return Err(no_value(name, place, variables)),
                 }
             }
@@ -832,6 +853,12 @@ impl<'e> Named<'e> {
         }
         Ok(values)
     }
+}
+
+fn not_computed(name: &str, place: Place<'_>) -> Error {
+    Error::config(format!("{place}: there is no value for {{{name}}} here")).with_hint(
+        "the time needs a clock (`Clock::wall_time`) and a year of four digits, and a random number the feature `std`",
+    )
 }
 
 /// The error for a variable that has no value.
@@ -847,6 +874,10 @@ fn no_value(name: &str, place: Place<'_>, variables: &[Field]) -> Error {
     ];
     if let Some((_, hint)) = STANDARD.iter().find(|(standard, _)| *standard == name) {
         return Error::config(format!("{place}: the variable {name:?} has no value")).with_hint(hint);
+    }
+    if name.starts_with("now") && !template::is_name(name) {
+        return Error::config(format!("{place}: {{{name}}} is not a time"))
+            .with_hint("it is written as {now:YYYY-MM-DDTHH:mm:ss}, {now+7d:YYYY-MM-DD} or {now:unix}");
     }
     let known = STANDARD.iter().map(|(standard, _)| *standard);
     let known = known.chain(variables.iter().map(|field| field.name.as_str()));

@@ -591,6 +591,12 @@ const OWN_WAYS: &[Service] = &[
 
 /// Where token and lifetime are, and what the lifetime is.
 const ANSWERS: &[Service] = &[
+    // As Tripletex has it: the API wants Basic with the token as the password.
+    answered(
+        r#""field": "value.token", "lifetime": "5d", "api": "Authorization: Basic {base64:0:{token}}""#,
+        r#"{"value":{"id":1,"token":"tok-1"}}"#,
+        "tok-1 432000 Authorization: Basic MDp0b2stMQ==",
+    ),
     answered(r#""field": "data.0.token""#, r#"{"data":[{"token":"tok-1","expires_in":60}]}"#, "tok-1 60"),
     answered(r#""field": "1.accessToken""#, r#"[{"acvVersion":"1.0"},{"accessToken":"tok-1"}]"#, "tok-1 -"),
     answered(r#""field": "", "lifetime": "15m""#, "200\nContent-Type: application/json\n\n\"tok-1\"", "tok-1 900"),

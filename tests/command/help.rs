@@ -62,7 +62,7 @@ fn each_verb_has_a_help_of_its_own() {
         ("profiles", "help: unknown topic \"profiles\"; did you mean \"profile\"?"),
         (
             "hunter2",
-            "help: unknown topic; the topics are token, revoke, keep, exec, bench, parse, from-curl, demo, help, profile and exit-codes",
+            "help: unknown topic; the topics are token, revoke, keep, exec, status, forget, helper, bench, parse, from-curl, demo, help, profile and exit-codes",
         ),
     ] {
         let outcome = Place::new().keyfob(["help", topic]).outcome();
@@ -82,7 +82,8 @@ fn the_documentation_names_no_option_that_the_help_does_not_have() {
     let help = help(&["help"]);
     let known = options(&help);
     // Options of other programs and of demonstrations.
-    let foreign = ["--features", "--release", "--help", "--builds", "--no-default-features"];
+    let foreign =
+        ["--config", "--password-stdin", "--features", "--release", "--help", "--builds", "--no-default-features"];
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let pages = std::fs::read_dir(root.join("src/docs")).unwrap().map(|entry| entry.unwrap().path());
     let mut seen = 0;

@@ -14,6 +14,9 @@ pub(crate) enum Verb {
     Revoke,
     Keep,
     Exec,
+    Helper,
+    Status,
+    Forget,
     Bench,
     Parse,
     FromCurl,
@@ -32,6 +35,19 @@ pub(crate) const VERBS: &[(&str, Verb, &str, &str)] = &[
         Verb::Exec,
         "[PROFILE] [options] -- CMD [ARG …]",
         "run a program with a token that is kept fresh; without a token it is not started",
+    ),
+    ("status", Verb::Status, "[PROFILE] [options]", "show what is cached or remembered, for all profiles without one"),
+    (
+        "forget",
+        Verb::Forget,
+        "[PROFILE | --all] [options]",
+        "drop what is cached or remembered, without telling the server",
+    ),
+    (
+        "helper",
+        Verb::Helper,
+        "git | cargo | kubectl PROFILE [get | store | erase] [options]",
+        "answer a program that asks for a credential, in its own words",
     ),
     ("bench", Verb::Bench, "[PROFILE] [-n N] [options]", "time cold-start fetches, step by step"),
     ("parse", Verb::Parse, "[options]", "show how keyfob reads the token response on standard input"),
@@ -62,7 +78,7 @@ pub(crate) struct Arguments {
     pub(crate) profile: Option<OsString>,
     /// The options that were given, by their names with underscores.
     pub(crate) options: Object,
-    /// The program to run, with its arguments: all words after `--`.
+    /// The program to run, with its arguments: all words after `--`. For a helper, what asks, and what for.
     pub(crate) program: Vec<OsString>,
 }
 
@@ -80,10 +96,14 @@ impl Arguments {
         let verb = match parser.next().map_err(wrong)? {
             None | Some(Arg::Long("help") | Arg::Short('h')) => Verb::Help,
             Some(Arg::Long("version") | Arg::Short('V')) => Verb::Version,
+            // cargo starts a helper with this word alone.
+            Some(Arg::Long("cargo-plugin")) => {
+                return Ok(Self { program: vec!["cargo".into()], ..Self::new(Verb::Helper) });
+            }
             Some(Arg::Value(word)) => verb(&word)?,
             Some(_) => return Err(usage(format!("no command before the options; the commands are {}", verbs()))),
         };
-        let has_profile = matches!(verb, Verb::Token | Verb::Revoke | Verb::Keep | Verb::Exec | Verb::Bench);
+        let has_profile = options::option(verb, "url").is_some();
         let mut arguments = Self::new(verb);
         loop {
             if verb == Verb::Exec {
@@ -114,6 +134,12 @@ impl Arguments {
                 }
                 Arg::Value(topic) if verb == Verb::Help && matches!(arguments.topic, Topic::All) => {
                     arguments.topic = self::topic(&topic)?;
+                    continue;
+                }
+                Arg::Value(word)
+                    if verb == Verb::Helper && (arguments.program.is_empty() || arguments.profile.is_some()) =>
+                {
+                    arguments.program.push(word);
                     continue;
                 }
                 Arg::Value(profile) if has_profile && arguments.profile.is_none() => {
@@ -195,6 +221,12 @@ pub(crate) fn requested_format() -> Format {
         Requested::Format(word) => word.to_str().and_then(Format::from_name).unwrap_or(Format::Token),
         Requested::Profiles(_) => Format::Token,
     }
+}
+
+/// Whether `--error-to stdout` is given, even if the rest is wrong.
+pub(crate) fn is_error_to_stdout() -> bool {
+    let words: Vec<OsString> = std::env::args_os().take_while(|word| word != "--").collect();
+    words.iter().any(|word| word == "--error-to=stdout") || words.windows(2).any(|two| two == ["--error-to", "stdout"])
 }
 
 /// What the command line says about the format, as far as it can be understood.

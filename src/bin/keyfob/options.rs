@@ -73,7 +73,10 @@ const PROFILE: Places = 128;
 const PRESET: Places = 256;
 const FROM_CURL: Places = 512;
 const EXEC: Places = 1024;
-const FETCH: Places = TOKEN | REVOKE | KEEP | BENCH | EXEC;
+const STATUS: Places = 2048;
+const FORGET: Places = 4096;
+const HELPER: Places = 8192;
+const FETCH: Places = TOKEN | REVOKE | KEEP | BENCH | EXEC | STATUS | FORGET | HELPER;
 const DESCRIBED: Places = FETCH | ENDPOINT;
 const ASKED: Places = FETCH | PROFILE;
 
@@ -164,6 +167,9 @@ fn place(verb: Verb) -> Places {
         Verb::Parse => PARSE,
         Verb::FromCurl => FROM_CURL,
         Verb::Exec => EXEC,
+        Verb::Status => STATUS,
+        Verb::Forget => FORGET,
+        Verb::Helper => HELPER,
         Verb::Demo | Verb::Help | Verb::Version => 0,
     }
 }
@@ -372,6 +378,7 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
                  to send nothing, also if a profile cannot be read and might say curl (not at a terminal)",
             )
             .example(r#""header""#),
+            row("error-to", Kind::Text, FETCH, "PLACE", "where the error object of --format json goes: stderr (default) or stdout"),
         ],
     ),
     (
@@ -401,6 +408,8 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
         &[
             row("no-cache", Kind::Flag, ASKED, "", "neither read nor write it").example("true"),
             row("fresh", Kind::Flag, ASKED, "", "ask the server, whatever is cached or remembered").example("true"),
+            row("offline", Kind::Flag, TOKEN | EXEC | HELPER, "", "take what is cached; ask nobody"),
+            row("all", Kind::Flag, FORGET, "", "everything in it, of all requests"),
             row(
                 "cache-dir",
                 Kind::Path,

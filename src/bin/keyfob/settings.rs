@@ -53,6 +53,7 @@ pub(crate) struct Asked {
     pub(crate) min_valid: Option<Duration>,
     pub(crate) no_cache: bool,
     pub(crate) fresh: bool,
+    pub(crate) offline: bool,
     pub(crate) wait: Duration,
     pub(crate) splay: Duration,
     pub(crate) verbose: bool,
@@ -105,6 +106,13 @@ impl Settings {
         trail: &Trail,
     ) -> Result<Self, Error> {
         override_by(&mut members, options);
+        // Options alone.
+        match members.remove("error_to").filter(|_| options.contains_key("error_to")) {
+            None => {}
+            Some(Value::String(place)) if place == "stdout" || place == "stderr" => {}
+            Some(_) => return Err(config("--error-to: must be stdout or stderr")),
+        }
+        let offline = options.get("offline").and_then(|_| members.remove("offline")).is_some();
         match members.remove("format") {
             None => {}
             Some(Value::String(name)) => *format = Format::from_name(&name).ok_or_else(|| Format::unknown(&name))?,
@@ -143,6 +151,7 @@ impl Settings {
                 min_valid: take_duration(&mut members, "min_valid")?,
                 no_cache: take_flag(&mut members, "no_cache")?,
                 fresh: take_flag(&mut members, "fresh")?,
+                offline,
                 wait: take_duration(&mut members, "wait")?.unwrap_or_default().min(LONGEST_WAIT),
                 splay: take_duration(&mut members, "splay")?.unwrap_or_default().min(LONGEST_WAIT),
                 verbose: take_flag(&mut members, "verbose")?,

@@ -1,0 +1,239 @@
+//! `keyfob helper`: a credential for a program that asks for one in its own words.
+
+use crate::arguments::{Arguments, usage};
+use crate::fetch;
+use crate::format::Format;
+use crate::members::{config, take_texts};
+use crate::output::{line, reason, to_json};
+use crate::settings::{self, Asked, Settings};
+use keyfob::{AccessToken, Error, ErrorKind, Secret, TokenCache};
+use lexopt::Parser;
+use miniserde::Serialize;
+use miniserde::json::{self, Object, Value};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::AsFd;
+use std::time::{Duration, SystemTime};
+
+pub(crate) fn run(mut arguments: Arguments, format: &mut Format) -> Result<(), Error> {
+    // The program reads standard output.
+    *format = Format::Token;
+    let words = std::mem::take(&mut arguments.program);
+    let words: Vec<&str> = words.iter().map(|word| word.to_str().unwrap_or_default()).collect();
+    match words[..] {
+        ["cargo"] => cargo(arguments),
+        ["kubectl"] => kubectl(arguments),
+        // The cache has it.
+        ["git", "store"] => Ok(()),
+        ["git", action @ ("get" | "erase")] => git(arguments, action),
+        ["git", ..] => Err(usage("helper: git wants get, store or erase")),
+        _ => Err(usage("helper: the programs are git, cargo and kubectl")),
+    }
+}
+
+fn tokens(arguments: &Arguments) -> Result<(TokenCache, Asked), Error> {
+    if arguments.profile.is_none() {
+        return Err(usage("helper: no profile is given"));
+    }
+    let mut settings = Settings::read(arguments, &mut Format::Token)?;
+    if settings.reads_once() {
+        return Err(config("helper: the program uses standard input, so secrets must be in files"));
+    }
+    let asked = settings.asked;
+    let (grant, store) = (settings.grant()?, settings.store()?);
+    Ok((settings::tokens(settings.client()?, grant, store), asked))
+}
+
+/// git's credential protocol (gitcredentials(7)): lines of `name=value`.
+fn git(arguments: Arguments, action: &str) -> Result<(), Error> {
+    let (mut tokens, asked) = tokens(&arguments)?;
+    let question = Question::read()?;
+    if action == "erase" {
+        // The server did not take this token. Any other is not this profile's, or was replaced already.
+        let refused = question.last("credential").or_else(|| question.last("password"));
+        if let (Some(refused), Some(cached)) = (refused, tokens.at_hand(Duration::ZERO)?) {
+            if cached.expose() == refused {
+                tokens.renew()?;
+            }
+        }
+        return Ok(());
+    }
+    let host = question.last("host").unwrap_or_default();
+    let is_here = ["localhost", "127.0.0.1", "[::1]"]
+        .iter()
+        .any(|here| host.strip_prefix(here).is_some_and(|port| port.is_empty() || port.starts_with(':')));
+    if question.last("protocol") != Some("https") && !is_here {
+        return Err(config("helper: git asks for a server that is not https, which gets no token"));
+    }
+    let token = fetch::token(&mut tokens, asked)?;
+    if question.has(("capability[]", "authtype")) {
+        line("capability[]=authtype\nauthtype=Bearer\nephemeral=1")?;
+        line(Secret::from(format!("credential={}", token.expose())).expose())?;
+    } else {
+        line("username=oauth2")?;
+        line(Secret::from(format!("password={}", token.expose())).expose())?;
+    }
+    match expiry(&tokens, &token) {
+        Some(expiry) => line(&format!("password_expiry_utc={expiry}")),
+        None => Ok(()),
+    }
+}
+
+#[derive(Serialize)]
+struct CargoOk<'a> {
+    kind: &'a str,
+    token: &'a str,
+    cache: &'a str,
+    expiration: Option<u64>,
+    operation_independent: bool,
+}
+
+/// cargo's credential protocol, version 1: a JSON object on each line. The words of its configuration are in there.
+fn cargo(given: Arguments) -> Result<(), Error> {
+    line(r#"{"v":[1]}"#)?;
+    for question in stdin()?.lines() {
+        let question = question.map_err(|error| unreadable(&error))?;
+        let members = match json::from_str(&question) {
+            Ok(Value::Object(members)) => members,
+            _ => Object::new(),
+        };
+        if text(&members, "kind").as_deref() != Some("get") {
+            line(r#"{"Err":{"kind":"operation-not-supported"}}"#)?;
+            continue;
+        }
+        match cargo_answer(&given, members) {
+            Ok(answer) => line(answer.expose())?,
+            Err(error) => {
+                let message = json::to_string(&error.to_string());
+                line(&format!(r#"{{"Err":{{"kind":"other","message":{message},"caused-by":[]}}}}"#))?;
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn cargo_answer(given: &Arguments, mut members: Object) -> Result<Secret, Error> {
+    let words = take_texts(&mut members, "args")?;
+    let read;
+    let arguments = match words.is_empty() {
+        true => given,
+        false => {
+            read = Arguments::read(Parser::from_iter(std::iter::once("keyfob".to_owned()).chain(words)))?;
+            &read
+        }
+    };
+    let (mut tokens, asked) = tokens(arguments)?;
+    let token = fetch::token(&mut tokens, asked)?;
+    let expiration = expiry(&tokens, &token);
+    let ok = to_json(&CargoOk {
+        kind: "get",
+        token: token.authorization()?.expose(),
+        cache: if expiration.is_some() { "expires" } else { "never" },
+        expiration,
+        operation_independent: true,
+    });
+    // An absent moment is no null there.
+    Ok(format!(r#"{{"Ok":{}}}"#, ok.replace(r#""expiration":null,"#, "")).into())
+}
+
+/// The ExecCredential of client-go, in the version that it asks for.
+fn kubectl(arguments: Arguments) -> Result<(), Error> {
+    let (mut tokens, asked) = tokens(&arguments)?;
+    let asked_for = std::env::var("KUBERNETES_EXEC_INFO").unwrap_or_default();
+    let version = match json::from_str(&asked_for) {
+        Ok(Value::Object(members)) => text(&members, "apiVersion"),
+        _ => None,
+    };
+    let version = version.unwrap_or_else(|| "client.authentication.k8s.io/v1".to_owned());
+    let token = fetch::token(&mut tokens, asked)?;
+    let expiry = expiry(&tokens, &token).map(|expiry| format!(r#","expirationTimestamp":"{}""#, rfc_3339(expiry)));
+    let (version, shown) = (json::to_string(&version), json::to_string(&token.expose().to_owned()));
+    line(&format!(
+        r#"{{"apiVersion":{version},"kind":"ExecCredential","status":{{"token":{shown}{}}}}}"#,
+        expiry.unwrap_or_default()
+    ))
+}
+
+/// Returns when the token expires, in seconds since 1970: none if that is unknown, or the wall clock is not credible.
+fn expiry(tokens: &TokenCache, token: &AccessToken) -> Option<u64> {
+    const BUILT: u64 = 1_735_689_600;
+    let now = SystemTime::UNIX_EPOCH.elapsed().ok()?.as_secs();
+    let left = token.remaining(tokens.client().now())?.as_secs();
+    (now >= BUILT).then(|| now.saturating_add(left))
+}
+
+/// In UTC, by the Gregorian calendar whose years begin in March.
+fn rfc_3339(seconds: u64) -> String {
+    let (day, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
+    let (era, day) = (day / 146_097, day % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (year, month) = if month < 10 { (year, month + 3) } else { (year + 1, month - 9) };
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z", era * 400 + year)
+}
+
+fn text(members: &Object, name: &str) -> Option<String> {
+    match members.get(name) {
+        Some(Value::String(text)) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+/// Standard input, not through std's buffer, which keeps what it read.
+fn stdin() -> Result<BufReader<File>, Error> {
+    let stdin = std::io::stdin().as_fd().try_clone_to_owned();
+    stdin.map(|stdin| BufReader::new(stdin.into())).map_err(|error| unreadable(&error))
+}
+
+fn unreadable(error: &std::io::Error) -> Error {
+    Error::new(ErrorKind::Config, format!("standard input: {}", reason(error)))
+}
+
+/// What git asks, which may contain a credential.
+struct Question(Secret);
+
+impl Question {
+    fn read() -> Result<Self, Error> {
+        const MOST: usize = 64 * 1024;
+        // Large enough, so that it does not grow and leave copies behind.
+        let mut text = String::with_capacity(MOST + 64);
+        stdin()?.take(MOST as u64).read_to_string(&mut text).map_err(|error| unreadable(&error))?;
+        Ok(Self(text.into()))
+    }
+
+    /// The last value of this name counts.
+    fn last(&self, name: &str) -> Option<&str> {
+        self.pairs().filter(|(known, _)| *known == name).last().map(|(_, value)| value)
+    }
+
+    fn has(&self, pair: (&str, &str)) -> bool {
+        self.pairs().any(|known| known == pair)
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.expose().lines().filter_map(|line| line.split_once('='))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rfc_3339;
+
+    #[test]
+    fn moments_are_written_as_kubectl_reads_them() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_735_689_600, "2025-01-01T00:00:00Z"),
+            (4_107_542_399, "2100-02-28T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(rfc_3339(seconds), text);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! `keyfob helper`: a credential in the words of git, cargo and kubectl.
+
+use crate::*;
+use std::time::SystemTime;
+
+fn place(server: &Server) -> Place {
+    let place = Place::new();
+    let cache = place.path("cache");
+    let text =
+        format!(r#"{{"url": "{}", "client_id": "c", "cache_dir": "{cache}", "format": "curl"}}"#, server.url("/t"));
+    place.file("config/keyfob/p.json", text);
+    place
+}
+
+/// A server whose tokens differ.
+fn server() -> Server {
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    Server::with(move |_, stream| {
+        let number = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1;
+        let _ = stream.write_all(&json(200, &format!(r#"{{"access_token":"tok-{number}","expires_in":3600}}"#)));
+    })
+}
+
+/// Cuts the seconds since 1970 of an hour from now.
+#[track_caller]
+fn without_expiry(text: &str) -> String {
+    let soon = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() + 3600;
+    let near = (soon - 60..=soon).find(|at| text.contains(&at.to_string())).expect("an hour from now");
+    text.replace(&near.to_string(), "EXPIRY")
+}
+
+#[test]
+fn git_gets_a_token_and_has_a_refused_one_replaced() {
+    let server = server();
+    let place = place(&server);
+    let git = |action: &str, input: &str| place.keyfob(["helper", "git", "p", action]).input(input).outcome();
+    for (input, output) in [
+        ("protocol=https\nhost=git.example\n\n", "username=oauth2\npassword=tok-1\npassword_expiry_utc=EXPIRY\n"),
+        ("protocol=http\nhost=localhost:8000\n", "username=oauth2\npassword=tok-1\npassword_expiry_utc=EXPIRY\n"),
+        (
+            "capability[]=authtype\ncapability[]=state\nprotocol=https\nhost=git.example\n",
+            "capability[]=authtype\nauthtype=Bearer\nephemeral=1\ncredential=tok-1\npassword_expiry_utc=EXPIRY\n",
+        ),
+    ] {
+        let outcome = git("get", input);
+        assert_eq!((without_expiry(&outcome.stdout).as_str(), outcome.stderr.as_str()), (output, ""), "{input}");
+    }
+    let no = "keyfob: helper: git asks for a server that is not https, which gets no token";
+    for input in ["protocol=http\nhost=git.example\n", "protocol=http\nhost=localhost.example\n", "host=x\n", ""] {
+        git("get", input).fails(2, no);
+    }
+    // Another's credential is none of this profile's business.
+    for (action, input) in [("store", "password=tok-1\n"), ("erase", "password=other\n"), ("erase", "")] {
+        git(action, input).is(0, "", "");
+    }
+    assert_eq!(server.requests().len(), 1);
+    for (input, next) in [("password=tok-1\n", "tok-2"), ("authtype=Bearer\ncredential=tok-2\n", "tok-3")] {
+        git("erase", input).is(0, "", "");
+        assert!(git("get", "protocol=https\n").stdout.contains(next));
+    }
+    assert_eq!(server.requests().len(), 3);
+}
+
+#[test]
+fn cargo_gets_a_header_and_the_reason_of_a_failure() {
+    let server = server();
+    let place = place(&server);
+    let hello = r#"{"v":[1]}"#;
+    let get = r#"{"v":1,"registry":{"index-url":"sparse+https://r.example/"},"kind":"get","operation":"read","args":["helper","cargo","p"]}"#;
+    let answer = r#"{"Ok":{"kind":"get","token":"Bearer tok-1","cache":"expires","expiration":EXPIRY,"operation_independent":true}}"#;
+    // cargo puts the words of its configuration into the question.
+    for (words, input) in [
+        (&["--cargo-plugin"][..], get.to_owned()),
+        (&["helper", "cargo", "p"], r#"{"v":1,"kind":"get","operation":"read"}"#.to_owned()),
+    ] {
+        let outcome = place.keyfob(words).input(input + "\n").outcome();
+        assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
+        assert_eq!(without_expiry(&outcome.stdout), format!("{hello}\n{answer}\n"));
+    }
+    let other = r#"{"v":1,"kind":"login","name":"x"}"#;
+    let not_supported = r#"{"Err":{"kind":"operation-not-supported"}}"#;
+    place.keyfob(["--cargo-plugin"]).input(format!("{other}\nnonsense\n")).outcome().is(
+        0,
+        &format!("{hello}\n{not_supported}\n{not_supported}\n"),
+        "",
+    );
+    let missing = get.replace("\"p\"", "\"none\"");
+    let outcome = place.keyfob(["--cargo-plugin"]).input(missing + "\n").outcome();
+    let error = r#"{"Err":{"kind":"other","message":"profile none: not found","caused-by":[]}}"#;
+    assert_eq!((outcome.code, outcome.stdout), (Some(2), format!("{hello}\n{error}\n")));
+    // Without a known life there is no moment to give.
+    let unknown = Server::answering(json(200, r#"{"access_token":"tok-1"}"#));
+    let get = get.replace("\"p\"", &format!("\"p\",\"--url\",\"{}\"", unknown.url("/t")));
+    let outcome = place.keyfob(["--cargo-plugin"]).input(get + "\n").outcome();
+    let answer = r#"{"Ok":{"kind":"get","token":"Bearer tok-1","cache":"never","operation_independent":true}}"#;
+    outcome.is(0, &format!("{hello}\n{answer}\n"), "");
+}
+
+#[test]
+fn kubectl_gets_a_credential_in_the_version_that_it_asks_for() {
+    let server = server();
+    let place = place(&server);
+    for (info, version) in [
+        ("", "v1"),
+        (r#"{"apiVersion":"client.authentication.k8s.io/v1beta1","kind":"ExecCredential","spec":{}}"#, "v1beta1"),
+        ("nonsense", "v1"),
+    ] {
+        let outcome = place.keyfob(["helper", "kubectl", "p"]).variable("KUBERNETES_EXEC_INFO", info).outcome();
+        let (start, end) = outcome.stdout.split_once("Timestamp\":\"").unwrap();
+        assert_eq!(
+            start,
+            format!(
+                r#"{{"apiVersion":"client.authentication.k8s.io/{version}","kind":"ExecCredential","status":{{"token":"tok-1","expiration"#
+            )
+        );
+        assert!(end.ends_with("Z\"}}\n") && end.starts_with("20"), "{end}");
+    }
+    for (words, message) in [
+        (&["helper"][..], "usage: helper: the programs are git, cargo and kubectl"),
+        (&["helper", "svn", "p"], "usage: helper: the programs are git, cargo and kubectl"),
+        (&["helper", "git", "p"], "usage: helper: git wants get, store or erase"),
+        (&["helper", "git", "p", "gt"], "usage: helper: git wants get, store or erase"),
+        (&["helper", "kubectl"], "usage: helper: no profile is given"),
+    ] {
+        let hint = "hint: `keyfob help` lists the commands and options";
+        place.keyfob(words).outcome().fails(2, &format!("keyfob: {message}\n{hint}"));
+    }
+    place
+        .keyfob(["helper", "kubectl", "p", "--client-secret-file", "-"])
+        .outcome()
+        .fails(2, "keyfob: helper: the program uses standard input, so secrets must be in files");
+}
