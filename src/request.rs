@@ -2,6 +2,7 @@
 
 mod header;
 
+use crate::assertion::{Occasion, Signed};
 use crate::client_auth::{ClientCertificate, ClientCredentials, InTemplate};
 use crate::computed;
 use crate::encode;
@@ -36,8 +37,10 @@ pub struct Request {
     secrets: Vec<Secret>,
     repeatable: bool,
     once: u32,
-    /// What tells it from others, if it has parts that are computed anew for each.
-    computed: Option<u32>,
+    /// The fingerprint of what stays the same, if it has an assertion or another part that is made anew for each.
+    stable: Option<u32>,
+    /// The wall time at which its assertions were signed.
+    signed_at: Option<Duration>,
     to_loopback: bool,
     certificate: Option<ClientCertificate<Secret>>,
     timeout: Duration,
@@ -55,6 +58,9 @@ impl Request {
     ///
     /// A refresh token is sent in the request that the endpoint's description has for it, if there is one.
     ///
+    /// An [`Assertion`](crate::Assertion) is signed with the system's time, and without `std` with the beginning of 1970: use
+    /// [`token_at`](Request::token_at) there.
+    ///
     /// # Errors
     ///
     /// [`Config`](crate::ErrorKind::Config): a secret that cannot be read or sent, a variable without a value, a
@@ -62,6 +68,21 @@ impl Request {
     /// a method that does not fit the parameters' place, plain http to a host that is not loopback.
     pub fn token(endpoint: &Endpoint, credentials: &ClientCredentials, grant: &Grant) -> Result<Self, Error> {
         Self::signed_at(&system_time, endpoint, credentials, grant)
+    }
+
+    /// Makes the same request as [`token`](Request::token), with assertions that are signed at `wall_time`, the time since 1970
+    /// began.
+    ///
+    /// # Errors
+    ///
+    /// As [`token`](Request::token).
+    pub fn token_at(
+        wall_time: Duration,
+        endpoint: &Endpoint,
+        credentials: &ClientCredentials,
+        grant: &Grant,
+    ) -> Result<Self, Error> {
+        Self::signed_at(&|| wall_time, endpoint, credentials, grant)
     }
 
     pub(crate) fn signed_at(
@@ -87,7 +108,11 @@ impl Request {
         let is_form = endpoint.parameters == Parameters::Form;
         let nobody = ClientCredentials::default();
         let client = if authenticates { credentials } else { &nobody };
-        let proof = client.prove(endpoint.authentication.as_ref(), is_form, endpoint.basic_raw, &named.client())?;
+        let template = endpoint.template.as_ref().map(|template| (template, &values));
+        let occasion = Occasion { url: &endpoint.url, template, wall_time };
+        let authentication = endpoint.authentication.as_ref();
+        let proof = client.prove(authentication, is_form, endpoint.basic_raw, &named.client(), &occasion)?;
+        let assertion = grant.assertion.as_ref().map(|assertion| assertion.sign(credentials, &occasion)).transpose()?;
         let mut secrets = proof.secrets;
         let mut authorization = proof.authorization;
 
@@ -96,6 +121,19 @@ impl Request {
             parameters.push(Parameter::text("grant_type", Exposed::borrowed(grant_type)));
         }
         parameters.extend(proof.parameters.into_iter().flatten().map(|(name, value)| Parameter::text(name, value)));
+        let (mut signed_at, mut assertions) = (None, Vec::new());
+        let mut add_signed = |parameters: &mut Vec<_>, name, signed: Signed| {
+            assertions.push(Secret::from(signed.text.expose()));
+            signed_at = Some(signed.at);
+            parameters.push(Parameter { name, value: Sent::Signed(signed) });
+        };
+        if let Some(signed) = proof.assertion {
+            parameters.push(Parameter::text("client_assertion_type", Exposed::borrowed(ASSERTION_TYPE)));
+            add_signed(&mut parameters, "client_assertion", signed);
+        }
+        if let Some(signed) = assertion {
+            add_signed(&mut parameters, "assertion", signed);
+        }
         if let Some(bearer) = grant.bearer.as_ref().filter(|_| !named.has("session_token")) {
             if authorization.is_some() {
                 return Err(Error::config(
@@ -157,7 +195,7 @@ impl Request {
             for Parameter { name, value } in &parameters[standard..] {
                 once.add(name).add(match value {
                     Sent::Text(text) => text,
-                    Sent::Json(_) => "",
+                    Sent::Json(_) | Sent::Signed(_) => "",
                 });
             }
             values.texts().for_each(|value| _ = once.add(value));
@@ -166,10 +204,14 @@ impl Request {
         secrets.extend(values.secrets().map(Secret::from));
         let target = (&endpoint.url, endpoint.template.as_ref());
         let mut request = Self::new(whole, target, endpoint, endpoint.method, authorization, secrets, &values)?;
-        if named.0.iter().any(|(name, _)| computed::is_computed(name)) {
+        if signed_at.is_some() || named.0.iter().any(|(name, _)| computed::is_computed(name)) {
             // What is no secret and no variable does not change.
-            request.computed = Some(hash(request.secrets.iter().map(Secret::expose).chain(values.texts())));
+            let mut stable = Fnv::default();
+            request.secrets.iter().map(Secret::expose).chain(values.texts()).for_each(|text| _ = stable.add(text));
+            parameters.iter().for_each(|parameter| parameter.mark(&mut stable));
+            (request.signed_at, request.stable) = (signed_at, Some(stable.0));
         }
+        request.secrets.extend(assertions);
         endpoint.templates(&mut |template| {
             template.encoded_secrets(&values, &mut |form| request.secrets.push(form));
         });
@@ -190,11 +232,12 @@ impl Request {
     /// [`Config`](crate::ErrorKind::Config) where the description knows no way to end a token, and as
     /// [`token`](Request::token).
     pub fn revocation(endpoint: &Endpoint, credentials: &ClientCredentials, token: &str) -> Result<Self, Error> {
-        Self::revocation_of("access_token", endpoint, credentials, token)
+        Self::revocation_of(&system_time, "access_token", endpoint, credentials, token)
     }
 
     /// Makes the request that ends a token of a type (RFC 7009 section 2.1): `access_token` or `refresh_token`.
     pub(crate) fn revocation_of(
+        wall_time: &dyn Fn() -> Duration,
         token_type: &str,
         endpoint: &Endpoint,
         credentials: &ClientCredentials,
@@ -205,7 +248,7 @@ impl Request {
         let mut request = match &endpoint.revocation {
             Some(Revocation::Delete) => {
                 let named = Named::by(endpoint.template.as_ref(), endpoint, false);
-                let values = named.values(&system_time, &endpoint.variables, credentials, &grant)?;
+                let values = named.values(wall_time, &endpoint.variables, credentials, &grant)?;
                 // In lower case, as the session itself was asked for.
                 let authorization = encode::exact(|out| write!(out, "bearer {token}"));
                 let target = (&endpoint.url, endpoint.template.as_ref());
@@ -215,21 +258,30 @@ impl Request {
                 let template = UrlTemplate::parse(url)?;
                 let url = template.as_ref().map_or_else(|| Url::parse(url), UrlTemplate::sample)?;
                 let named = Named::by(template.as_ref(), endpoint, false);
-                let values = named.values(&system_time, &endpoint.variables, credentials, &grant)?;
+                let values = named.values(wall_time, &endpoint.variables, credentials, &grant)?;
                 let authentication = endpoint.authentication.as_ref();
-                let proof = credentials.prove(authentication, true, endpoint.basic_raw, &named.client())?;
+                // The audience is the same as for a token: the authorization server.
+                let occasion = Occasion { url: &endpoint.url, template: None, wall_time };
+                let proof = credentials.prove(authentication, true, endpoint.basic_raw, &named.client(), &occasion)?;
                 let mut parameters = alloc::vec![
                     Parameter::text("token", Exposed::borrowed(token)),
                     Parameter::text("token_type_hint", Exposed::borrowed(token_type)),
                 ];
                 let client = proof.parameters.into_iter().flatten();
                 parameters.extend(client.map(|(name, value)| Parameter::text(name, value)));
+                let signed_at = proof.assertion.as_ref().map(|signed| signed.at);
+                if let Some(signed) = proof.assertion {
+                    secrets.push(Secret::from(signed.text.expose()));
+                    parameters.push(Parameter::text("client_assertion_type", Exposed::borrowed(ASSERTION_TYPE)));
+                    parameters.push(Parameter { name: "client_assertion", value: Sent::Signed(signed) });
+                }
                 secrets.extend(proof.secrets);
                 secrets.extend(values.secrets().map(Secret::from));
                 let target = (&url, template.as_ref());
                 let mut request =
                     Self::new(endpoint, target, endpoint, Method::Post, proof.authorization, secrets, &values)?;
                 request.place(Parameters::Form, &parameters, &values)?;
+                request.signed_at = signed_at;
                 request
             }
             None => {
@@ -301,7 +353,8 @@ impl Request {
             secrets,
             repeatable: false,
             once: 0,
-            computed: None,
+            stable: None,
+            signed_at: None,
             to_loopback: url.is_loopback(),
             certificate: None,
             timeout: TIMEOUT,
@@ -435,13 +488,28 @@ impl Request {
 
     /// A number that differs (nearly always) where URL, headers or body differ. It is kept in memory only.
     pub(crate) fn fingerprint(&self) -> u32 {
-        if let Some(fingerprint) = self.computed {
-            return fingerprint;
-        }
         let headers = self.headers.iter().flat_map(|header| [&*header.name, header.value.expose()]);
         let body = self.body.as_ref().map_or("", |body| body.expose());
         let certificate = self.certificate.as_ref().map_or("", |certificate| certificate.chain.expose());
-        hash([self.url.expose(), body, certificate].into_iter().chain(headers))
+        let Some(stable) = self.stable else {
+            return hash([self.url.expose(), body, certificate].into_iter().chain(headers));
+        };
+        Fnv(stable).add(certificate).0
+    }
+
+    /// The wall time at which its assertions were signed, if it has some.
+    pub(crate) fn signed_at_time(&self) -> Option<Duration> {
+        self.signed_at
+    }
+
+    /// The part of the time limit that had passed before it was sent.
+    pub(crate) fn waited(&self) -> Duration {
+        self.waited
+    }
+
+    /// Whether it goes over https.
+    pub(crate) fn is_https(&self) -> bool {
+        self.url.expose().get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
     }
 
     /// The same for what may be good for one use: the refresh token, or the parameters of an extension grant. The
@@ -490,7 +558,7 @@ fn hash<'a>(texts: impl Iterator<Item = &'a str>) -> u32 {
 }
 
 /// The hash FNV-1a: for telling apart, not for hiding.
-struct Fnv(u32);
+pub(crate) struct Fnv(u32);
 
 impl Default for Fnv {
     fn default() -> Self {
@@ -500,8 +568,17 @@ impl Default for Fnv {
 
 impl Fnv {
     fn add(&mut self, text: &str) -> &mut Self {
-        self.fold(text.bytes().chain([0]));
+        self.add_bytes(text.as_bytes());
         self
+    }
+
+    /// Adds bytes, so that no two lists of them give the same hash by the places of their ends.
+    pub(crate) fn add_bytes(&mut self, bytes: &[u8]) {
+        self.fold(bytes.iter().copied().chain([0]));
+    }
+
+    pub(crate) fn value(&self) -> u32 {
+        self.0
     }
 
     fn fold(&mut self, bytes: impl Iterator<Item = u8>) {
@@ -516,6 +593,17 @@ pub(crate) fn fnv1a(bytes: impl Iterator<Item = u8>) -> u32 {
     hash.0
 }
 
+/// The value of `client_assertion_type` (RFC 7523 section 2.2).
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+/// Returns the system's wall time, as far as it is known.
+fn system_time() -> Duration {
+    #[cfg(feature = "std")]
+    return crate::Clock::wall_time(&crate::BootClock).unwrap_or_default();
+    #[cfg(not(feature = "std"))]
+    return Duration::ZERO;
+}
+
 /// A parameter of a request.
 struct Parameter<'a> {
     name: &'a str,
@@ -525,6 +613,7 @@ struct Parameter<'a> {
 enum Sent<'a> {
     Text(Exposed<'a>),
     Json(&'a Json),
+    Signed(Signed),
 }
 
 impl<'a> Parameter<'a> {
@@ -540,7 +629,7 @@ impl<'a> Parameter<'a> {
             Json::List(_) | Json::Object(_) => false,
         };
         match self.value {
-            Sent::Text(_) => Ok(()),
+            Sent::Text(_) | Sent::Signed(_) => Ok(()),
             Sent::Json(Json::List(list)) if list.iter().all(is_text) => Ok(()),
             Sent::Json(json) if is_text(json) => Ok(()),
             Sent::Json(_) => Err(Error::config(format!(
@@ -560,8 +649,16 @@ impl<'a> Parameter<'a> {
         };
         match &self.value {
             Sent::Text(text) => each(text),
+            Sent::Signed(signed) => each(signed.text.expose()),
             Sent::Json(Json::List(list)) => list.iter().try_for_each(one),
             Sent::Json(json) => one(json),
+        }
+    }
+
+    /// Adds what stays the same of an assertion to a fingerprint.
+    fn mark(&self, hash: &mut Fnv) {
+        if let Sent::Signed(signed) = &self.value {
+            hash.add_bytes(&signed.fingerprint.to_le_bytes());
         }
     }
 
@@ -574,6 +671,7 @@ impl<'a> Parameter<'a> {
     fn write_json(&self, out: &mut dyn fmt::Write, values: &Values<'_>) -> fmt::Result {
         match &self.value {
             Sent::Text(text) => encode::json_string(out, text),
+            Sent::Signed(signed) => encode::json_string(out, signed.text.expose()),
             Sent::Json(Json::List(list)) => list.iter().enumerate().try_for_each(|(index, value)| {
                 out.write_str(if index > 0 { "," } else { "" })?;
                 value.write(out, values)
@@ -737,14 +835,6 @@ impl<'e> Named<'e> {
         }
         Ok(values)
     }
-}
-
-/// Returns the system's wall time, as far as it is known.
-fn system_time() -> Duration {
-    #[cfg(feature = "std")]
-    return crate::Clock::wall_time(&crate::BootClock).unwrap_or_default();
-    #[cfg(not(feature = "std"))]
-    return Duration::ZERO;
 }
 
 fn not_computed(name: &str, place: Place<'_>) -> Error {

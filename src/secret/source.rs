@@ -12,9 +12,11 @@ use alloc::format;
 use alloc::string::String;
 #[cfg(all(feature = "std", unix))]
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
 #[cfg(feature = "std")]
 use std::path::PathBuf;
+use zeroize::Zeroizing;
 
 /// Where a secret comes from. It is read again for each request, so that a rotated one needs no restart.
 ///
@@ -216,6 +218,17 @@ impl SecretSource {
             #[cfg(all(feature = "std", unix))]
             Source::Identified(source, _) => source.invalidate(),
             _ => false,
+        }
+    }
+
+    /// Returns the secret's bytes as they are now. A file need not be text.
+    pub(crate) fn expose_bytes(&self) -> Result<Zeroizing<Vec<u8>>, Error> {
+        match &self.0 {
+            #[cfg(feature = "std")]
+            Source::File(path) => read::read_file_bytes(path),
+            #[cfg(all(feature = "std", unix))]
+            Source::Identified(source, _) => source.expose_bytes(),
+            _ => self.expose().map(|text| Zeroizing::new(text.as_bytes().to_vec())),
         }
     }
 

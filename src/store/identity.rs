@@ -175,6 +175,10 @@ pub(super) fn credentials(client: &Client, grant: &Grant, mark: &mut Seal) -> Re
             mark.add_secret(source)?;
         }
     }
+    for assertion in [client.credentials().assertion.as_ref(), grant.assertion.as_ref()].into_iter().flatten() {
+        mark.add("assertion");
+        assertion.identify(&mut |part| mark.add(part))?;
+    }
     // The private key follows from the certificate.
     match &client.credentials().certificate {
         Some(certificate) => mark.add_secret(&certificate.chain)?,

@@ -8,10 +8,15 @@
 mod common;
 #[path = "../common/command.rs"]
 mod running;
+#[cfg(feature = "jwt")]
+#[path = "../common/jwt.rs"]
+mod signing;
 #[cfg(feature = "tls")]
 #[path = "../common/tls.rs"]
 mod serving;
 
+#[cfg(feature = "jwt")]
+mod assertions;
 mod chains;
 mod failures;
 mod from_curl;

@@ -194,7 +194,8 @@ fn options_that_do_not_fit_are_an_error_and_nothing_is_sent() {
         (&["--params", "xml"], "`params`: \"xml\" is none of form, json, query"),
         (
             &["--auth", "basic"],
-            "`auth`: \"basic\" is none of client_secret_basic, client_secret_post, tls_client_auth, none",
+            "`auth`: \"basic\" is none of client_secret_basic, client_secret_post, private_key_jwt, client_secret_jwt, \
+             tls_client_auth, none",
         ),
         (&["--method", "get"], "`method`: \"get\" is none of POST, PUT, GET"),
         (&["--method", "DELETE"], "`method`: \"DELETE\" is none of POST, PUT, GET"),

@@ -29,6 +29,7 @@ mod process;
 mod profile;
 mod secrets;
 mod settings;
+mod sign_command;
 mod stderr;
 mod terminal;
 mod token_file;

@@ -29,6 +29,15 @@ pub(crate) fn take_pairs(members: &mut Object, name: &str, what: &str) -> Result
     Ok(pairs)
 }
 
+/// Returns names with values of any kind.
+pub(crate) fn take_object(members: &mut Object, name: &str) -> Result<Object, Error> {
+    match members.remove(name) {
+        None => Ok(Object::new()),
+        Some(Value::Object(object)) => Ok(object),
+        Some(_) => Err(wrong(name, "an object of names with values")),
+    }
+}
+
 /// Returns the texts of a member that is a string or an array of strings.
 pub(crate) fn take_texts(members: &mut Object, name: &str) -> Result<Vec<String>, Error> {
     let fail = || wrong(name, "a string or an array of strings");
@@ -43,6 +52,14 @@ pub(crate) fn take_texts(members: &mut Object, name: &str) -> Result<Vec<String>
             })
             .collect(),
         Some(_) => Err(fail()),
+    }
+}
+
+/// Returns the words of a command: a text, split at spaces, or an array.
+pub(crate) fn take_words(members: &mut Object, name: &str) -> Result<Vec<String>, Error> {
+    match members.get(name) {
+        Some(Value::String(text)) => Ok(text.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect()),
+        _ => take_texts(members, name),
     }
 }
 

@@ -237,7 +237,8 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
                 Kind::Text,
                 DESCRIBED | PRESET,
                 "G",
-                "client_credentials (default), password, bearer_session, refresh_token, or the grant_type of another grant",
+                "client_credentials (default), password, bearer_session, refresh_token, jwt_bearer (with a signing key), or the \
+                 grant_type of another grant",
             )
             .example(r#""client_credentials""#),
             row("params", Kind::Text, DESCRIBED | PRESET, "P", "where parameters go: form (default), json or query (implied by GET)")
@@ -247,8 +248,9 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
                 Kind::Text,
                 DESCRIBED | PRESET,
                 "A",
-                "client_secret_basic (default for form), client_secret_post (default for json and query), tls_client_auth \
-                 (with the client certificate) or none (default without a client secret)",
+                "client_secret_basic (default for form), client_secret_post (default for json and query), private_key_jwt \
+                 (default with a signing key), client_secret_jwt, tls_client_auth (with the client certificate) or none \
+                 (default without a client secret)",
             )
             .example(r#""client_secret_post""#),
             row("method", Kind::Text, DESCRIBED | PRESET, "M", "POST (default; GET for a bearer session), PUT or GET")
@@ -314,6 +316,37 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
                 .example(r#"{"api_key": "api-key"}"#),
             row("header", Kind::SecretPairs(':'), ASKED, "'K: F'", "an extra header whose value is a secret; may be repeated")
                 .example(r#"{"X-Api-Key": "api-key"}"#),
+        ],
+    ),
+    (
+        "Assertions, which are signed instead of sending a secret (RFC 7523)",
+        &[
+            row(
+                "signing-key",
+                Kind::OwnSecret,
+                ASKED,
+                "",
+                "the key: PEM, DER, a JWK or Google's service-account file, not encrypted",
+            )
+            .example(r#""key.pem""#),
+            row(
+                "sign-command",
+                Kind::Text,
+                ASKED,
+                "'CMD ARG …'",
+                "what signs instead of a key: it reads the message on standard input and prints the signature, as r and s or \
+                 DER. It is split at spaces and run without a shell. Needs --algorithm",
+            )
+            .example(r#"["tpm2_sign", "-c", "0x81000001", "-g", "sha256", "-f", "plain", "-o", "-"]"#),
+            row("algorithm", Kind::Text, ASKED, "A", "ES256, ES384, EdDSA, RS256, PS256 or HS256 (the key's)")
+                .example(r#""ES256""#),
+            row("key-id", Kind::Text, ASKED, "K", "the key's id in the header (as its file says)").example(r#""2026-11""#),
+            row("audience", Kind::Text, ASKED, "A", "the claim aud (the token endpoint's URL): often the server's issuer")
+                .example(r#""https://as.example""#),
+            row("claim", Kind::Pairs('='), ASKED, "K=V", "a claim: iss, sub, scope; may be repeated. In a profile any JSON value")
+                .example(r#"{"sub": "alice@example.com"}"#),
+            row("assertion-header", Kind::Pairs('='), ASKED, "K=V", "a member of the header: typ, x5t#S256; may be repeated")
+                .example(r#"{"x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}"#),
         ],
     ),
     (

@@ -13,7 +13,12 @@ use std::io::{ErrorKind as IoKind, Read};
 use std::path::{Path, PathBuf};
 
 /// Members that exclude each other.
-pub(crate) const EITHER: &[(&str, &str)] = &[("ca_file", "system_roots"), ("proxy", "no_proxy")];
+pub(crate) const EITHER: &[(&str, &str)] = &[
+    ("ca_file", "system_roots"),
+    ("proxy", "no_proxy"),
+    ("signing_key_file", "sign_command"),
+    ("signing_key_env", "sign_command"),
+];
 
 pub(crate) fn unknown(name: &str) -> Error {
     let message = format!("profile: unknown member {name:?}");

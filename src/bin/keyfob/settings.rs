@@ -5,7 +5,9 @@ use crate::chain::{Links, Trail};
 use crate::connection::{Connection, DEFAULT_TIMEOUT, LONGEST_WAIT};
 use crate::failure::warn;
 use crate::format::Format;
-use crate::members::{config, is_given, take_duration, take_flag, take_text, take_texts, wrong};
+use crate::members::{
+    config, is_given, take_duration, take_flag, take_object, take_text, take_texts, take_words, wrong,
+};
 use crate::options;
 use crate::output;
 use crate::pipe::is_pipe;
@@ -13,10 +15,12 @@ use crate::profile::{self, EITHER, locate, override_by, unknown};
 use crate::secrets::{
     check_plain, check_stdin, places, secret_files, take_secret, take_secret_pairs, texts, warn_if_public,
 };
+use crate::sign_command::{self, SignCommand};
 use crate::verbose::{Traced, Verbose};
 use crate::words;
 use keyfob::{
-    AccessToken, BootClock, Client, Endpoint, Error, Grant, SecretSource, Spread, Store, TokenCache, Transport,
+    AccessToken, Assertion, BootClock, Client, Endpoint, Error, Grant, SecretSource, Spread, Store, TokenCache,
+    Transport,
 };
 use miniserde::json::{self, Object, Value};
 use std::path::{Path, PathBuf};
@@ -29,8 +33,8 @@ pub(crate) struct Settings {
     pub(crate) asked: Asked,
     cache_dir: Option<PathBuf>,
     pub(crate) connection: Connection,
-    /// The client authenticates by its certificate (RFC 8705 section 2.1).
-    needs_certificate: bool,
+    /// How the client authenticates, if it is said.
+    auth: Option<String>,
     /// A token is to be fetched with a refresh token whose successor only the cache can keep.
     needs_store: bool,
     is_revocation: bool,
@@ -66,7 +70,13 @@ impl Asked {
 const DEFAULT_GRANT: &str = "client_credentials";
 
 /// The grants that have a name here; any other word is sent as it is.
-const GRANTS: &[&str] = &[DEFAULT_GRANT, "password", "bearer_session", "refresh_token"];
+const GRANTS: &[&str] = &[DEFAULT_GRANT, "password", "bearer_session", "refresh_token", "jwt_bearer"];
+
+/// The library's name of `jwt_bearer`.
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
+/// The members that describe assertions.
+const OF_ASSERTIONS: [&str; 5] = ["algorithm", "key_id", "audience", "claim", "assertion_header"];
 
 /// The parameters with which a grant is exchanged (RFC 6749 section 4.1.3, 7521, 7636, 8628, 8693): they belong to the
 /// grant, and are not sent again with the refresh token that it yields.
@@ -115,7 +125,10 @@ impl Settings {
             _ => None,
         });
         let variables = named.flatten().collect();
-        let needs_certificate = matches!(members.get("auth"), Some(Value::String(auth)) if auth == "tls_client_auth");
+        let auth = match members.get("auth") {
+            Some(Value::String(auth)) => Some(auth.clone()),
+            _ => None,
+        };
         let (mut description, mut others) = (Object::new(), Object::new());
         for (name, value) in members {
             let row = options::member(&name).ok_or_else(|| unknown(&name))?;
@@ -136,7 +149,7 @@ impl Settings {
             },
             cache_dir: take_text(&mut members, "cache_dir")?.map(PathBuf::from),
             connection: Connection::take(&mut members)?,
-            needs_certificate,
+            auth,
             needs_store: false,
             is_revocation,
             links,
@@ -150,7 +163,7 @@ impl Settings {
     /// Whether the grant can be sent more than once.
     pub(crate) fn is_repeatable(&self) -> bool {
         let name = self.endpoint.grant_type().unwrap_or(DEFAULT_GRANT);
-        [DEFAULT_GRANT, "password", "bearer_session"].contains(&name)
+        [DEFAULT_GRANT, "password", "bearer_session"].contains(&name) || (name == JWT_BEARER && self.has_key())
     }
 
     /// Whether a grant may be used up by a fetch: this one or that of a profile whose token is needed.
@@ -194,6 +207,7 @@ impl Settings {
                     Grant::refresh_token(self.needed(&name, "refresh_token")?)
                 }
             },
+            JWT_BEARER if self.has_key() => Grant::jwt_bearer(self.assertion(true)?),
             "" => return Err(config("`grant`: must not be empty")),
             other => match words::nearest(other, GRANTS.iter().copied()) {
                 // A near miss is a mistake, and would be sent without the secret that the grant needs.
@@ -208,6 +222,68 @@ impl Settings {
             grant = grant.secret_parameter(name, source);
         }
         Ok(grant)
+    }
+
+    /// Whether there is a key to sign with, or a command that signs.
+    fn has_key(&self) -> bool {
+        ["signing_key_file", "signing_key_env", "sign_command"].iter().any(|name| is_given(&self.members, name))
+    }
+
+    /// Returns what authenticates the client by assertions, if anything does.
+    fn client_assertion(&mut self) -> Result<Option<Assertion>, Error> {
+        let is_grant = self.endpoint.grant_type() == Some(JWT_BEARER) && self.has_key();
+        match self.auth.as_deref() {
+            Some("client_secret_jwt") if !self.has_key() => self.assertion(true).map(Some),
+            Some("private_key_jwt") if is_grant => self.assertion(false).map(Some),
+            _ if is_grant => Ok(None),
+            _ if self.has_key() => self.assertion(true).map(Some),
+            _ => match OF_ASSERTIONS.iter().find(|name| is_given(&self.members, name)) {
+                Some(name) => {
+                    Err(config(format!("`{name}` belongs to an assertion, and there is no key to sign one with"))
+                        .with_hint("name the key (--signing-key-file); a parameter of the request is set with --param"))
+                }
+                None => Ok(None),
+            },
+        }
+    }
+
+    /// Returns the assertions that are described; without the claims that belong to the grant's, if the client's are asked for.
+    fn assertion(&mut self, has_claims: bool) -> Result<Assertion, Error> {
+        // The grant and the client may both sign, so nothing is taken away.
+        let mut members = self.members.clone();
+        let algorithm = take_text(&mut members, "algorithm")?;
+        let mut assertion = match take_secret(&mut members, &mut self.links, "signing_key")? {
+            Some(key) => Assertion::new(key),
+            None if is_given(&members, "sign_command") => {
+                let words = take_words(&mut members, "sign_command")?;
+                let algorithm = algorithm.clone().ok_or_else(|| {
+                    config("`sign_command` does not say how it signs").with_hint("set it with --algorithm")
+                })?;
+                let timeout = self.connection.timeout.unwrap_or(sign_command::PATIENCE);
+                Assertion::with_signer(SignCommand::new(words, algorithm, timeout, self.secret_variables())?)
+            }
+            None => Assertion::with_client_secret(),
+        };
+        if let Some(algorithm) = algorithm {
+            assertion = assertion.algorithm(algorithm);
+        }
+        if let Some(id) = take_text(&mut members, "key_id")? {
+            assertion = assertion.key_id(id);
+        }
+        for (name, value) in take_object(&mut members, "assertion_header")? {
+            let Value::String(text) = value else {
+                return Err(wrong("assertion_header", "an object of names with texts"));
+            };
+            assertion = assertion.header(name, text);
+        }
+        if let Some(audience) = take_text(&mut members, "audience")? {
+            assertion = assertion.audience(audience);
+        }
+        let claims = take_object(&mut members, "claim")?;
+        for (name, value) in claims.into_iter().filter(|_| has_claims) {
+            assertion = assertion.json_claim(name, &json::to_string(&value))?;
+        }
+        Ok(assertion)
     }
 
     /// Takes the secret parameters that belong to the grant, or the others, which are in each request for a token.
@@ -270,6 +346,7 @@ impl Settings {
         transport: impl FnOnce(Connection) -> Result<T, Error>,
     ) -> Result<Client, Error> {
         let parameters = self.secret_parameters(false)?;
+        let assertion = self.client_assertion()?;
         let (members, links) = (&mut self.members, &mut self.links);
         let mut endpoint = self.endpoint;
         for (name, source) in parameters {
@@ -288,7 +365,7 @@ impl Settings {
         let identity = match (certificate, take_secret(members, links, "client_key")?) {
             // The certificate is no secret: everybody may read it.
             (Some(certificate), Some(key)) => Some((SecretSource::file(locate(&certificate)), key)),
-            (None, None) if self.needs_certificate => {
+            (None, None) if self.auth.as_deref() == Some("tls_client_auth") => {
                 return Err(config("`tls_client_auth` needs a client certificate")
                     .with_hint("name a certificate and its key (--client-cert-file, --client-key-file)"));
             }
@@ -314,6 +391,9 @@ impl Settings {
         }
         if let Some((certificate, key)) = identity {
             client = client.client_certificate(certificate, key);
+        }
+        if let Some(assertion) = assertion {
+            client = client.assertion(assertion);
         }
         let id = match take_secret(members, links, "client_id")? {
             None => take_text(members, "client_id")?,
@@ -358,11 +438,7 @@ impl Settings {
                 }
             },
         };
-        let words = match self.members.get("on_renew") {
-            Some(Value::String(text)) => text.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect(),
-            _ => take_texts(&mut self.members, "on_renew")?,
-        };
-        Ok((file.into(), mode, words))
+        Ok((file.into(), mode, take_words(&mut self.members, "on_renew")?))
     }
 
     /// Returns the environment variables that contain secrets.
