@@ -4,6 +4,8 @@ use crate::client_auth::ClientCredentials;
 use crate::encode;
 use crate::error::Error;
 use crate::jwt;
+#[cfg(all(feature = "std", unix))]
+use crate::secret::Identity;
 use crate::secret::{Secret, SecretSource};
 use crate::signer::Signer;
 use crate::template::Values;
@@ -101,7 +103,7 @@ impl Assertion {
     /// - Google's service-account file, which also names the issuer and the key's id.
     ///
     /// On P-256 it signs with ES256, on P-384 with ES384, Ed25519 with EdDSA, RSA (2048 to 4096 bits) with RS256 or PS256, and a
-    /// JWK of the type `oct` with HS256. ES256 and EdDSA cost a fiftieth of RS256.
+    /// JWK of the type `oct` with HS256. ES256 and EdDSA cost about a fiftieth of RS256.
     #[must_use]
     pub fn new(key: impl Into<SecretSource>) -> Self {
         Self::with(Key::Source(key.into()))
@@ -195,8 +197,8 @@ impl Assertion {
         self
     }
 
-    /// Sets the source of the random bytes in `jti`. Default: the operating system with the feature `jwt`; otherwise none, and
-    /// no assertion is made.
+    /// Sets the source of the random bytes in `jti`. Default: the operating system, with `std` on Unix or with the feature
+    /// `jwt`; otherwise none, and no assertion is made.
     #[must_use]
     pub fn random(mut self, random: impl Fn() -> Result<[u8; 16], Error> + Send + Sync + 'static) -> Self {
         self.random = Some(Box::new(random));
@@ -210,7 +212,8 @@ impl Assertion {
 
     /// Signs a new assertion.
     pub(crate) fn sign(&self, client: &ClientCredentials, occasion: &Occasion<'_>) -> Result<Signed, Error> {
-        let id = client.client_id.as_deref();
+        let id = client.id()?;
+        let id = id.as_deref();
         match &self.key {
             Key::Signer(signer) => self.sign_with(&**signer, signer.identity()?.expose().as_bytes(), id, occasion),
             Key::Source(source) => {
@@ -287,7 +290,11 @@ impl Assertion {
     pub(crate) fn identify(&self, add: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
         match &self.key {
             Key::Signer(signer) => self.mark(signer.identity()?.expose().as_bytes(), add),
-            Key::Source(source) => self.mark(&source.expose_bytes()?, add),
+            Key::Source(source) => match source.own_identity() {
+                Some(Identity::Text(identity)) => self.mark(identity.expose().as_bytes(), add),
+                // No token signs.
+                Some(Identity::Cache(_)) | None => self.mark(&source.expose_bytes()?, add),
+            },
             // The client secret is there by itself.
             Key::ClientSecret => self.mark(b"", add),
         }

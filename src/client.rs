@@ -129,6 +129,23 @@ impl Client {
         self
     }
 
+    /// Sets the source that the client identifier is read from for each request, instead of
+    /// [`client_id`](Client::client_id). Some services have a key in its place: it is treated as a secret. Default: none.
+    ///
+    /// ```no_run
+    /// use keyfob::{Client, Endpoint, SecretSource};
+    ///
+    /// let client = Client::new(Endpoint::new("https://as.example/token")?)
+    ///     .client_id_source(SecretSource::file("/run/credentials/my.service/key"))
+    ///     .client_secret(SecretSource::value(""));
+    /// # Ok::<(), keyfob::Error>(())
+    /// ```
+    #[must_use]
+    pub fn client_id_source(mut self, source: impl Into<SecretSource>) -> Self {
+        self.credentials = self.credentials.client_id_source(source);
+        self
+    }
+
     /// Sets the client secret (RFC 6749 section 2.3.1), or the source that it is read from for each request. Default: none.
     #[must_use]
     pub fn client_secret(mut self, secret: impl Into<SecretSource>) -> Self {
@@ -237,9 +254,10 @@ impl Client {
         let Endpoint { extra, headers, variables, .. } = &self.endpoint;
         let fields = [extra, headers, variables, &grant.fields, &grant.parameters];
         let fields = fields.into_iter().flatten().filter_map(Field::secret_source);
-        let single = [self.credentials.client_secret.as_ref(), grant.bearer.as_ref()];
+        let ClientCredentials { id_source, client_secret, .. } = &self.credentials;
+        let single = [id_source.as_ref(), client_secret.as_ref(), grant.bearer.as_ref()];
         // Each of them: whose token was refused is unknown.
-        single.into_iter().flatten().chain(fields).fold(false, |is_any, source| source.invalidate() || is_any)
+        single.into_iter().flatten().chain(fields).filter(|source| source.invalidate()).count() > 0
     }
 
     /// Sends a request for a token and reads the answer. The inner result says whether it came in time; if not, a refresh token
@@ -250,10 +268,8 @@ impl Client {
         let started = self.clock.now();
         let mut server_time = None;
         let exchanged = self.exchange_once(grant, request, &mut server_time);
-        let Some(time) = server_time.filter(|_| exchanged.as_ref().is_err_and(|error| may_be_clock(request, error)))
-        else {
-            return exchanged;
-        };
+        let is_about_clock = exchanged.as_ref().is_err_and(|error| may_be_clock(request, grant, error));
+        let Some(time) = server_time.filter(|_| is_about_clock) else { return exchanged };
         // Over plain http anybody on the way could name a time, and keep the assertion for then.
         if !request.is_https() || !is_far(request, time) {
             return exchanged;
@@ -282,7 +298,7 @@ impl Client {
             *server_time = time.and_then(|time| u64::try_from(time).ok()).map(Duration::from_millis);
             let wall_time = if self.endpoint.lifetime.trust_clock { self.clock.wall_time() } else { None };
             let token = AccessToken::read_late(&self.endpoint, response, sent_at, wall_time);
-            let mut token = token.map_err(|error| judged(request, error, *server_time))?;
+            let mut token = token.map_err(|error| judged(request, Some(grant), error, *server_time))?;
             token.redact(&request.echoes());
             let in_time = token.in_time(answered, sent_at, self.clock.now());
             Ok((token, in_time))
@@ -343,7 +359,7 @@ impl Client {
         match AccessToken::read(&self.endpoint, response, sent_at..sent_at) {
             // A success may have any body, mostly none. An OAuth error counts as an error under any status.
             Err(error) if !is_success || error.kind() == ErrorKind::Refused || error.oauth_error().is_some() => {
-                Err(judged(&request, error, None))
+                Err(judged(&request, None, error, None))
             }
             _ => Ok(()),
         }
@@ -406,14 +422,22 @@ impl Client {
 /// A token, and whether it came in time.
 type Exchanged = Result<(AccessToken, Result<(), Error>), Error>;
 
-/// Returns whether a wrong clock may be why an assertion was refused.
-fn may_be_clock(request: &Request, error: &Error) -> bool {
-    let is_about_it = |code| matches!(code, "invalid_client" | "invalid_grant" | "invalid_request");
+/// Returns whether a wrong clock may be why the request was refused, and another one does no harm: a password, or what is good
+/// for one use, is sent again only if the server did not get as far as that.
+fn may_be_clock(request: &Request, grant: &Grant, error: &Error) -> bool {
     request.signed_at_time().is_some()
         && error.kind() == ErrorKind::Refused
-        && error.status().is_some_and(|status| matches!(status, 400 | 401 | 403))
-        && error.oauth_error().is_none_or(is_about_it)
+        && matches!(error.status(), Some(400 | 401 | 403))
+        && match error.oauth_error() {
+            Some("invalid_client") => true,
+            Some("invalid_grant") => grant.assertion.is_some(),
+            Some("invalid_request") | None => request.is_repeatable() && !grant.is_login(),
+            Some(_) => false,
+        }
 }
+
+/// The beginning of 2026. A clock that is behind that was never set.
+const EARLIEST: Duration = Duration::from_secs(1_767_225_600);
 
 /// Returns whether an assertion is dated more than 30 s away from the server's time.
 fn is_far(request: &Request, server_time: Duration) -> bool {
@@ -422,13 +446,14 @@ fn is_far(request: &Request, server_time: Duration) -> bool {
 
 /// Removes the request's secrets from an answer's error. A server's failure stays retryable only if repeating the request is
 /// harmless.
-fn judged(request: &Request, error: Error, server_time: Option<Duration>) -> Error {
-    let error = match server_time.filter(|time| is_far(request, *time)) {
-        _ if !may_be_clock(request, &error) => error,
-        Some(_) => {
-            error.with_hint("the clock of this device and that of the server differ by more than 30 s: set the clock")
+fn judged(request: &Request, grant: Option<&Grant>, error: Error, server_time: Option<Duration>) -> Error {
+    let is_by_assertion = grant.is_some_and(|grant| may_be_clock(request, grant, &error));
+    let error = match request.signed_at_time().filter(|_| is_by_assertion) {
+        None => error,
+        Some(at) if at < EARLIEST || server_time.is_some_and(|time| is_far(request, time)) => {
+            error.with_hint("the clock of this device is wrong, and assertions are dated by it: set the clock")
         }
-        None => error.with_hint(
+        Some(_) => error.with_hint(
             "the server may want another audience (`Assertion::audience`), key id (`Assertion::key_id`) or algorithm \
              (`Assertion::algorithm`), or not know the key",
         ),

@@ -37,10 +37,12 @@ pub struct Request {
     secrets: Vec<Secret>,
     repeatable: bool,
     once: u32,
-    /// The fingerprint of what stays the same, if it has an assertion or another part that is made anew for each.
+    /// The fingerprint of URL and parameters, if an assertion in them differs each time.
     stable: Option<u32>,
     /// The wall time at which its assertions were signed.
     signed_at: Option<Duration>,
+    /// What tells it from others, if it has parts that are computed anew for each.
+    computed: Option<u32>,
     to_loopback: bool,
     certificate: Option<ClientCertificate<Secret>>,
     timeout: Duration,
@@ -121,19 +123,8 @@ impl Request {
             parameters.push(Parameter::text("grant_type", Exposed::borrowed(grant_type)));
         }
         parameters.extend(proof.parameters.into_iter().flatten().map(|(name, value)| Parameter::text(name, value)));
-        let (mut signed_at, mut assertions) = (None, Vec::new());
-        let mut add_signed = |parameters: &mut Vec<_>, name, signed: Signed| {
-            assertions.push(Secret::from(signed.text.expose()));
-            signed_at = Some(signed.at);
-            parameters.push(Parameter { name, value: Sent::Signed(signed) });
-        };
-        if let Some(signed) = proof.assertion {
-            parameters.push(Parameter::text("client_assertion_type", Exposed::borrowed(ASSERTION_TYPE)));
-            add_signed(&mut parameters, "client_assertion", signed);
-        }
-        if let Some(signed) = assertion {
-            add_signed(&mut parameters, "assertion", signed);
-        }
+        parameters.extend(client_assertion(proof.assertion).into_iter().flatten());
+        parameters.extend(assertion.map(|signed| Parameter { name: "assertion", value: Sent::Signed(signed) }));
         if let Some(bearer) = grant.bearer.as_ref().filter(|_| !named.has("session_token")) {
             if authorization.is_some() {
                 return Err(Error::config(
@@ -204,14 +195,15 @@ impl Request {
         secrets.extend(values.secrets().map(Secret::from));
         let target = (&endpoint.url, endpoint.template.as_ref());
         let mut request = Self::new(whole, target, endpoint, endpoint.method, authorization, secrets, &values)?;
-        if signed_at.is_some() || named.0.iter().any(|(name, _)| computed::is_computed(name)) {
+        let signed = || parameters.iter().filter_map(Parameter::signed);
+        if named.0.iter().any(|(name, _)| computed::is_computed(name)) {
             // What is no secret and no variable does not change.
             let mut stable = Fnv::default();
             request.secrets.iter().map(Secret::expose).chain(values.texts()).for_each(|text| _ = stable.add(text));
-            parameters.iter().for_each(|parameter| parameter.mark(&mut stable));
-            (request.signed_at, request.stable) = (signed_at, Some(stable.0));
+            signed().for_each(|signed| stable.add_bytes(&signed.fingerprint.to_le_bytes()));
+            request.computed = Some(stable.0);
         }
-        request.secrets.extend(assertions);
+        request.secrets.extend(signed().map(|signed| Secret::from(signed.text.expose())));
         endpoint.templates(&mut |template| {
             template.encoded_secrets(&values, &mut |form| request.secrets.push(form));
         });
@@ -269,19 +261,14 @@ impl Request {
                 ];
                 let client = proof.parameters.into_iter().flatten();
                 parameters.extend(client.map(|(name, value)| Parameter::text(name, value)));
-                let signed_at = proof.assertion.as_ref().map(|signed| signed.at);
-                if let Some(signed) = proof.assertion {
-                    secrets.push(Secret::from(signed.text.expose()));
-                    parameters.push(Parameter::text("client_assertion_type", Exposed::borrowed(ASSERTION_TYPE)));
-                    parameters.push(Parameter { name: "client_assertion", value: Sent::Signed(signed) });
-                }
+                secrets.extend(proof.assertion.as_ref().map(|signed| Secret::from(signed.text.expose())));
+                parameters.extend(client_assertion(proof.assertion).into_iter().flatten());
                 secrets.extend(proof.secrets);
                 secrets.extend(values.secrets().map(Secret::from));
                 let target = (&url, template.as_ref());
                 let mut request =
                     Self::new(endpoint, target, endpoint, Method::Post, proof.authorization, secrets, &values)?;
                 request.place(Parameters::Form, &parameters, &values)?;
-                request.signed_at = signed_at;
                 request
             }
             None => {
@@ -355,6 +342,7 @@ impl Request {
             once: 0,
             stable: None,
             signed_at: None,
+            computed: None,
             to_loopback: url.is_loopback(),
             certificate: None,
             timeout: TIMEOUT,
@@ -366,6 +354,12 @@ impl Request {
     fn place(&mut self, place: Parameters, parameters: &[Parameter<'_>], values: &Values<'_>) -> Result<(), Error> {
         if place != Parameters::Json {
             parameters.iter().try_for_each(Parameter::check_text)?;
+        }
+        if let Some(signed) = parameters.iter().find_map(Parameter::signed) {
+            let mut stable = Fnv::default();
+            stable.add(self.url.expose());
+            parameters.iter().for_each(|parameter| parameter.mark(values, &mut stable));
+            (self.signed_at, self.stable) = (Some(signed.at), Some(stable.0));
         }
         let form = |out: &mut dyn fmt::Write, space: &str| {
             let mut joint = "";
@@ -491,10 +485,15 @@ impl Request {
         let headers = self.headers.iter().flat_map(|header| [&*header.name, header.value.expose()]);
         let body = self.body.as_ref().map_or("", |body| body.expose());
         let certificate = self.certificate.as_ref().map_or("", |certificate| certificate.chain.expose());
+        if let Some(computed) = self.computed {
+            return Fnv(computed).add(certificate).0;
+        }
         let Some(stable) = self.stable else {
             return hash([self.url.expose(), body, certificate].into_iter().chain(headers));
         };
-        Fnv(stable).add(certificate).0
+        let mut hash = Fnv(stable);
+        core::iter::once(certificate).chain(headers).for_each(|text| _ = hash.add(text));
+        hash.0
     }
 
     /// The wall time at which its assertions were signed, if it has some.
@@ -593,8 +592,12 @@ pub(crate) fn fnv1a(bytes: impl Iterator<Item = u8>) -> u32 {
     hash.0
 }
 
-/// The value of `client_assertion_type` (RFC 7523 section 2.2).
-const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// Returns the parameters with which an assertion authenticates the client (RFC 7523 section 2.2).
+fn client_assertion<'a>(assertion: Option<Signed>) -> Option<[Parameter<'a>; 2]> {
+    let kind = Exposed::borrowed("urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+    let value = Sent::Signed(assertion?);
+    Some([Parameter::text("client_assertion_type", kind), Parameter { name: "client_assertion", value }])
+}
 
 /// Returns the system's wall time, as far as it is known.
 fn system_time() -> Duration {
@@ -619,6 +622,13 @@ enum Sent<'a> {
 impl<'a> Parameter<'a> {
     fn text(name: &'a str, text: Exposed<'a>) -> Self {
         Self { name, value: Sent::Text(text) }
+    }
+
+    fn signed(&self) -> Option<&Signed> {
+        match &self.value {
+            Sent::Signed(signed) => Some(signed),
+            Sent::Text(_) | Sent::Json(_) => None,
+        }
     }
 
     /// Refuses what only JSON can say.
@@ -655,10 +665,13 @@ impl<'a> Parameter<'a> {
         }
     }
 
-    /// Adds what stays the same of an assertion to a fingerprint.
-    fn mark(&self, hash: &mut Fnv) {
-        if let Sent::Signed(signed) = &self.value {
-            hash.add_bytes(&signed.fingerprint.to_le_bytes());
+    /// Adds the parameter to a fingerprint; of an assertion what stays the same.
+    fn mark(&self, values: &Values<'_>, hash: &mut Fnv) {
+        hash.add(self.name);
+        match &self.value {
+            Sent::Text(text) => _ = hash.add(text),
+            Sent::Signed(signed) => hash.add_bytes(&signed.fingerprint.to_le_bytes()),
+            Sent::Json(_) => _ = hash.add(encode::exact(|out| self.write_json(out, values)).expose()),
         }
     }
 
@@ -795,7 +808,7 @@ impl<'e> Named<'e> {
         for &(name, place) in &self.0 {
             if values.get(name).is_none() {
                 let (secret, own) = match name {
-                    "client_id" => (None, credentials.client_id.as_deref()),
+                    "client_id" => (credentials.id_source.as_ref(), credentials.client_id.as_deref()),
                     "client_secret" => (credentials.client_secret.as_ref(), None),
                     "session_token" => (grant.bearer.as_ref(), None),
                     "token" => (grant.token.as_ref(), None),
@@ -804,6 +817,9 @@ impl<'e> Named<'e> {
                 let fields = grant.fields.iter().chain(variables.iter().rev());
                 let field = fields.into_iter().find(|field| field.name == name);
                 match (secret, own, field) {
+                    (Some(source), ..) if name == "client_id" && matches!(place, Place::Url) => {
+                        values.add_read(name, source.expose_line("client id")?);
+                    }
                     (Some(source), ..) => values.add_secret(name, source.expose_line(&name.replace('_', " "))?),
                     (_, Some(text), _) => values.add_plain(name, text),
                     (.., Some(field)) => match &field.value {

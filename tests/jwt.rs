@@ -2,7 +2,6 @@
 
 #![cfg(feature = "jwt")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-#![allow(unreachable_pub, reason = "the helpers are a module of each test that uses them")]
 
 #[path = "common/jwt.rs"]
 mod assertions;

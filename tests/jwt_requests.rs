@@ -3,7 +3,6 @@
 
 #![cfg(feature = "jwt")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-#![allow(unreachable_pub, reason = "the helpers are a module of each test that uses them")]
 
 #[path = "common/jwt.rs"]
 mod assertions;
@@ -11,7 +10,7 @@ mod assertions;
 use assertions::{claims, number, path};
 use keyfob::{
     Assertion, Client, ClientAuthentication, ClientCredentials, Clock, Endpoint, Error, ErrorKind, Grant, Parameters,
-    Request, Response, Secret, SecretSource, Signer, TokenCache,
+    Request, Response, SecretSource, TokenCache,
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -226,7 +225,7 @@ fn client(server: &Arc<Server>, url: &str, clocks: &Clocks) -> Client {
 
 const AUDIENCE: &str = "the server may want another audience (`Assertion::audience`), key id (`Assertion::key_id`) or \
                         algorithm (`Assertion::algorithm`), or not know the key";
-const CLOCK: &str = "the clock of this device and that of the server differ by more than 30 s: set the clock";
+const CLOCK: &str = "the clock of this device is wrong, and assertions are dated by it: set the clock";
 
 #[test]
 fn a_wrong_clock_costs_a_second_request_and_never_over_http() {
@@ -273,20 +272,39 @@ fn a_wrong_clock_costs_a_second_request_and_never_over_http() {
     }
 }
 
-/// Other refusals are not about the clock.
+/// Other refusals are not about the clock, and a password or what is good for one use is not sent twice because of it.
 #[test]
 fn only_a_refused_assertion_is_signed_again() {
-    for (status, body, requests) in [
-        (400, r#"{"error":"invalid_grant"}"#, 2),
-        (401, "", 2),
-        (403, "", 2),
-        (400, r#"{"error":"invalid_scope"}"#, 1),
-        (400, r#"{"error":"unauthorized_client"}"#, 1),
-        (200, r#"{"error":"invalid_client"}"#, 1),
-        (404, "", 1),
-        (429, "", 1),
-        (500, "", 1),
-        (407, "", 1),
+    type Make = fn() -> Grant;
+    let machine: Make = Grant::client_credentials;
+    let bearer: Make = || Grant::jwt_bearer(key("ed25519.pem"));
+    let person: Make = || Grant::password("alice", SecretSource::value("s3cret"));
+    let refresh: Make = || Grant::refresh_token(SecretSource::value("s3cret"));
+    let code: Make = || Grant::extension("authorization_code").secret_parameter("code", SecretSource::value("s3cret"));
+    let (client, grant) = (r#"{"error":"invalid_client"}"#, r#"{"error":"invalid_grant"}"#);
+    for (make, status, body, requests) in [
+        (machine, 400, client, 2),
+        (machine, 400, grant, 1),
+        (machine, 401, "", 2),
+        (machine, 403, "", 2),
+        (machine, 400, r#"{"error":"invalid_request"}"#, 2),
+        (bearer, 400, grant, 2),
+        (person, 401, client, 2),
+        (person, 400, grant, 1),
+        (person, 401, "", 1),
+        (refresh, 401, client, 2),
+        (refresh, 400, grant, 1),
+        (refresh, 400, r#"{"error":"invalid_request"}"#, 1),
+        (code, 401, client, 2),
+        (code, 400, grant, 1),
+        (code, 401, "", 1),
+        (machine, 400, r#"{"error":"invalid_scope"}"#, 1),
+        (machine, 400, r#"{"error":"unauthorized_client"}"#, 1),
+        (machine, 200, r#"{"error":"invalid_client"}"#, 1),
+        (machine, 404, "", 1),
+        (machine, 429, "", 1),
+        (machine, 500, "", 1),
+        (machine, 407, "", 1),
     ] {
         let count = Arc::new(AtomicUsize::new(0));
         let counter = count.clone();
@@ -295,8 +313,8 @@ fn only_a_refused_assertion_is_signed_again() {
             Ok(Response::new(status, body).with_header("Date", DATE))
         };
         let client = Client::with_parts(endpoint(), answer, Clocks::behind(NOW)).client_id("id");
-        client.assertion(key("ed25519.pem")).fetch(&Grant::client_credentials()).unwrap_err();
-        assert_eq!(count.load(Ordering::Relaxed), requests, "{status} {body}");
+        client.assertion(key("ed25519.pem")).fetch(&make()).unwrap_err();
+        assert_eq!(count.load(Ordering::Relaxed), requests, "{:?} {status} {body}", make());
     }
     // A client without an assertion asks once.
     let count = Arc::new(AtomicUsize::new(0));
@@ -395,41 +413,17 @@ fn a_stored_token_belongs_to_the_key_and_the_claims() {
             assert_eq!(ask(assertion(name), is_grant), expected, "found");
         }
     }
-    std::fs::remove_dir_all(&directory).unwrap();
-}
-
-/// A key in a chip, say.
-struct Chip(Result<(), ()>);
-
-impl Signer for Chip {
-    fn algorithm(&self) -> &str {
-        "ES256"
-    }
-
-    fn key_id(&self) -> Option<&str> {
-        Some("slot-3")
-    }
-
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
-        assert_eq!(message.iter().filter(|byte| **byte == b'.').count(), 1);
-        self.0.map(|()| vec![1; 64]).map_err(|()| Error::new(ErrorKind::Config, "the chip is locked"))
-    }
-
-    fn identity(&self) -> Result<Secret, Error> {
-        Ok(Secret::from("slot 3"))
-    }
-}
-
-#[test]
-fn any_signer_will_do() {
-    let request = |chip| {
-        let credentials = credentials().assertion(Assertion::with_signer(Chip(chip)).random(|| Ok([0; 16])));
-        let time = Duration::from_secs(0);
-        Request::token_at(time, &endpoint(), &credentials, &Grant::client_credentials()).map(|request| sent(&request))
+    // A refusal as well.
+    let refusing = Arc::new(Server { refuses: true, ..Server::default() });
+    let ask = |name: &str| {
+        clocks.pass(1);
+        let client = client(&refusing, "https://as.example/other", &clocks).client_id("id").assertion(key(name));
+        let tokens = TokenCache::new(client, Grant::client_credentials());
+        tokens.store(keyfob::Store::at(&directory).unwrap()).token().unwrap_err();
+        refusing.count()
     };
-    let header = "eyJhbGciOiJFUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6InNsb3QtMyJ9";
-    assert!(request(Ok(())).unwrap().ends_with(&format!("client_assertion={header}…")));
-    assert_eq!(request(Err(())).unwrap_err().to_string(), "the chip is locked");
+    assert_eq!(["p256.pem", "p256.pem", "ed25519.pem", "ed25519.pem", "p256.pem"].map(ask), [1, 1, 2, 2, 2]);
+    std::fs::remove_dir_all(&directory).unwrap();
 }
 
 /// A server that echoes the assertion does not get it into an error.

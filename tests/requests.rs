@@ -3,10 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use core::time::Duration;
 use keyfob::{
-    ClientAuthentication, ClientCredentials, Endpoint, ErrorKind, Grant, Method, Parameters, Request, Secret,
+    Assertion, Client, ClientAuthentication, ClientCredentials, Endpoint, Error, ErrorKind, Grant, Method, Parameters,
+    Request, Response, Secret, SecretSource, Signer,
 };
-use keyfob::{Error, SecretSource};
 
 fn endpoint() -> Endpoint {
     Endpoint::new("https://as.example/token").unwrap()
@@ -237,7 +238,7 @@ fn an_empty_secret_is_sent_where_it_is_said_on_purpose() {
     let basic = endpoint().authentication(ClientAuthentication::ClientSecretBasic);
     let error = Request::token(&basic, &client(), &grant).unwrap_err();
     assert_eq!(error.to_string(), "the client secret is missing");
-    assert!(error.hint().unwrap().ends_with("`Authorization: Basic {base64:{client_id}:}` (`Endpoint::header`)"));
+    assert!(error.hint().unwrap().ends_with("an empty secret is said by `\"client_secret\": \"\"` in a profile"));
     let own = endpoint().header("Authorization", "Basic {base64:{client_id}:}");
     let request = Request::token(&own, &client(), &grant).unwrap();
     assert!(request.headers().any(|header| header == ("Authorization", "Basic Y2Y6")));
@@ -247,4 +248,89 @@ fn an_empty_secret_is_sent_where_it_is_said_on_purpose() {
     let post = endpoint().authentication(ClientAuthentication::ClientSecretPost);
     let request = Request::token(&post, &empty, &grant).unwrap();
     assert_eq!(request.body(), Some(b"grant_type=client_credentials&client_id=cf&client_secret=".as_slice()));
+}
+
+/// A key in a chip, say.
+struct Chip(Result<(), ()>);
+
+impl Signer for Chip {
+    fn algorithm(&self) -> &str {
+        "ES256"
+    }
+
+    fn key_id(&self) -> Option<&str> {
+        Some("slot-3")
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        assert_eq!(message.iter().filter(|byte| **byte == b'.').count(), 1);
+        self.0.map(|()| vec![1; 64]).map_err(|()| Error::new(ErrorKind::Config, "the chip is locked"))
+    }
+
+    fn identity(&self) -> Result<Secret, Error> {
+        Ok(Secret::from("slot 3"))
+    }
+}
+
+#[test]
+fn any_signer_will_do() {
+    let request = |chip| {
+        let credentials = ClientCredentials::default()
+            .client_id("id")
+            .assertion(Assertion::with_signer(Chip(chip)).random(|| Ok([0; 16])));
+        let time = Duration::from_secs(0);
+        Request::token_at(time, &endpoint(), &credentials, &Grant::client_credentials()).map(|request| text(&request))
+    };
+    let header = "eyJhbGciOiJFUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6InNsb3QtMyJ9";
+    let sent = request(Ok(())).unwrap();
+    assert!(sent.contains(&format!("&client_assertion={header}.")), "{sent}");
+    // 64 times the byte 1.
+    assert!(sent.ends_with(&format!(".{}AQ", "AQEB".repeat(21))), "{sent}");
+    assert_eq!(request(Err(())).unwrap_err().to_string(), "the chip is locked");
+    // Without bytes of one's own: those of the operating system, where there is one.
+    let credentials = ClientCredentials::default().client_id("id").assertion(Assertion::with_signer(Chip(Ok(()))));
+    let is_made = Request::token(&endpoint(), &credentials, &Grant::client_credentials()).is_ok();
+    assert_eq!(is_made, cfg!(all(feature = "std", any(unix, feature = "jwt"))));
+}
+
+#[cfg(not(any(feature = "jwt", feature = "cli")))]
+#[test]
+fn a_build_without_signatures_says_so() {
+    let credentials =
+        ClientCredentials::default().client_id("id").assertion(Assertion::new(SecretSource::value("key")));
+    assert_config(
+        Request::token(&endpoint(), &credentials, &Grant::client_credentials()),
+        "this build has no signatures: it cannot sign with a key",
+        "build keyfob with the feature `jwt`, and the command with `tls`",
+    );
+}
+
+/// An id that is read is a secret: no error repeats it. In a URL it is none.
+#[test]
+fn a_client_id_that_is_read_is_a_secret() {
+    let read = || ClientCredentials::default().client_id_source(SecretSource::value("k3y"));
+    let grant = Grant::client_credentials();
+    let with_secret = || read().client_secret(SecretSource::value(""));
+    for (endpoint, credentials, expected) in [
+        (endpoint(), read(), "grant_type=client_credentials&client_id=k3y"),
+        (
+            endpoint().authentication(ClientAuthentication::ClientSecretPost),
+            with_secret(),
+            "grant_type=client_credentials&client_id=k3y&client_secret=",
+        ),
+        (endpoint().parameter("key", "{client_id}"), read(), "grant_type=client_credentials&key=k3y"),
+    ] {
+        let request = Request::token(&endpoint, &credentials, &grant).unwrap();
+        assert_eq!(request.body().map(|body| String::from_utf8_lossy(body).into_owned()), Some(expected.to_owned()));
+        assert!(!format!("{credentials:?} {request:?}").contains("k3y"));
+    }
+    let request = Request::token(&endpoint(), &with_secret(), &grant).unwrap();
+    assert!(request.headers().any(|header| header == ("Authorization", "Basic azN5Og==")));
+    let in_path = Endpoint::new("https://as.example/{client_id}/token").unwrap();
+    assert_eq!(Request::token(&in_path, &read(), &grant).unwrap().url(), "https://as.example/k3y/token");
+    let answer = r#"{"error":"invalid_client","error_description":"no such key: k3y"}"#;
+    let client =
+        Client::with_parts(endpoint(), move |_: &Request| Ok(Response::new(401, answer.as_bytes())), || Duration::ZERO);
+    let error = client.client_id_source(SecretSource::value("k3y")).fetch(&grant).unwrap_err();
+    assert!(error.to_string().ends_with("invalid_client (‹redacted›)"), "{error}");
 }

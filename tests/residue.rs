@@ -380,6 +380,13 @@ const SIGNED: &[Asked] = &[
         sent: "client_assertion=eyJhbGciOiJQUzI1NiIs",
     },
     Asked {
+        name: "RSA with 4096 bits, JWK",
+        verb: "token",
+        options: &["--client-id", CLIENT_ID, "--signing-key-file", "rsa.4096.jwk"],
+        stdin: None,
+        sent: "client_assertion=eyJhbGciOiJSUzI1NiIs",
+    },
+    Asked {
         name: "the client secret",
         verb: "token",
         options: &["--auth", "client_secret_jwt", CLIENT[0], CLIENT[1], CLIENT[2], CLIENT[3]],
@@ -390,14 +397,13 @@ const SIGNED: &[Asked] = &[
 
 /// The private numbers of the keys in every form that they are computed with, and the text of their files.
 fn keys(mut needles: Needles) -> Needles {
+    const RSA: &[&str] = &["d", "p", "q", "dp", "dq", "qi"];
     let reversed = |bytes: &[u8]| bytes.iter().rev().copied().collect::<Vec<_>>();
     let member = |file: &str, name: &str| {
         let text = std::fs::read_to_string(signing::path(file)).unwrap();
         text.split(&format!("\"{name}\": \"")).nth(1).unwrap().split('"').next().unwrap().to_owned()
     };
-    for (file, names) in
-        [("p256.jwk", &["d"][..]), ("ed25519.jwk", &["d"]), ("rsa.jwk", &["d", "p", "q", "dp", "dq", "qi"])]
-    {
+    for (file, names) in [("p256.jwk", &["d"][..]), ("ed25519.jwk", &["d"]), ("rsa.jwk", RSA), ("rsa.4096.jwk", RSA)] {
         for name in names {
             let (text, what) = (member(file, name), format!("{file} {name}"));
             let number = signing::decoded(&text);
@@ -449,9 +455,16 @@ fn montgomery(number: &[u8]) -> Vec<u8> {
 fn the_command_leaves_no_key_in_its_memory() {
     let Some(tracer) = Tracer::new("residue") else { return };
     let place = place();
-    for file in
-        ["p256.sec1.pem", "p256.der", "p256.jwk", "ed25519.pem", "ed25519.jwk", "rsa.jwk", "service-account.json"]
-    {
+    for file in [
+        "p256.sec1.pem",
+        "p256.der",
+        "p256.jwk",
+        "ed25519.pem",
+        "ed25519.jwk",
+        "rsa.4096.jwk",
+        "rsa.jwk",
+        "service-account.json",
+    ] {
         place.file(&format!("here/{file}"), std::fs::read(signing::path(file)).unwrap());
     }
     let answers: Vec<_> =

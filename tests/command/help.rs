@@ -115,6 +115,55 @@ fn the_page_of_profiles_has_each_member() {
     }
 }
 
+/// Each line of the page's tables names members that there are, and its example is accepted with no other members.
+#[test]
+fn each_example_of_the_page_of_profiles_is_accepted() {
+    let place = Place::new();
+    let help = help(&["help", "profile"]);
+    let page = include_str!("../../src/docs/profiles.md");
+    let mut count = 0;
+    for (heading, is_endpoint) in [("## The endpoint\n", true), ("## The client\n", false)] {
+        let section = page.split(heading).nth(1).unwrap().split("\n## ").next().unwrap();
+        for line in section.lines().filter(|line| line.starts_with("| `")) {
+            let cells: Vec<&str> = line.trim_matches(['|', ' ']).split(" | ").collect();
+            let [names, _, example] = cells[..] else { panic!("{line}") };
+            let names: Vec<&str> = names.split(", ").map(|name| name.trim_matches('`')).collect();
+            for name in &names {
+                assert!(help.contains(&format!("\n  \"{name}\": ")), "there is no member {name}");
+            }
+            let example = example.trim_matches('`');
+            let url = if example.contains("\"url\"") || names[0] == "environments" {
+                ""
+            } else {
+                r#""url": "https://as.example", "#
+            };
+            let profile = format!("{{{url}{example}}}");
+            let Ok(miniserde::json::Value::Object(members)) = miniserde::json::from_str(&profile) else {
+                panic!("{profile}")
+            };
+            assert!(members.keys().all(|name| names.contains(&name.as_str()) || name == "url"), "{line}");
+            if is_endpoint {
+                keyfob::Endpoint::from_json(&profile).unwrap();
+            }
+            place.file("here/p.json", &profile);
+            // Without a token to end nothing is sent.
+            let outcome = place.keyfob(["revoke", "./p.json", "--no-cache"]).outcome();
+            assert!(outcome.stderr.contains("revoke: no token to end"), "{profile}: {outcome:?}");
+            count += 1;
+        }
+    }
+    assert!(count > 30, "{count}");
+    // And the whole profiles.
+    place.file("config/keyfob/login.json", r#"{"url": "https://login.example", "keep": ["instance_url"]}"#);
+    let profiles: Vec<&str> = page.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    for profile in &profiles {
+        place.file("here/p.json", profile);
+        let outcome = place.keyfob(["revoke", "./p.json", "--no-cache"]).outcome();
+        assert!(outcome.stderr.contains("revoke: no token to end"), "{profile}: {outcome:?}");
+    }
+    assert!(profiles.len() > 3);
+}
+
 /// A profile of all the examples is read, as far as they do not exclude each other.
 #[test]
 fn the_example_of_each_member_is_accepted() {

@@ -210,13 +210,13 @@ fn options_that_do_not_fit_are_an_error_and_nothing_is_sent() {
             &["--auth", "client_secret_basic", "--client-id", "c"],
             "the client secret is missing\n\
              hint: name the file that holds it (--client-secret-file), or authenticate by `none` if the client has \
-             none; for an empty secret set the header `Authorization: Basic {base64:{client_id}:}` (--header)",
+             none; an empty secret is said by `\"client_secret\": \"\"` in a profile",
         ),
         (
             &["--auth", "client_secret_post", "--client-id", "c"],
             "the client secret is missing\n\
              hint: name the file that holds it (--client-secret-file), or authenticate by `none` if the client has \
-             none; for an empty secret set the header `Authorization: Basic {base64:{client_id}:}` (--header)",
+             none; an empty secret is said by `\"client_secret\": \"\"` in a profile",
         ),
         (&["--client-secret-file", "secret"], "the client id is missing\nhint: give it as client_id (--client-id)"),
         (

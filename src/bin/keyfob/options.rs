@@ -256,8 +256,6 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
             row("method", Kind::Text, DESCRIBED | PRESET, "M", "POST (default; GET for a bearer session), PUT or GET")
                 .example(r#""POST""#),
             row("client-id", Kind::Text, ASKED, "ID", "the client identifier").example(r#""my-client""#),
-            row("client-id", Kind::OwnSecret, ASKED, "F", "the client identifier, from a file F or an environment variable V")
-                .example(r#""client-id""#),
             row("username", Kind::Text, ASKED, "U", "the user name, for the grant password").example(r#""meter-7""#),
             row("scope", Kind::Texts, ASKED, "S", "the scope; may be repeated").example(r#"["read", "write"]"#),
             row(
@@ -295,6 +293,8 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
     (
         "Secrets, from a file F, an environment variable V or as the token of another profile P",
         &[
+            row("client-id", Kind::Secret, ASKED, "F", "the client identifier, if it is read; it is treated as a secret")
+                .example(r#""client-id""#),
             row("client-secret", Kind::Json, PROFILE, "", "an empty text: the client secret is empty").example(r#""""#),
             row("client-secret", Kind::Secret, ASKED, "F", "the client secret").example(r#""client-secret""#),
             row("password", Kind::Secret, ASKED, "F", "the user's password").example(r#""~/password""#),
@@ -308,6 +308,8 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
                  the next one",
             )
             .example(r#""/var/lib/meter/refresh-token""#),
+            row("subject-token", Kind::Secret, ASKED, "F", "the token to exchange (RFC 8693)").example(r#""subject-token""#),
+            row("actor-token", Kind::Secret, ASKED, "F", "the token of whoever acts with it").example(r#""actor-token""#),
             row("access-token", Kind::OwnSecret, ASKED, "F", "for revoke: the token to end, if it is not the cached one")
                 .example(r#""access-token""#),
             row("param", Kind::SecretPairs('='), ASKED, "K=F", "an extra parameter whose value is a secret; may be repeated")

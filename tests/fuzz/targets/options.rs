@@ -32,6 +32,8 @@ mod profile;
 mod secrets;
 #[path = "../../../src/bin/keyfob/settings.rs"]
 mod settings;
+#[path = "../../../src/bin/keyfob/sign_command.rs"]
+mod sign_command;
 #[path = "../../../src/bin/keyfob/verbose.rs"]
 mod verbose;
 #[path = "../../../src/words.rs"]
@@ -56,6 +58,10 @@ mod process {
 /// Nothing is written.
 mod stderr {
     pub(crate) fn line(_: &str) {}
+
+    pub(crate) fn for_child() -> std::process::Stdio {
+        std::process::Stdio::null()
+    }
 }
 
 use arguments::{Arguments, Verb};
