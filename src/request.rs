@@ -484,12 +484,12 @@ impl Request {
 
     /// A number that differs (nearly always) where URL, headers or body differ. It is kept in memory only.
     pub(crate) fn fingerprint(&self) -> u32 {
-        if let Some(fingerprint) = self.computed {
-            return fingerprint;
-        }
         let headers = self.headers.iter().flat_map(|header| [&*header.name, header.value.expose()]);
         let body = self.body.as_ref().map_or("", |body| body.expose());
         let certificate = self.certificate.as_ref().map_or("", |certificate| certificate.chain.expose());
+        if let Some(computed) = self.computed {
+            return Fnv(computed).add(certificate).0;
+        }
         let Some(stable) = self.stable else {
             return hash([self.url.expose(), body, certificate].into_iter().chain(headers));
         };
