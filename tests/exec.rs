@@ -435,6 +435,31 @@ fn at_the_end_of_a_token_the_program_is_stopped_or_told_or_left_alone() {
     }
 }
 
+// Where the file is.
+
+#[test]
+fn a_service_has_the_file_in_its_own_directory() {
+    if !can_unshare("exec", MOUNTS) {
+        return;
+    }
+    // As systemd makes it; as others could change it; and on a disk.
+    for (mount, is_there) in [
+        ("mount -t tmpfs -o mode=755 tmpfs own", true),
+        ("mount -t tmpfs -o mode=775 tmpfs own", false),
+        ("mount -t tmpfs -o mode=755,uid=65534 tmpfs own", false),
+        (":", false),
+    ] {
+        let place = Place::new();
+        let server = issuing(3600, Duration::ZERO);
+        let own = place.path("here/own");
+        let run =
+            sh(&place, &server.url("/t"), &[], "echo ${KEYFOB_TOKEN_FILE%/*/*}; stat -c %a ${KEYFOB_TOKEN_FILE%/*}");
+        let text = format!("mkdir own; {mount}; keyfob \"$@\"; ls own");
+        let outcome = Started::command(script(MOUNTS, run.variable("RUNTIME_DIRECTORY", &own), &text)).outcome();
+        outcome.is(0, &format!("{}\n700\n", if is_there { own } else { place.path("cache") }), "");
+    }
+}
+
 // Where there is no room.
 
 #[test]
