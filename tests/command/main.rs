@@ -15,6 +15,7 @@ mod serving;
 mod failures;
 mod from_curl;
 mod help;
+mod helper;
 mod options;
 mod output;
 mod parse;

@@ -16,6 +16,7 @@ pub(crate) enum Verb {
     Bench,
     Parse,
     FromCurl,
+    Helper,
     Demo,
     Help,
     Version,
@@ -33,6 +34,12 @@ pub(crate) const VERBS: &[(&str, Verb, &str, &str)] = &[
         Verb::FromCurl,
         "[--name NAME]",
         "make a profile and secret files of the curl command line on standard input",
+    ),
+    (
+        "helper",
+        Verb::Helper,
+        "git|cargo|kubectl|docker|gcp PROFILE [options] [OPERATION]",
+        "answer as the credential helper of that program",
     ),
     ("demo", Verb::Demo, "", "fetch from five services, played by a server in the same process (feature `demo`)"),
     ("help", Verb::Help, "[VERB | profile | exit-codes]", "print this help, or that of a verb or topic"),
@@ -53,11 +60,17 @@ pub(crate) struct Arguments {
     pub(crate) verb: Verb,
     pub(crate) topic: Topic,
     pub(crate) profile: Option<OsString>,
+    /// The words of a helper: program, profile and operation.
+    pub(crate) words: Vec<OsString>,
     /// The options that were given, by their names with underscores.
     pub(crate) options: Object,
 }
 
 impl Arguments {
+    pub(crate) fn new(verb: Verb) -> Self {
+        Self { verb, topic: Topic::All, profile: None, words: Vec::new(), options: Object::new() }
+    }
+
     pub(crate) fn from_command_line() -> Result<Self, Error> {
         Self::read(Parser::from_env())
     }
@@ -68,10 +81,15 @@ impl Arguments {
             None | Some(Arg::Long("help") | Arg::Short('h')) => Verb::Help,
             Some(Arg::Long("version") | Arg::Short('V')) => Verb::Version,
             Some(Arg::Value(word)) => verb(&word)?,
+            // How cargo starts a credential provider.
+            Some(Arg::Long("cargo-plugin")) => {
+                let words = vec!["cargo".into()];
+                return Ok(Self { words, ..Self::new(Verb::Helper) });
+            }
             Some(_) => return Err(usage(format!("no command before the options; the commands are {}", verbs()))),
         };
         let has_profile = matches!(verb, Verb::Token | Verb::Revoke | Verb::Keep | Verb::Bench);
-        let mut arguments = Self { verb, topic: Topic::All, profile: None, options: Object::new() };
+        let mut arguments = Self::new(verb);
         while let Some(argument) = parser.next().map_err(wrong)? {
             let (shown, name, row) = match argument {
                 Arg::Long("help") | Arg::Short('h') => {
@@ -96,6 +114,10 @@ impl Arguments {
                 }
                 Arg::Value(profile) if has_profile && arguments.profile.is_none() => {
                     arguments.profile = Some(profile);
+                    continue;
+                }
+                Arg::Value(word) if verb == Verb::Helper && arguments.words.len() < 3 => {
+                    arguments.words.push(word);
                     continue;
                 }
                 Arg::Value(_) => return Err(usage("unexpected argument; a secret is never given on the command line")),

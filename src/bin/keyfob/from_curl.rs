@@ -306,8 +306,7 @@ impl Draft {
 fn try_out(path: &Path) -> Result<(), Error> {
     const MADE: &str = "the request was made";
     let options = [("no_cache".to_owned(), Value::Bool(true))].into_iter().collect();
-    let arguments =
-        Arguments { verb: Verb::Revoke, topic: crate::arguments::Topic::All, profile: Some(path.into()), options };
+    let arguments = Arguments { profile: Some(path.into()), options, ..Arguments::new(Verb::Revoke) };
     let mut settings = Settings::read(&arguments, &mut Format::Token)?;
     let grant = settings.grant()?;
     let client = settings

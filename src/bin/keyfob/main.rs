@@ -16,6 +16,7 @@ mod format;
 mod from_curl;
 mod hand_over;
 mod help;
+mod helper;
 mod keep;
 mod members;
 mod notify;
@@ -76,6 +77,7 @@ fn run(format: &mut Format) -> Result<ExitCode, Error> {
         Verb::Keep => keep::run(&arguments, format)?,
         Verb::Bench => return bench::run(arguments, format),
         Verb::FromCurl => from_curl::run(&arguments)?,
+        Verb::Helper => helper::run(arguments)?,
         Verb::Demo => demo()?,
     }
     Ok(ExitCode::SUCCESS)

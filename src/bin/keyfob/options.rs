@@ -47,7 +47,8 @@ const PROFILE: Places = 128;
 /// A member that a dialect sets.
 const PRESET: Places = 256;
 const FROM_CURL: Places = 512;
-const FETCH: Places = TOKEN | REVOKE | KEEP | BENCH;
+const HELPER: Places = 4096;
+const FETCH: Places = TOKEN | REVOKE | KEEP | BENCH | HELPER;
 const DESCRIBED: Places = FETCH | ENDPOINT;
 const ASKED: Places = FETCH | PROFILE;
 
@@ -127,6 +128,7 @@ fn place(verb: Verb) -> Places {
         Verb::Bench => BENCH,
         Verb::Parse => PARSE,
         Verb::FromCurl => FROM_CURL,
+        Verb::Helper => HELPER,
         Verb::Demo | Verb::Help | Verb::Version => 0,
     }
 }
@@ -383,6 +385,16 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
             FROM_CURL,
             "NAME",
             "the profile's name, or its path if it has a slash (the host's name)",
+        )],
+    ),
+    (
+        "helper",
+        &[row(
+            "as-user",
+            Kind::Text,
+            HELPER,
+            "U",
+            "git and docker: send the token as the password of this user (oauth2, where they cannot send it as it is)",
         )],
     ),
     (
