@@ -1,11 +1,15 @@
 //! The header in which an API wants the token.
 
-use crate::error::Error;
+use crate::endpoint::Endpoint;
+use crate::error::{Error, ErrorKind};
+use crate::field::FieldValue;
 use crate::place;
 use crate::secret::{Exposed, Secret};
 use crate::template::{Template, Values};
+use crate::words;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 /// A header and its value, which holds the token: `X-Auth-Token: {token}`.
 pub(crate) struct ApiHeader {
@@ -30,15 +34,69 @@ impl ApiHeader {
         if has_token { Ok(header) } else { Err(fail()) }
     }
 
-    /// Makes the header's value for a token. `values` are those of the other variables.
-    pub(crate) fn value<'v>(&self, token: &'v str, mut values: Values<'v>) -> Result<Secret, Error> {
-        values.add_secret(TOKEN, Exposed::borrowed(token));
-        let mut unknown = None;
-        self.value.names(&mut |name| unknown = unknown.or(Some(name).filter(|name| values.get(name).is_none())));
-        match unknown {
-            Some(name) => Err(Error::config(format!("`api`: the variable {name:?} has no value"))
-                .with_hint("set it: `Endpoint::variable` or `Endpoint::secret_variable`")),
-            None => Ok(self.value.render(&values)),
+    /// Refuses a variable that has no value for the header, before a token is asked for.
+    pub(crate) fn check(&self, endpoint: &Endpoint) -> Result<(), Error> {
+        let kept = endpoint.session_members.iter().map(|(name, _)| name);
+        let read = endpoint.variables.iter().filter(|field| field.secret_source().is_some()).map(|field| &field.name);
+        let kept: Vec<(String, Secret)> = kept.map(|name| (name.clone(), Secret::from("x"))).collect();
+        match self.make(endpoint, "x", &kept) {
+            Ok(_) => Ok(()),
+            Err(Fault::Missing(name)) if read.clone().any(|read| read == name) => Err(Error::config(format!(
+                "`api`: the variable {name:?} is secret or read for each request, which this header cannot have"
+            ))),
+            Err(Fault::Missing(name)) => {
+                let plain = endpoint.variables.iter().map(|field| &field.name);
+                let known = plain.chain(kept.iter().map(|(name, _)| name)).map(String::as_str);
+                match words::nearest(name, known.chain([TOKEN])) {
+                    Some(known) => {
+                        Err(Error::config(format!("`api`: unknown variable {name:?}; did you mean {known:?}?")))
+                    }
+                    None => Err(Error::config(format!("`api`: the variable {name:?} has no value"))
+                        .with_hint("set it (`Endpoint::variable`), or keep the answer's member of this name (`keep`)")),
+                }
+            }
+            Err(Fault::Unprintable) => Err(Error::config(format!("`api`: {UNPRINTABLE}"))),
         }
     }
+
+    /// Makes the header's value for a token, with the members of its answer that are kept.
+    pub(crate) fn value(&self, endpoint: &Endpoint, token: &str, kept: &[(String, Secret)]) -> Result<Secret, Error> {
+        self.make(endpoint, token, kept).map_err(|fault| match fault {
+            Fault::Missing(name) => {
+                Error::new(ErrorKind::Unusable, format!("the answer has no member {name:?}, which `api` names"))
+            }
+            Fault::Unprintable => Error::new(ErrorKind::Unusable, format!("`api`: {UNPRINTABLE}")),
+        })
+    }
+
+    fn make(&self, endpoint: &Endpoint, token: &str, kept: &[(String, Secret)]) -> Result<Secret, Fault<'_>> {
+        let mut values = Values::default();
+        values.add_secret(TOKEN, Exposed::borrowed(token));
+        for field in endpoint.variables.iter().rev() {
+            if let FieldValue::Plain(text) = &field.value {
+                values.add_plain(&field.name, text);
+            }
+        }
+        for (name, value) in kept {
+            values.add_secret(name, Exposed::borrowed(value.expose()));
+        }
+        let mut missing = None;
+        self.value.names(&mut |name| missing = missing.or(Some(name).filter(|name| values.get(name).is_none())));
+        if let Some(name) = missing {
+            return Err(Fault::Missing(name));
+        }
+        let value = self.value.render(&values);
+        // Anything else could end the header and begin another one.
+        let is_printable = value.expose().bytes().all(|byte| matches!(byte, 0x20..=0x7E));
+        if is_printable { Ok(value) } else { Err(Fault::Unprintable) }
+    }
 }
+
+/// Why there is no value.
+enum Fault<'n> {
+    /// A variable of this name.
+    Missing(&'n str),
+    Unprintable,
+}
+
+const UNPRINTABLE: &str = "a value in it has a character other than printable ASCII, which no header can have";

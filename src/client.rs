@@ -1,9 +1,12 @@
 //! The client: fetches a token now, and revokes one.
 
+use crate::answer;
+use crate::assertion::Assertion;
 use crate::client_auth::ClientCredentials;
 use crate::clock::Clock;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind};
+use crate::field::Field;
 use crate::grant::Grant;
 use crate::observe::{Event, Observer};
 #[cfg(all(feature = "std", unix))]
@@ -39,6 +42,9 @@ pub struct Client {
     clock: Box<dyn Clock>,
     timeout: Duration,
     observer: Option<Box<dyn Observer>>,
+    /// A server's time, and when that was by the own clock: for assertions, if the wall clock was found wrong.
+    #[cfg(feature = "std")]
+    server_time: std::sync::Mutex<Option<(Duration, Duration)>>,
 }
 
 impl Client {
@@ -79,6 +85,8 @@ impl Client {
             clock: Box::new(clock),
             timeout: TIMEOUT,
             observer: None,
+            #[cfg(feature = "std")]
+            server_time: std::sync::Mutex::default(),
         }
     }
 
@@ -159,6 +167,28 @@ impl Client {
         self
     }
 
+    /// Sets the assertions that authenticate the client instead of a secret: `private_key_jwt` or `client_secret_jwt` (RFC 7523
+    /// section 2.2). Default: none. Issuer and subject are the client id.
+    ///
+    /// They are dated by the wall clock. If the server refuses one over https, and its answer's `Date` is more than 30 s off,
+    /// keyfob signs another one with the server's time and asks once more. A device whose clock is wrong gets its token
+    /// this way. With `std` the client remembers the time.
+    ///
+    /// ```no_run
+    /// use keyfob::{Assertion, Client, Endpoint, SecretSource};
+    ///
+    /// let key = SecretSource::file("/run/credentials/meter.service/key.pem");
+    /// let client = Client::new(Endpoint::new("https://as.example/token")?)
+    ///     .client_id("meter")
+    ///     .assertion(Assertion::new(key).audience("https://as.example"));
+    /// # Ok::<(), keyfob::Error>(())
+    /// ```
+    #[must_use]
+    pub fn assertion(mut self, assertion: Assertion) -> Self {
+        self.credentials = self.credentials.assertion(assertion);
+        self
+    }
+
     /// Fetches a token now: one request, no retry, no cache.
     ///
     /// # Errors
@@ -174,18 +204,71 @@ impl Client {
             token.refresh_token().map_or(Ok(()), |refresh_token| turn.save(refresh_token))?;
             return in_time.map(|()| token);
         }
-        let (token, in_time) = self.exchange(grant, &self.request(grant)?)?;
+        let started = self.clock.now();
+        let mut request = self.request(grant)?;
+        // A secret may be the token of another client, which had to be asked for.
+        request.set_waited(self.clock.now().saturating_sub(started));
+        let (token, in_time) = self.exchange(grant, &request)?;
         in_time.map(|()| token)
     }
 
     /// Builds the request for a token, with the secrets as they are now.
     pub(crate) fn request(&self, grant: &Grant) -> Result<Request, Error> {
-        Ok(Request::token(&self.endpoint, &self.credentials, grant)?.with_timeout(self.timeout))
+        self.request_at(&|| self.wall_time(), grant)
+    }
+
+    fn request_at(&self, wall_time: &dyn Fn() -> Duration, grant: &Grant) -> Result<Request, Error> {
+        let request = Request::signed_at(wall_time, &self.endpoint, &self.credentials, grant)?;
+        Ok(request.with_timeout(self.timeout))
+    }
+
+    /// Returns the time since 1970: a server's, if that was better than the wall clock. Without a clock it is 1970.
+    fn wall_time(&self) -> Duration {
+        #[cfg(feature = "std")]
+        if let Some((time, at)) = *self.server_time.lock().unwrap_or_else(std::sync::PoisonError::into_inner) {
+            return time.saturating_add(self.clock.now().saturating_sub(at));
+        }
+        self.clock.wall_time().unwrap_or_default()
+    }
+
+    /// Reports that what this grant sent was refused, to the sources of its secrets that are tokens. Returns whether the next
+    /// request may be better.
+    pub(crate) fn invalidate_sources(&self, grant: &Grant) -> bool {
+        let Endpoint { extra, headers, variables, .. } = &self.endpoint;
+        let fields = [extra, headers, variables, &grant.fields, &grant.parameters];
+        let fields = fields.into_iter().flatten().filter_map(Field::secret_source);
+        let single = [self.credentials.client_secret.as_ref(), grant.bearer.as_ref()];
+        // Each of them: whose token was refused is unknown.
+        single.into_iter().flatten().chain(fields).filter(|source| source.invalidate()).count() > 0
     }
 
     /// Sends a request for a token and reads the answer. The inner result says whether it came in time; if not, a refresh token
     /// in it can still be used.
-    pub(crate) fn exchange(&self, grant: &Grant, request: &Request) -> Result<(AccessToken, Result<(), Error>), Error> {
+    ///
+    /// If an assertion was refused that is dated far from the server's time, another one is signed with that time and sent.
+    pub(crate) fn exchange(&self, grant: &Grant, request: &Request) -> Exchanged {
+        let started = self.clock.now();
+        let mut server_time = None;
+        let exchanged = self.exchange_once(grant, request, &mut server_time);
+        let is_about_clock = exchanged.as_ref().is_err_and(|error| may_be_clock(request, grant, error));
+        let Some(time) = server_time.filter(|_| is_about_clock) else { return exchanged };
+        // Over plain http anybody on the way could name a time, and keep the assertion for then.
+        if !request.is_https() || !is_far(request, time) {
+            return exchanged;
+        }
+        let now = self.clock.now();
+        let Ok(mut again) = self.request_at(&|| time, grant) else { return exchanged };
+        again.set_waited(request.waited().saturating_add(now.saturating_sub(started)));
+        let second = self.exchange_once(grant, &again, &mut server_time);
+        #[cfg(feature = "std")]
+        if second.is_ok() {
+            *self.server_time.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((time, now));
+        }
+        second
+    }
+
+    /// Sends one request and reads the answer. Sets the server's time if that may matter.
+    fn exchange_once(&self, grant: &Grant, request: &Request, server_time: &mut Option<Duration>) -> Exchanged {
         let grant_type = grant.grant_type.as_deref();
         self.notify(|| Event::FetchStarted { grant_type });
         let started = self.clock.now();
@@ -193,9 +276,11 @@ impl Client {
         let exchanged = self.send(request).and_then(|(response, sent_at)| {
             let answered = response.status;
             status = Some(answered);
+            let time = request.signed_at_time().and_then(|_| answer::server_time(&response.headers));
+            *server_time = time.and_then(|time| u64::try_from(time).ok()).map(Duration::from_millis);
             let wall_time = if self.endpoint.lifetime.trust_clock { self.clock.wall_time() } else { None };
             let token = AccessToken::read_late(&self.endpoint, response, sent_at, wall_time);
-            let mut token = token.map_err(|error| judged(request, error))?;
+            let mut token = token.map_err(|error| judged(request, Some(grant), error, *server_time))?;
             token.redact(&request.echoes());
             let in_time = token.in_time(answered, sent_at, self.clock.now());
             Ok((token, in_time))
@@ -227,11 +312,9 @@ impl Client {
     /// [`Config`](ErrorKind::Config) if the endpoint has no way to revoke a token; then the token stays usable. Otherwise
     /// any [`ErrorKind`].
     pub fn revoke(&self, token: AccessToken) -> Result<(), Error> {
-        let request = Request::revocation(&self.endpoint, &self.credentials, token.expose())?;
+        let request = self.revocation_of("access_token", token.expose())?;
         let refresh_token = token.refresh_token().filter(|_| self.endpoint.revokes_refresh_tokens());
-        let refresh_token = refresh_token.map(|refresh_token| {
-            Request::revocation_of("refresh_token", &self.endpoint, &self.credentials, refresh_token.expose())
-        });
+        let refresh_token = refresh_token.map(|token| self.revocation_of("refresh_token", token.expose()));
         let refresh_token = refresh_token.transpose()?;
         if token.is_ended() {
             return Ok(());
@@ -247,6 +330,10 @@ impl Client {
         }
     }
 
+    fn revocation_of(&self, token_type: &str, token: &str) -> Result<Request, Error> {
+        Request::revocation_of(&|| self.wall_time(), token_type, &self.endpoint, &self.credentials, token)
+    }
+
     fn send_revocation(&self, request: Request) -> Result<(), Error> {
         let request = request.with_timeout(self.timeout);
         let (response, sent_at) = self.send(&request)?;
@@ -254,7 +341,7 @@ impl Client {
         match AccessToken::read(&self.endpoint, response, sent_at..sent_at) {
             // A success may have any body, mostly none. An OAuth error counts as an error under any status.
             Err(error) if !is_success || error.kind() == ErrorKind::Refused || error.oauth_error().is_some() => {
-                Err(judged(&request, error))
+                Err(judged(&request, None, error, None))
             }
             _ => Ok(()),
         }
@@ -262,7 +349,7 @@ impl Client {
 
     /// Returns an error if the endpoint has no way to revoke a token, or the revocation request cannot be built.
     pub(crate) fn check_revocation(&self) -> Result<(), Error> {
-        Request::revocation(&self.endpoint, &self.credentials, "token").map(drop)
+        self.revocation_of("access_token", "token").map(drop)
     }
 
     /// Returns the time limit of a whole fetch.
@@ -314,9 +401,45 @@ impl Client {
     }
 }
 
+/// A token, and whether it came in time.
+type Exchanged = Result<(AccessToken, Result<(), Error>), Error>;
+
+/// Returns whether a wrong clock may be why the request was refused, and another one does no harm: a password, or what is good
+/// for one use, is sent again only if the server did not get as far as that.
+fn may_be_clock(request: &Request, grant: &Grant, error: &Error) -> bool {
+    request.signed_at_time().is_some()
+        && error.kind() == ErrorKind::Refused
+        && matches!(error.status(), Some(400 | 401 | 403))
+        && match error.oauth_error() {
+            Some("invalid_client") => true,
+            Some("invalid_grant") => grant.assertion.is_some(),
+            Some("invalid_request") | None => request.is_repeatable() && !grant.is_login(),
+            Some(_) => false,
+        }
+}
+
+/// The beginning of 2026. A clock that is behind that was never set.
+const EARLIEST: Duration = Duration::from_secs(1_767_225_600);
+
+/// Returns whether an assertion is dated more than 30 s away from the server's time.
+fn is_far(request: &Request, server_time: Duration) -> bool {
+    request.signed_at_time().is_some_and(|at| at.abs_diff(server_time) > Duration::from_secs(30))
+}
+
 /// Removes the request's secrets from an answer's error. A server's failure stays retryable only if repeating the request is
 /// harmless.
-fn judged(request: &Request, error: Error) -> Error {
+fn judged(request: &Request, grant: Option<&Grant>, error: Error, server_time: Option<Duration>) -> Error {
+    let is_by_assertion = grant.is_some_and(|grant| may_be_clock(request, grant, &error));
+    let error = match request.signed_at_time().filter(|_| is_by_assertion) {
+        None => error,
+        Some(at) if at < EARLIEST || server_time.is_some_and(|time| is_far(request, time)) => {
+            error.with_hint("the clock of this device is wrong, and assertions are dated by it: set the clock")
+        }
+        Some(_) => error.with_hint(
+            "the server may want another audience (`Assertion::audience`), key id (`Assertion::key_id`) or algorithm \
+             (`Assertion::algorithm`), or not know the key",
+        ),
+    };
     let is_harmless = error.kind() != ErrorKind::Unusable || request.is_repeatable();
     let is_retryable = error.is_retryable() && is_harmless;
     request.redact(error).retryable(is_retryable)

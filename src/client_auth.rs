@@ -1,8 +1,10 @@
 //! The client's credentials, and how a request proves that it has them.
 
+use crate::assertion::{Assertion, Occasion, Signed};
 use crate::encode;
 use crate::error::Error;
 use crate::secret::{Exposed, Secret, SecretSource};
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -15,6 +17,11 @@ pub enum ClientAuthentication {
     ClientSecretBasic,
     /// `client_secret_post`: id and secret among the parameters.
     ClientSecretPost,
+    /// `private_key_jwt`: an assertion that a key has signed (RFC 7523 section 2.2), set by
+    /// [`Client::assertion`](crate::Client::assertion). There is no client secret.
+    PrivateKeyJwt,
+    /// `client_secret_jwt`: an assertion that is signed with the client secret, which itself is not sent.
+    ClientSecretJwt,
     /// `tls_client_auth`: id among the parameters, and a certificate that the server is shown (RFC 8705 section
     /// 2.1), set by [`Client::client_certificate`](crate::Client::client_certificate). There is no client secret.
     TlsClientAuth,
@@ -24,15 +31,23 @@ pub enum ClientAuthentication {
 
 impl ClientAuthentication {
     /// All of them, for reading one by its name.
-    pub(crate) const ALL: [Self; 4] =
-        [Self::ClientSecretBasic, Self::ClientSecretPost, Self::TlsClientAuth, Self::None];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::ClientSecretBasic,
+        Self::ClientSecretPost,
+        Self::PrivateKeyJwt,
+        Self::ClientSecretJwt,
+        Self::TlsClientAuth,
+        Self::None,
+    ];
 
-    /// Returns the registered name: `client_secret_basic`, `client_secret_post`, `tls_client_auth` or `none`.
+    /// Returns the registered name, such as `client_secret_basic`.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::ClientSecretBasic => "client_secret_basic",
             Self::ClientSecretPost => "client_secret_post",
+            Self::PrivateKeyJwt => "private_key_jwt",
+            Self::ClientSecretJwt => "client_secret_jwt",
             Self::TlsClientAuth => "tls_client_auth",
             Self::None => "none",
         }
@@ -47,6 +62,7 @@ pub struct ClientCredentials {
     pub(crate) client_id: Option<String>,
     pub(crate) client_secret: Option<SecretSource>,
     pub(crate) certificate: Option<ClientCertificate<SecretSource>>,
+    pub(crate) assertion: Option<Box<Assertion>>,
 }
 
 /// A client certificate with its private key, both in PEM: where they are read from, or as they were read.
@@ -86,6 +102,13 @@ impl ClientCredentials {
         self
     }
 
+    /// Sets the assertions that authenticate the client, as [`Client::assertion`](crate::Client::assertion) does.
+    #[must_use]
+    pub fn assertion(mut self, assertion: Assertion) -> Self {
+        self.assertion = Some(Box::new(assertion));
+        self
+    }
+
     /// Reads the secrets and makes what one request carries to prove who the client is: with the method that the
     /// endpoint has `named`, in a request whose parameters are a form or not, beside what is `in_template`.
     pub(crate) fn prove(
@@ -94,25 +117,47 @@ impl ClientCredentials {
         is_form: bool,
         basic_raw: bool,
         in_template: &InTemplate,
+        occasion: &Occasion<'_>,
     ) -> Result<Proof<'_>, Error> {
-        use ClientAuthentication::{ClientSecretBasic, ClientSecretPost, None as Public, TlsClientAuth};
+        use ClientAuthentication::{
+            ClientSecretBasic, ClientSecretJwt, ClientSecretPost, None as Public, PrivateKeyJwt, TlsClientAuth,
+        };
         let id = self.client_id.as_deref();
         let secret = self.client_secret.as_ref().filter(|_| !in_template.client_secret);
+        let by_secret = self.assertion.as_ref().map(|assertion| assertion.is_by_client_secret());
         let method = match named {
             // The template sends the secret.
             Some(ClientSecretBasic | ClientSecretPost) if in_template.client_secret => &Public,
             Some(method) => method,
+            None if by_secret == Some(true) => &ClientSecretJwt,
+            None if by_secret.is_some() => &PrivateKeyJwt,
             None if secret.is_none() => &Public,
             None if is_form && !in_template.authorization => &ClientSecretBasic,
             None => &ClientSecretPost,
         };
         let mut proof = Proof::default();
-        if let (Public | TlsClientAuth, Some(_)) = (method, secret) {
+        if let (Public | TlsClientAuth | PrivateKeyJwt, Some(_)) = (method, secret) {
             return Err(Error::config(format!(
                 "there is a client secret, but the client authentication is `{}`",
                 method.as_str()
             ))
             .with_hint("leave one of them out"));
+        }
+        let fits = match method {
+            ClientSecretJwt => by_secret != Some(false),
+            PrivateKeyJwt => by_secret == Some(false),
+            _ => by_secret.is_none(),
+        };
+        if !fits {
+            let why = if by_secret.is_some() { "another key for its assertions" } else { "no key" };
+            return Err(Error::config(format!(
+                "the client authentication is `{}`, and there is {why}",
+                method.as_str()
+            ))
+            .with_hint(
+                "`private_key_jwt` needs a key (`Client::assertion`), `client_secret_jwt` the client secret, and the others \
+                 neither",
+            ));
         }
         let missing_secret = || {
             Error::config("the client secret is missing").with_hint(
@@ -138,6 +183,14 @@ impl ClientCredentials {
                 proof.secrets.push(Secret::from(&*secret));
                 proof.parameters = [Some(("client_id", Exposed::borrowed(id))), Some(("client_secret", secret))];
             }
+            PrivateKeyJwt | ClientSecretJwt => {
+                let id = id.ok_or_else(missing_id)?;
+                proof.parameters[0] = Some(("client_id", Exposed::borrowed(id)));
+                proof.assertion = Some(match &self.assertion {
+                    Some(assertion) => assertion.sign(self, occasion)?,
+                    None => Assertion::with_client_secret().sign(self, occasion)?,
+                });
+            }
             TlsClientAuth => proof.parameters[0] = Some(("client_id", Exposed::borrowed(id.ok_or_else(missing_id)?))),
             Public => proof.parameters[0] = id.map(|id| ("client_id", Exposed::borrowed(id))),
         }
@@ -162,6 +215,7 @@ pub(crate) struct Proof<'c> {
     /// The value of the `Authorization` header.
     pub(crate) authorization: Option<Secret>,
     pub(crate) parameters: [Option<(&'static str, Exposed<'c>)>; 2],
+    pub(crate) assertion: Option<Signed>,
     /// The secrets in them, as they are.
     pub(crate) secrets: Vec<Secret>,
 }

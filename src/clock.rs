@@ -20,7 +20,8 @@ pub trait Clock: Send + Sync {
 
     /// Returns the time since 1970 began, by a wall clock. Default: none.
     ///
-    /// Only [`LifetimeRules::trust_clock`](crate::LifetimeRules::trust_clock) asks for it, for an answer without a `Date`.
+    /// It dates an [`Assertion`](crate::Assertion) and `{now}` in a [template](crate::Endpoint#templates). Otherwise only
+    /// [`LifetimeRules::trust_clock`](crate::LifetimeRules::trust_clock) asks for it, for an answer without a `Date`.
     fn wall_time(&self) -> Option<Duration> {
         None
     }

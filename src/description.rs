@@ -4,6 +4,7 @@ use crate::client_auth::ClientAuthentication;
 use crate::endpoint::{Endpoint, Members, Method, Parameters, Refresh, Revocation};
 use crate::error::Error;
 use crate::field::Json;
+use crate::grant::Grant;
 use crate::json;
 use crate::lifetime::{LifetimeRules, LifetimeUnit, NotPositive};
 use crate::template::{self, Template};
@@ -185,7 +186,10 @@ impl Endpoint {
             "dialect" | "url" | "environments" | "environment" | "path" | "method" => {}
             // Read afterwards: it builds on the others.
             "refresh" => {}
-            "grant" => self.set_grant_type(string(name, value)?),
+            "grant" => self.set_grant_type(match string(name, value)? {
+                "jwt_bearer" => Grant::JWT_BEARER,
+                grant_type => grant_type,
+            }),
             "params" => {
                 const CHOICES: &[(&str, Parameters)] =
                     &[("form", Parameters::Form), ("json", Parameters::Json), ("query", Parameters::Query)];

@@ -80,13 +80,21 @@ fn escaped(
 
 /// Base64 with padding (RFC 4648 section 4).
 pub(crate) fn base64(out: &mut dyn Write, bytes: &[u8]) -> fmt::Result {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    groups(out, bytes, b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", "=")
+}
+
+/// Base64url without padding (RFC 7515 section 2).
+pub(crate) fn base64_url(out: &mut dyn Write, bytes: &[u8]) -> fmt::Result {
+    groups(out, bytes, b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", "")
+}
+
+fn groups(out: &mut dyn Write, bytes: &[u8], digits: &[u8; 64], padding: &str) -> fmt::Result {
     for chunk in bytes.chunks(3) {
         let byte = |index: usize| u32::from(chunk.get(index).copied().unwrap_or(0));
         let group = byte(0) << 16 | byte(1) << 8 | byte(2);
         for place in 0..4 {
-            let digit = char::from(DIGITS[(group >> (18 - 6 * place) & 0x3F) as usize]);
-            out.write_char(if place <= chunk.len() { digit } else { '=' })?;
+            let digit = char::from(digits[(group >> (18 - 6 * place) & 0x3F) as usize]);
+            if place <= chunk.len() { out.write_char(digit) } else { out.write_str(padding) }?;
         }
     }
     Ok(())
@@ -113,6 +121,8 @@ mod tests {
             ("\u{FF}\u{FE}~~?", "w7/Dvn5+Pw=="),
         ] {
             assert_eq!(text(|out| base64(out, plain.as_bytes())), encoded);
+            let url = encoded.trim_end_matches('=').replace('+', "-").replace('/', "_");
+            assert_eq!(text(|out| base64_url(out, plain.as_bytes())), url);
         }
     }
 

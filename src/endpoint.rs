@@ -40,9 +40,10 @@ use core::fmt;
 /// The URL and the values of parameters and headers are templates. `{name}` is the value of a variable: one that is set by
 /// [`variable`](Endpoint::variable) or [`secret_variable`](Endpoint::secret_variable), or one of `client_id`,
 /// `client_secret`, `username`, `password`, `session_token` and `refresh_token`. What a template names is sent there, and
-/// not where it is sent otherwise. `{base64:TEXT}`, `{json:TEXT}` (as inside a JSON string) and `{url:TEXT}`
-/// (percent-encoded) encode a text that may name variables in turn, three deep at most. `{{name}}` is the text `{name}`; any
-/// other brace is itself.
+/// not where it is sent otherwise. `{base64:TEXT}`, `{json:TEXT}` (as inside a JSON string), `{url:TEXT}`
+/// (percent-encoded) and `{sha256:TEXT}` (in hexadecimal) encode a text that may name variables in turn, three deep at most.
+/// `{now:YYYY-MM-DDTHH:mm:ss}`, `{now+7d:unix}` and `{random}` are computed for each request:
+/// [profiles](crate::docs::profiles#templates) has the table. `{{name}}` is the text `{name}`; any other brace is itself.
 ///
 /// In a URL a value stays in its place: in the host it must be letters, digits, hyphens, dots and perhaps a port; in the
 /// path it is percent-encoded, and must not be empty, `.` or `..`; in the query it is form-encoded. Secrets are refused in
@@ -299,6 +300,27 @@ impl Endpoint {
         self
     }
 
+    /// Sets a variable for this endpoint's [templates](Endpoint#templates) that is read for each request that names it, and
+    /// may be in the URL's host and path, where it is no secret: a member of another service's answer, for example.
+    ///
+    /// ```no_run
+    /// use keyfob::{Client, Endpoint, Error, ErrorKind, Grant, Secret, SecretSource, SharedTokenCache};
+    ///
+    /// let login = Client::new(Endpoint::new("https://login.example/token")?.keep_member("instance_url")?);
+    /// let login = SharedTokenCache::new(login, Grant::client_credentials());
+    /// let instance = SecretSource::provider(move || match login.token()?.member("instance_url") {
+    ///     Some(url) => Ok(Secret::from(url.expose())),
+    ///     None => Err(Error::new(ErrorKind::Unusable, "the answer has no instance_url")),
+    /// });
+    /// let endpoint = Endpoint::new("{instance_url}/oauth/token")?.read_variable("instance_url", instance);
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[must_use]
+    pub fn read_variable(mut self, name: impl Into<String>, value: impl Into<SecretSource>) -> Self {
+        self.set_variable(Field { name: name.into(), value: FieldValue::Read(value.into()) });
+        self
+    }
+
     fn set_variable(&mut self, field: Field) {
         self.variables.push(field);
         self.resolve();
@@ -341,7 +363,8 @@ impl Endpoint {
     }
 
     /// Adds a value that says no under a status of success: an answer that has it in this place is a refusal, and its text
-    /// is looked for in the places of [`Members`] and under the usual names. `value` is JSON: `false`, `"error"`, `1`.
+    /// is looked for in the places of [`Members`] and under the usual names. `value` is JSON: `false`, `"error"`, `1`. With
+    /// `{"not": 0}` any other value is a refusal.
     ///
     /// ```
     /// let endpoint = keyfob::Endpoint::new("https://as.example/login")?.refused_if("success", "false")?;
@@ -360,7 +383,19 @@ impl Endpoint {
     /// Sets the header in which the API wants the token, as a template: `X-Auth-Token: {token}`, `Authorization: Token {token}`,
     /// `Cookie: session={token}`. Default: `Authorization: Bearer {token}` (RFC 6750 section 2.1).
     ///
-    /// A token of any type is sent in it. [`AccessToken::header`](crate::AccessToken::header) returns name and value.
+    /// A token of any type is sent in it. [`AccessToken::header`](crate::AccessToken::header) returns name and value. Besides
+    /// `{token}` the template may name [variables](Endpoint::variable) that are not secret, and members of the answer that
+    /// are [kept](Endpoint::keep_member). A request fails as [`Config`](crate::ErrorKind::Config), before it is sent, if one
+    /// of them has no value; an answer without a kept member that is named is [`Unusable`](crate::ErrorKind::Unusable).
+    ///
+    /// ```
+    /// use keyfob::Endpoint;
+    ///
+    /// let endpoint = Endpoint::new("https://as.example/token")?
+    ///     .variable("tenant", "acme")
+    ///     .api_header("Authorization: Session {tenant} {token}")?;
+    /// # Ok::<(), keyfob::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -415,6 +450,14 @@ impl Endpoint {
             Refresh::Block { endpoint, authenticates, .. } if grant.is_refresh() => (endpoint, *authenticates),
             _ => (self, true),
         }
+    }
+
+    /// Returns the headers of a request that `block` describes. This endpoint's secret ones are in it too, unless it has its
+    /// own: no description holds them.
+    pub(crate) fn headers_in<'e>(&'e self, block: &'e Self) -> impl Iterator<Item = &'e Field> {
+        let is_other = |field: &Field| block.headers.iter().all(|own| !own.name.eq_ignore_ascii_case(&field.name));
+        let secret = self.headers.iter().filter(|field| field.secret_source().is_some());
+        block.headers.iter().chain(secret.filter(move |field| is_other(field)))
     }
 
     /// Returns the grant that renews a token, as the description has it; None where the original grant is to be used.

@@ -200,14 +200,16 @@ impl Error {
         Self::new(ErrorKind::Config, message)
     }
 
+    /// Puts what the error is about in front of its message, as `subject: message`, and keeps everything else.
+    #[must_use]
+    pub fn within(mut self, subject: impl AsRef<str>) -> Self {
+        self.0.message = format!("{}: {}", one_line(subject.as_ref()), self.0.message);
+        self
+    }
+
     /// Names the member of a description that the error is about.
     pub(crate) fn in_member(self, name: &str) -> Self {
-        let hint = self.hint().map(ToOwned::to_owned);
-        let error = Self::config(format!("`{name}`: {self}"));
-        match hint {
-            Some(hint) => error.with_hint(hint),
-            None => error,
-        }
+        self.within(format!("`{name}`"))
     }
 
     pub(crate) fn with_status(mut self, status: u16) -> Self {

@@ -20,6 +20,8 @@ pub(crate) enum FieldValue {
     /// A text that names variables.
     Template(Template),
     Json(Json),
+    /// A text that is read for each request, and may be in a URL's host and path.
+    Read(SecretSource),
     Secret(SecretSource),
     /// A secret of one line, as RFC 6749 appendix A has it.
     Line(SecretSource),
@@ -62,7 +64,7 @@ impl Field {
             FieldValue::Plain(text) => Ok(Exposed::borrowed(text)),
             FieldValue::Template(template) => Ok(Exposed::read(template.render(values))),
             FieldValue::Json(json) => Ok(Exposed::read(encode::exact(|out| json.write(out, values)))),
-            FieldValue::Secret(source) => source.expose(),
+            FieldValue::Read(source) | FieldValue::Secret(source) => source.expose(),
             FieldValue::Line(source) => {
                 let what = match &*self.name {
                     "refresh_token" => "refresh token",
@@ -73,11 +75,11 @@ impl Field {
         }
     }
 
-    /// Returns where the value comes from, if that is secret.
+    /// Returns where the value is read from, if it is.
     pub(crate) fn secret_source(&self) -> Option<&SecretSource> {
         match &self.value {
             FieldValue::Plain(_) | FieldValue::Template(_) | FieldValue::Json(_) => None,
-            FieldValue::Secret(source) | FieldValue::Line(source) => Some(source),
+            FieldValue::Read(source) | FieldValue::Secret(source) | FieldValue::Line(source) => Some(source),
         }
     }
 
@@ -86,7 +88,7 @@ impl Field {
         match &self.value {
             FieldValue::Template(template) => each(template),
             FieldValue::Json(json) => json.templates(each),
-            FieldValue::Plain(_) | FieldValue::Secret(_) | FieldValue::Line(_) => {}
+            _ => {}
         }
     }
 
@@ -98,7 +100,7 @@ impl Field {
             FieldValue::Plain(text) => Some(text.clone()),
             FieldValue::Template(template) => Some(template.text().into()),
             FieldValue::Json(json) => Some(format!("{json:?}")),
-            FieldValue::Secret(_) | FieldValue::Line(_) => None,
+            FieldValue::Read(_) | FieldValue::Secret(_) | FieldValue::Line(_) => None,
         }
     }
 }
@@ -163,7 +165,7 @@ impl fmt::Debug for Field {
             FieldValue::Plain(text) => text.fmt(f),
             FieldValue::Template(template) => template.fmt(f),
             FieldValue::Json(json) => json.fmt(f),
-            FieldValue::Secret(source) | FieldValue::Line(source) => source.fmt(f),
+            FieldValue::Read(source) | FieldValue::Secret(source) | FieldValue::Line(source) => source.fmt(f),
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Grants: what a token is asked for with.
 
+use crate::assertion::Assertion;
 use crate::field::{Field, FieldValue};
 #[cfg(all(feature = "std", unix))]
 use crate::secret::RefreshFile;
 use crate::secret::SecretSource;
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -17,7 +19,7 @@ const REFRESH_TOKEN: &str = "refresh_token";
 ///
 /// let machine = Grant::client_credentials().scope("read").scope("write");
 /// let person = Grant::password("alice", SecretSource::file("/run/secrets/alice"));
-/// let assertion = Grant::extension("urn:ietf:params:oauth:grant-type:jwt-bearer")
+/// let assertion = Grant::extension("urn:ietf:params:oauth:grant-type:saml2-bearer")
 ///     .secret_parameter("assertion", SecretSource::file("/run/secrets/assertion"));
 /// ```
 #[derive(Debug)]
@@ -30,6 +32,8 @@ pub struct Grant {
     pub(crate) token: Option<SecretSource>,
     /// The parameters that make up the grant: nobody may send them a second time.
     pub(crate) fields: Vec<Field>,
+    /// Signed for each request, and sent as the parameter `assertion`.
+    pub(crate) assertion: Option<Box<Assertion>>,
     pub(crate) scope: String,
     /// What the user adds.
     pub(crate) parameters: Vec<Field>,
@@ -44,6 +48,7 @@ impl Grant {
             bearer: None,
             token: None,
             fields: Vec::new(),
+            assertion: None,
             scope: String::new(),
             parameters: Vec::new(),
             is_once: false,
@@ -115,6 +120,26 @@ impl Grant {
             None => Self { grant_type: None, token, is_once: true, ..Self::new("") },
         }
     }
+
+    /// Asks with an assertion that is signed for each request (RFC 7523 section 2.1), as Google, Salesforce and DocuSign have it.
+    /// The claim `sub` is the user or account that the token is for.
+    ///
+    /// An assertion that somebody else has signed is a parameter of [`extension`](Grant::extension).
+    ///
+    /// ```
+    /// use keyfob::{Assertion, Grant, SecretSource};
+    ///
+    /// let assertion = Assertion::new(SecretSource::file("/run/secrets/service-account.json"))
+    ///     .claim("scope", "https://www.googleapis.com/auth/devstorage.read_only");
+    /// let grant = Grant::jwt_bearer(assertion);
+    /// ```
+    #[must_use]
+    pub fn jwt_bearer(assertion: Assertion) -> Self {
+        Self { assertion: Some(Box::new(assertion)), ..Self::new(Self::JWT_BEARER) }
+    }
+
+    /// The value of `grant_type` in RFC 7523 section 2.1.
+    pub(crate) const JWT_BEARER: &'static str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
     /// Asks with any other grant; `grant_type` is mostly a URN (RFC 6749 section 4.5). Add its parameters.
     #[must_use]

@@ -20,14 +20,27 @@ mod encode;
 mod error;
 mod date;
 mod secret;
+mod sha256;
+mod computed;
 mod template;
 mod field;
 mod text;
 mod url;
 #[cfg(all(feature = "std", unix))]
 mod file;
+#[cfg(any(feature = "tls", feature = "jwt"))]
+mod der;
+#[cfg(any(feature = "tls", feature = "jwt"))]
+mod pem;
 
 // The way of the data: what is asked, who asks, where; the request; the answer; the token.
+#[cfg(any(feature = "jwt", all(feature = "cli", feature = "tls")))]
+mod jwt;
+#[cfg(not(any(feature = "jwt", all(feature = "cli", feature = "tls"))))]
+#[path = "jwt/absent.rs"]
+mod jwt;
+mod signer;
+mod assertion;
 mod grant;
 mod client_auth;
 mod number;
@@ -74,6 +87,7 @@ pub use store::Store;
 #[cfg(feature = "http")]
 pub use transport::HttpTransport;
 pub use {
+    assertion::Assertion,
     cache::TokenCache,
     client::Client,
     client_auth::{ClientAuthentication, ClientCredentials},
@@ -88,6 +102,7 @@ pub use {
     request::Request,
     response::{Malformed, OAuthRefusal, Rejection, TokenResponse},
     secret::{Exposed, Secret, SecretSource},
+    signer::Signer,
     token::{AccessToken, TokenSource},
     transport::{Response, Timing, Transport},
 };

@@ -7,12 +7,13 @@ use alloc::vec::Vec;
 use core::fmt;
 use std::io::Read;
 use ureq::http::header::{AUTHORIZATION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use ureq::http::{HeaderValue, Method, Request, Response, StatusCode};
+use ureq::http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use ureq::middleware::{Middleware, MiddlewareNext};
 use ureq::{Agent, Body, ResponseExt, SendBody};
 
-/// Sends `Authorization: Bearer …` with each request of an agent (RFC 6750 section 2.1). On status 401, with or without a
-/// challenge, it renews the token and sends the request once more.
+/// Sends the token with each request of an agent, in the header that the API wants ([`AccessToken::header`]): usually
+/// `Authorization: Bearer …` (RFC 6750 section 2.1). On status 401, with or without a challenge, it renews the token and sends
+/// the request once more.
 ///
 /// ```no_run
 /// use keyfob::{Authorize, Client, Endpoint, Grant, SharedTokenCache};
@@ -31,7 +32,7 @@ use ureq::{Agent, Body, ResponseExt, SendBody};
 /// # Which requests are sent
 ///
 /// - Use the agent for one API only: every host that it is used for receives the token.
-/// - A request that has its own `Authorization` header is not changed.
+/// - A request that has its own `Authorization` header, or its own header of the name that the API wants, is not changed.
 /// - A request is repeated only to its own URL, and only if its body is at most 1 MiB. A larger body is sent once, in chunks.
 /// - For an API that answers a POST with a redirect, use an agent with `http_status_as_error(false)`. Otherwise ureq does not
 ///   report that a 401 came after the redirect, and the POST, which was accepted already, is sent again.
@@ -57,14 +58,15 @@ impl Authorize {
         Self { tokens: Box::new(tokens), again }
     }
 
-    fn token(&self) -> Result<(AccessToken, HeaderValue), ureq::Error> {
+    fn token(&self) -> Result<(AccessToken, HeaderName, HeaderValue), ureq::Error> {
         let other = |error: Error| ureq::Error::Other(error.into());
         let token = self.tokens.token().map_err(other)?;
-        let header = token.authorization().map_err(other)?.expose();
-        let mut value = HeaderValue::from_str(header).map_err(|error| ureq::Error::Http(error.into()))?;
+        let (name, value) = token.header().map_err(other)?;
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| ureq::Error::Http(error.into()))?;
+        let mut value = HeaderValue::from_str(value.expose()).map_err(|error| ureq::Error::Http(error.into()))?;
         // Keeps the token out of Debug output.
         value.set_sensitive(true);
-        Ok((token, value))
+        Ok((token, name, value))
     }
 }
 
@@ -78,8 +80,11 @@ impl Middleware for Authorize {
         let mut bytes = Vec::new();
         rest.by_ref().take(MAX_BODY as u64 + 1).read_to_end(&mut bytes)?;
         // After reading the body, which may take longer than a token lives.
-        let (token, header) = self.token()?;
-        parts.headers.insert(AUTHORIZATION, header);
+        let (token, name, header) = self.token()?;
+        let is_own = parts.headers.contains_key(&name);
+        if !is_own {
+            parts.headers.insert(name, header);
+        }
         if bytes.len() > MAX_BODY {
             let mut whole = bytes.as_slice().chain(rest);
             return next.handle(Request::from_parts(parts, SendBody::from_reader(&mut whole)));
@@ -102,12 +107,12 @@ impl Middleware for Authorize {
             // Here ureq does not report a redirect before the 401: see the documentation.
             Err(error) => matches!(error, ureq::Error::StatusCode(401)),
         };
-        if !is_refused || !self.tokens.invalidate(&token) {
+        if is_own || !is_refused || !self.tokens.invalidate(&token) {
             return answer;
         }
         // Without a new token the server's answer is the better error.
-        let Ok((_, header)) = self.token() else { return answer };
-        parts.headers.insert(AUTHORIZATION, header);
+        let Ok((_, name, header)) = self.token() else { return answer };
+        parts.headers.insert(name, header);
         match has_body {
             true => self.again.run(Request::from_parts(parts, &bytes[..])),
             false => self.again.run(Request::from_parts(parts, ())),

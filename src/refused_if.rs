@@ -8,46 +8,49 @@ use alloc::format;
 use alloc::string::String;
 use core::fmt;
 
-/// A place, and the value that says no if it is there.
+/// A place, and the value that says no if it is there, or the only one that does not.
 pub(crate) struct RefusedIf {
     place: Place,
+    is_not: bool,
     kind: Kind,
     /// A string's text, or anything else as JSON.
     text: String,
 }
 
 impl RefusedIf {
-    /// Takes a place and a JSON value: `false`, `"error"`, `1`.
+    /// Takes a place and a JSON value: `false`, `"error"`, `{"not": 0}`.
     pub(crate) fn new(place: impl Into<String>, value: &str) -> Result<Self, Error> {
         let place = Place::of_member("refused_if", place)?;
         // Our own reader reads objects.
         let document = format!("{{\"v\":{value}}}");
-        let span = place::find(document.as_bytes(), "v");
+        let other = place::find(document.as_bytes(), "v.not");
+        let span = other.or_else(|| place::find(document.as_bytes(), "v"));
         let span = span.filter(|span| !matches!(span.kind, Kind::Object | Kind::Array));
         let text = span.and_then(|span| Some((span.kind, json::text(document.as_bytes(), span, false)?)));
         let Some((kind, text)) = text else {
             return Err(Error::config(format!(
-                "`refused_if.{place}`: this must be a string, a number, true, false or null"
+                "`refused_if.{place}`: this must be a string, a number, true, false or null, or one of these as {{\"not\": VALUE}}"
             )));
         };
-        Ok(Self { place, kind, text: text.expose().into() })
+        Ok(Self { place, is_not: other.is_some(), kind, text: text.expose().into() })
     }
 
-    /// Whether an answer has the value in the place.
+    /// Whether an answer has the value in the place, or another one.
     pub(crate) fn matches(&self, headers: &ResponseHeaders, body: &[u8]) -> bool {
-        self.place.text(headers, body).is_some_and(|(kind, text)| kind == self.kind && text.expose() == self.text)
+        let found = self.place.text(headers, body);
+        found.is_some_and(|(kind, text)| (kind == self.kind && text.expose() == self.text) != self.is_not)
     }
 
     /// Each part, for an identity.
     #[cfg(all(feature = "std", unix))]
-    pub(crate) fn parts(&self) -> (&Place, bool, &str) {
-        (&self.place, self.kind == Kind::String, &self.text)
+    pub(crate) fn parts(&self) -> (&Place, [bool; 2], &str) {
+        (&self.place, [self.is_not, self.kind == Kind::String], &self.text)
     }
 }
 
 /// Shows the condition: it is the description's, and not the server's.
 impl fmt::Display for RefusedIf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` is {}", self.place, self.text)
+        write!(f, "`{}` is {}{}", self.place, if self.is_not { "not " } else { "" }, self.text)
     }
 }

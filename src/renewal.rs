@@ -204,6 +204,11 @@ impl Renewal {
         self.quiet_until = now.saturating_add(MIN_INTERVAL);
     }
 
+    /// Notes that nothing can be sent for a while.
+    pub(crate) fn waits(&mut self, now: Duration, wait: Duration) {
+        self.quiet_until = self.quiet_until.max(now.saturating_add(wait));
+    }
+
     /// Notes that the credentials were compared with the refused ones.
     pub(crate) fn looked(&mut self, now: Duration) {
         if let Some(Refused::Once(_)) = self.refused() {

@@ -2,14 +2,16 @@
 
 mod header;
 
+use crate::assertion::{Occasion, Signed};
 use crate::client_auth::{ClientCertificate, ClientCredentials, InTemplate};
+use crate::computed;
 use crate::encode;
 use crate::endpoint::{Endpoint, Method, Parameters, Revocation};
 use crate::error::{Echoes, Error};
 use crate::field::{Field, FieldValue, Json};
 use crate::grant::Grant;
 use crate::secret::{Exposed, Secret};
-use crate::template::Values;
+use crate::template::{self, Values};
 use crate::text::{self, REDACTED};
 use crate::url::{Url, UrlTemplate};
 use crate::words;
@@ -35,6 +37,12 @@ pub struct Request {
     secrets: Vec<Secret>,
     repeatable: bool,
     once: u32,
+    /// The fingerprint of URL and parameters, if an assertion in them differs each time.
+    stable: Option<u32>,
+    /// The wall time at which its assertions were signed.
+    signed_at: Option<Duration>,
+    /// What tells it from others, if it has parts that are computed anew for each.
+    computed: Option<u32>,
     to_loopback: bool,
     certificate: Option<ClientCertificate<Secret>>,
     timeout: Duration,
@@ -52,12 +60,43 @@ impl Request {
     ///
     /// A refresh token is sent in the request that the endpoint's description has for it, if there is one.
     ///
+    /// An [`Assertion`](crate::Assertion) is signed with the system's time, and without `std` with the beginning of 1970: use
+    /// [`token_at`](Request::token_at) there.
+    ///
     /// # Errors
     ///
     /// [`Config`](crate::ErrorKind::Config): a secret that cannot be read or sent, a variable without a value, a
     /// parameter given twice, a scope that is missing, a grant other than the one that the endpoint's description names,
     /// a method that does not fit the parameters' place, plain http to a host that is not loopback.
     pub fn token(endpoint: &Endpoint, credentials: &ClientCredentials, grant: &Grant) -> Result<Self, Error> {
+        Self::signed_at(&system_time, endpoint, credentials, grant)
+    }
+
+    /// Makes the same request as [`token`](Request::token), with assertions that are signed at `wall_time`, the time since 1970
+    /// began.
+    ///
+    /// # Errors
+    ///
+    /// As [`token`](Request::token).
+    pub fn token_at(
+        wall_time: Duration,
+        endpoint: &Endpoint,
+        credentials: &ClientCredentials,
+        grant: &Grant,
+    ) -> Result<Self, Error> {
+        Self::signed_at(&|| wall_time, endpoint, credentials, grant)
+    }
+
+    pub(crate) fn signed_at(
+        wall_time: &dyn Fn() -> Duration,
+        endpoint: &Endpoint,
+        credentials: &ClientCredentials,
+        grant: &Grant,
+    ) -> Result<Self, Error> {
+        if let Some(api) = &endpoint.api {
+            api.check(endpoint)?;
+        }
+        let whole = endpoint;
         let variables = &endpoint.variables;
         let (endpoint, authenticates) = endpoint.block(grant);
         if endpoint.scope_required && grant.scope.is_empty() {
@@ -67,11 +106,15 @@ impl Request {
         endpoint.check_method()?;
         check_grant(endpoint, grant)?;
         let named = Named::by(endpoint.template.as_ref(), endpoint, true);
-        let values = named.values(variables, credentials, grant)?;
+        let values = named.values(wall_time, variables, credentials, grant)?;
         let is_form = endpoint.parameters == Parameters::Form;
         let nobody = ClientCredentials::default();
         let client = if authenticates { credentials } else { &nobody };
-        let proof = client.prove(endpoint.authentication.as_ref(), is_form, endpoint.basic_raw, &named.client())?;
+        let template = endpoint.template.as_ref().map(|template| (template, &values));
+        let occasion = Occasion { url: &endpoint.url, template, wall_time };
+        let authentication = endpoint.authentication.as_ref();
+        let proof = client.prove(authentication, is_form, endpoint.basic_raw, &named.client(), &occasion)?;
+        let assertion = grant.assertion.as_ref().map(|assertion| assertion.sign(credentials, &occasion)).transpose()?;
         let mut secrets = proof.secrets;
         let mut authorization = proof.authorization;
 
@@ -80,6 +123,8 @@ impl Request {
             parameters.push(Parameter::text("grant_type", Exposed::borrowed(grant_type)));
         }
         parameters.extend(proof.parameters.into_iter().flatten().map(|(name, value)| Parameter::text(name, value)));
+        parameters.extend(client_assertion(proof.assertion).into_iter().flatten());
+        parameters.extend(assertion.map(|signed| Parameter { name: "assertion", value: Sent::Signed(signed) }));
         if let Some(bearer) = grant.bearer.as_ref().filter(|_| !named.has("session_token")) {
             if authorization.is_some() {
                 return Err(Error::config(
@@ -116,7 +161,13 @@ impl Request {
         for field in endpoint.extra.iter().chain(&grant.parameters) {
             // Only `resource` and its like may be repeated (RFC 8707 section 2).
             if parameters[..standard].iter().any(|parameter| parameter.name == field.name) {
-                return Err(Error::config(format!("the parameter `{}` would be sent twice", field.name)));
+                let error = Error::config(format!("the parameter `{}` would be sent twice", field.name));
+                return Err(match &*field.name {
+                    "grant_type" => error.with_hint(
+                        "name another grant (`Grant`), or leave its parameter out (`Endpoint::omit_grant_type`)",
+                    ),
+                    _ => error,
+                });
             }
             if lacks_grant_value(field, &values) {
                 continue;
@@ -135,18 +186,27 @@ impl Request {
             for Parameter { name, value } in &parameters[standard..] {
                 once.add(name).add(match value {
                     Sent::Text(text) => text,
-                    Sent::Json(_) => "",
+                    Sent::Json(_) | Sent::Signed(_) => "",
                 });
             }
             values.texts().for_each(|value| _ = once.add(value));
         }
 
         secrets.extend(values.secrets().map(Secret::from));
-        endpoint.templates(&mut |template| {
-            template.encoded_secrets(&values, &mut |form| secrets.push(form));
-        });
         let target = (&endpoint.url, endpoint.template.as_ref());
-        let mut request = Self::new(endpoint, target, endpoint.method, authorization, secrets, &values)?;
+        let mut request = Self::new(whole, target, endpoint, endpoint.method, authorization, secrets, &values)?;
+        let signed = || parameters.iter().filter_map(Parameter::signed);
+        if named.0.iter().any(|(name, _)| computed::is_computed(name)) {
+            // What is no secret and no variable does not change.
+            let mut stable = Fnv::default();
+            request.secrets.iter().map(Secret::expose).chain(values.texts()).for_each(|text| _ = stable.add(text));
+            signed().for_each(|signed| stable.add_bytes(&signed.fingerprint.to_le_bytes()));
+            request.computed = Some(stable.0);
+        }
+        request.secrets.extend(signed().map(|signed| Secret::from(signed.text.expose())));
+        endpoint.templates(&mut |template| {
+            template.encoded_secrets(&values, &mut |form| request.secrets.push(form));
+        });
         request.repeatable = grant.is_repeatable();
         request.once = once.0;
         request.place(endpoint.parameters, &parameters, &values)?;
@@ -164,11 +224,12 @@ impl Request {
     /// [`Config`](crate::ErrorKind::Config) where the description knows no way to end a token, and as
     /// [`token`](Request::token).
     pub fn revocation(endpoint: &Endpoint, credentials: &ClientCredentials, token: &str) -> Result<Self, Error> {
-        Self::revocation_of("access_token", endpoint, credentials, token)
+        Self::revocation_of(&system_time, "access_token", endpoint, credentials, token)
     }
 
     /// Makes the request that ends a token of a type (RFC 7009 section 2.1): `access_token` or `refresh_token`.
     pub(crate) fn revocation_of(
+        wall_time: &dyn Fn() -> Duration,
         token_type: &str,
         endpoint: &Endpoint,
         credentials: &ClientCredentials,
@@ -179,29 +240,34 @@ impl Request {
         let mut request = match &endpoint.revocation {
             Some(Revocation::Delete) => {
                 let named = Named::by(endpoint.template.as_ref(), endpoint, false);
-                let values = named.values(&endpoint.variables, credentials, &grant)?;
+                let values = named.values(wall_time, &endpoint.variables, credentials, &grant)?;
                 // In lower case, as the session itself was asked for.
                 let authorization = encode::exact(|out| write!(out, "bearer {token}"));
                 let target = (&endpoint.url, endpoint.template.as_ref());
-                Self::new(endpoint, target, Method::Delete, Some(authorization), secrets, &values)?
+                Self::new(endpoint, target, endpoint, Method::Delete, Some(authorization), secrets, &values)?
             }
             Some(Revocation::Endpoint(url)) => {
                 let template = UrlTemplate::parse(url)?;
                 let url = template.as_ref().map_or_else(|| Url::parse(url), UrlTemplate::sample)?;
                 let named = Named::by(template.as_ref(), endpoint, false);
-                let values = named.values(&endpoint.variables, credentials, &grant)?;
+                let values = named.values(wall_time, &endpoint.variables, credentials, &grant)?;
                 let authentication = endpoint.authentication.as_ref();
-                let proof = credentials.prove(authentication, true, endpoint.basic_raw, &named.client())?;
+                // The audience is the same as for a token: the authorization server.
+                let occasion = Occasion { url: &endpoint.url, template: None, wall_time };
+                let proof = credentials.prove(authentication, true, endpoint.basic_raw, &named.client(), &occasion)?;
                 let mut parameters = alloc::vec![
                     Parameter::text("token", Exposed::borrowed(token)),
                     Parameter::text("token_type_hint", Exposed::borrowed(token_type)),
                 ];
                 let client = proof.parameters.into_iter().flatten();
                 parameters.extend(client.map(|(name, value)| Parameter::text(name, value)));
+                secrets.extend(proof.assertion.as_ref().map(|signed| Secret::from(signed.text.expose())));
+                parameters.extend(client_assertion(proof.assertion).into_iter().flatten());
                 secrets.extend(proof.secrets);
                 secrets.extend(values.secrets().map(Secret::from));
                 let target = (&url, template.as_ref());
-                let mut request = Self::new(endpoint, target, Method::Post, proof.authorization, secrets, &values)?;
+                let mut request =
+                    Self::new(endpoint, target, endpoint, Method::Post, proof.authorization, secrets, &values)?;
                 request.place(Parameters::Form, &parameters, &values)?;
                 request
             }
@@ -219,6 +285,7 @@ impl Request {
     fn new(
         endpoint: &Endpoint,
         (url, template): (&Url, Option<&UrlTemplate>),
+        block: &Endpoint,
         method: Method,
         authorization: Option<Secret>,
         mut secrets: Vec<Secret>,
@@ -243,7 +310,7 @@ impl Request {
             headers.push(Header::authorization(value)?);
         }
         let standard = headers.len();
-        for field in &endpoint.headers {
+        for field in endpoint.headers_in(block) {
             if lacks_grant_value(field, values) {
                 continue;
             }
@@ -273,6 +340,9 @@ impl Request {
             secrets,
             repeatable: false,
             once: 0,
+            stable: None,
+            signed_at: None,
+            computed: None,
             to_loopback: url.is_loopback(),
             certificate: None,
             timeout: TIMEOUT,
@@ -284,6 +354,12 @@ impl Request {
     fn place(&mut self, place: Parameters, parameters: &[Parameter<'_>], values: &Values<'_>) -> Result<(), Error> {
         if place != Parameters::Json {
             parameters.iter().try_for_each(Parameter::check_text)?;
+        }
+        if let Some(signed) = parameters.iter().find_map(Parameter::signed) {
+            let mut stable = Fnv::default();
+            stable.add(self.url.expose());
+            parameters.iter().for_each(|parameter| parameter.mark(values, &mut stable));
+            (self.signed_at, self.stable) = (Some(signed.at), Some(stable.0));
         }
         let form = |out: &mut dyn fmt::Write, space: &str| {
             let mut joint = "";
@@ -406,10 +482,33 @@ impl Request {
 
     /// A number that differs (nearly always) where URL, headers or body differ. It is kept in memory only.
     pub(crate) fn fingerprint(&self) -> u32 {
+        if let Some(fingerprint) = self.computed {
+            return fingerprint;
+        }
         let headers = self.headers.iter().flat_map(|header| [&*header.name, header.value.expose()]);
         let body = self.body.as_ref().map_or("", |body| body.expose());
         let certificate = self.certificate.as_ref().map_or("", |certificate| certificate.chain.expose());
-        hash([self.url.expose(), body, certificate].into_iter().chain(headers))
+        let Some(stable) = self.stable else {
+            return hash([self.url.expose(), body, certificate].into_iter().chain(headers));
+        };
+        let mut hash = Fnv(stable);
+        core::iter::once(certificate).chain(headers).for_each(|text| _ = hash.add(text));
+        hash.0
+    }
+
+    /// The wall time at which its assertions were signed, if it has some.
+    pub(crate) fn signed_at_time(&self) -> Option<Duration> {
+        self.signed_at
+    }
+
+    /// The part of the time limit that had passed before it was sent.
+    pub(crate) fn waited(&self) -> Duration {
+        self.waited
+    }
+
+    /// Whether it goes over https.
+    pub(crate) fn is_https(&self) -> bool {
+        self.url.expose().get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
     }
 
     /// The same for what may be good for one use: the refresh token, or the parameters of an extension grant. The
@@ -458,7 +557,7 @@ fn hash<'a>(texts: impl Iterator<Item = &'a str>) -> u32 {
 }
 
 /// The hash FNV-1a: for telling apart, not for hiding.
-struct Fnv(u32);
+pub(crate) struct Fnv(u32);
 
 impl Default for Fnv {
     fn default() -> Self {
@@ -468,8 +567,17 @@ impl Default for Fnv {
 
 impl Fnv {
     fn add(&mut self, text: &str) -> &mut Self {
-        self.fold(text.bytes().chain([0]));
+        self.add_bytes(text.as_bytes());
         self
+    }
+
+    /// Adds bytes, so that no two lists of them give the same hash by the places of their ends.
+    pub(crate) fn add_bytes(&mut self, bytes: &[u8]) {
+        self.fold(bytes.iter().copied().chain([0]));
+    }
+
+    pub(crate) fn value(&self) -> u32 {
+        self.0
     }
 
     fn fold(&mut self, bytes: impl Iterator<Item = u8>) {
@@ -484,6 +592,21 @@ pub(crate) fn fnv1a(bytes: impl Iterator<Item = u8>) -> u32 {
     hash.0
 }
 
+/// Returns the parameters with which an assertion authenticates the client (RFC 7523 section 2.2).
+fn client_assertion<'a>(assertion: Option<Signed>) -> Option<[Parameter<'a>; 2]> {
+    let kind = Exposed::borrowed("urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+    let value = Sent::Signed(assertion?);
+    Some([Parameter::text("client_assertion_type", kind), Parameter { name: "client_assertion", value }])
+}
+
+/// Returns the system's wall time, as far as it is known.
+fn system_time() -> Duration {
+    #[cfg(feature = "std")]
+    return crate::Clock::wall_time(&crate::BootClock).unwrap_or_default();
+    #[cfg(not(feature = "std"))]
+    return Duration::ZERO;
+}
+
 /// A parameter of a request.
 struct Parameter<'a> {
     name: &'a str,
@@ -493,11 +616,19 @@ struct Parameter<'a> {
 enum Sent<'a> {
     Text(Exposed<'a>),
     Json(&'a Json),
+    Signed(Signed),
 }
 
 impl<'a> Parameter<'a> {
     fn text(name: &'a str, text: Exposed<'a>) -> Self {
         Self { name, value: Sent::Text(text) }
+    }
+
+    fn signed(&self) -> Option<&Signed> {
+        match &self.value {
+            Sent::Signed(signed) => Some(signed),
+            Sent::Text(_) | Sent::Json(_) => None,
+        }
     }
 
     /// Refuses what only JSON can say.
@@ -508,7 +639,7 @@ impl<'a> Parameter<'a> {
             Json::List(_) | Json::Object(_) => false,
         };
         match self.value {
-            Sent::Text(_) => Ok(()),
+            Sent::Text(_) | Sent::Signed(_) => Ok(()),
             Sent::Json(Json::List(list)) if list.iter().all(is_text) => Ok(()),
             Sent::Json(json) if is_text(json) => Ok(()),
             Sent::Json(_) => Err(Error::config(format!(
@@ -528,8 +659,19 @@ impl<'a> Parameter<'a> {
         };
         match &self.value {
             Sent::Text(text) => each(text),
+            Sent::Signed(signed) => each(signed.text.expose()),
             Sent::Json(Json::List(list)) => list.iter().try_for_each(one),
             Sent::Json(json) => one(json),
+        }
+    }
+
+    /// Adds the parameter to a fingerprint; of an assertion what stays the same.
+    fn mark(&self, values: &Values<'_>, hash: &mut Fnv) {
+        hash.add(self.name);
+        match &self.value {
+            Sent::Text(text) => _ = hash.add(text),
+            Sent::Signed(signed) => hash.add_bytes(&signed.fingerprint.to_le_bytes()),
+            Sent::Json(_) => _ = hash.add(encode::exact(|out| self.write_json(out, values)).expose()),
         }
     }
 
@@ -542,6 +684,7 @@ impl<'a> Parameter<'a> {
     fn write_json(&self, out: &mut dyn fmt::Write, values: &Values<'_>) -> fmt::Result {
         match &self.value {
             Sent::Text(text) => encode::json_string(out, text),
+            Sent::Signed(signed) => encode::json_string(out, signed.text.expose()),
             Sent::Json(Json::List(list)) => list.iter().enumerate().try_for_each(|(index, value)| {
                 out.write_str(if index > 0 { "," } else { "" })?;
                 value.write(out, values)
@@ -653,6 +796,7 @@ impl<'e> Named<'e> {
     /// Reads the values of the variables that are named, each once.
     fn values<'v>(
         &self,
+        wall_time: &dyn Fn() -> Duration,
         variables: &'v [Field],
         credentials: &'v ClientCredentials,
         grant: &'v Grant,
@@ -677,12 +821,20 @@ impl<'e> Named<'e> {
                     (_, Some(text), _) => values.add_plain(name, text),
                     (.., Some(field)) => match &field.value {
                         FieldValue::Plain(text) => values.add_plain(name, text),
+                        // The URL's names are the first. What is not in it may well be a secret.
+                        FieldValue::Read(source) if matches!(place, Place::Url) => {
+                            values.add_read(name, source.expose()?);
+                        }
                         _ => values.add_secret(name, field.expose(&Values::default())?),
                     },
                     _ if grant.is_refresh() && GRANT_VALUES.contains(&name) => {
                         if matches!(place, Place::Url | Place::Query) {
                             return Err(no_value(name, place, variables));
                         }
+                    }
+                    _ if computed::is_computed(name) => {
+                        let value = computed::value(name, wall_time()).ok_or_else(|| not_computed(name, place))?;
+                        values.add_read(name, Exposed::read(Secret::from(value)));
                     }
                     _ => return Err(no_value(name, place, variables)),
                 }
@@ -698,6 +850,12 @@ impl<'e> Named<'e> {
     }
 }
 
+fn not_computed(name: &str, place: Place<'_>) -> Error {
+    Error::config(format!("{place}: there is no value for {{{name}}} here")).with_hint(
+        "the time needs a clock (`Clock::wall_time`) and a year of four digits, and a random number the feature `std`",
+    )
+}
+
 /// The error for a variable that has no value.
 fn no_value(name: &str, place: Place<'_>, variables: &[Field]) -> Error {
     const STANDARD: [(&str, &str); 7] = [
@@ -711,6 +869,10 @@ fn no_value(name: &str, place: Place<'_>, variables: &[Field]) -> Error {
     ];
     if let Some((_, hint)) = STANDARD.iter().find(|(standard, _)| *standard == name) {
         return Error::config(format!("{place}: the variable {name:?} has no value")).with_hint(hint);
+    }
+    if name.starts_with("now") && !template::is_name(name) {
+        return Error::config(format!("{place}: {{{name}}} is not a time"))
+            .with_hint("it is written as {now:YYYY-MM-DDTHH:mm:ss}, {now+7d:YYYY-MM-DD} or {now:unix}");
     }
     let known = STANDARD.iter().map(|(standard, _)| *standard);
     let known = known.chain(variables.iter().map(|field| field.name.as_str()));

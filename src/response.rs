@@ -134,6 +134,9 @@ impl Malformed {
         match self.reason {
             Reason::Text(UNFRAMED) => "ask the server's operator for a Content-Length, or for JSON",
             Reason::Text(COMPRESSED) => "ask for it as it is: send `Accept-Encoding: identity` (`Endpoint::header`)",
+            Reason::Text(NO_OBJECT) => {
+                "is this the token endpoint? if the body is the token itself, name its place, \"\" (`Endpoint::members`)"
+            }
             _ => "is this the token endpoint? if the token is in another place, name it (`Endpoint::members`)",
         }
     }
@@ -310,6 +313,7 @@ fn without_scheme(token: &str) -> &str {
 
 const EMPTY_TOKEN: &str = "the access token is empty";
 const UNFRAMED: &str = "a form whose length is not known may be cut off";
+const NO_OBJECT: &str = "the body is not a JSON object";
 const COMPRESSED: &str = "the body is compressed, though nothing asked for it";
 
 fn without_error<'b>(status: u16) -> Rejection<'b> {
@@ -335,6 +339,6 @@ fn not_an_answer(first: Option<u8>, body: &[u8]) -> Malformed {
         (_, [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] | [0, ..] | [_, 0, ..]) => {
             Malformed::whole("the body is UTF-16, not UTF-8")
         }
-        _ => Malformed::whole("the body is not a JSON object"),
+        _ => Malformed::whole(NO_OBJECT),
     }
 }

@@ -20,7 +20,7 @@ pub(crate) use read::MAX_SECRET;
 pub(crate) use read::io_reason;
 pub use source::SecretSource;
 #[cfg(all(feature = "std", unix))]
-pub(crate) use source::{RefreshFile, Report};
+pub(crate) use source::{Identity, RefreshFile, Report};
 
 /// A text that is wiped when it is dropped, and shown by nothing but [`expose`](Secret::expose).
 ///

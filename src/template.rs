@@ -1,7 +1,9 @@
 //! Texts with the values of variables in them: `https://{tenant}.example/token`, `Basic {base64:{user}:{key}}`.
 
+use crate::computed::is_computed;
 use crate::encode;
 use crate::secret::{Exposed, Secret};
+use crate::sha256::sha256;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -9,8 +11,8 @@ use core::ops::Range;
 
 /// A text that may name variables.
 ///
-/// `{name}` is a variable's value, `{base64:TEXT}`, `{json:TEXT}` and `{url:TEXT}` are a text, encoded, that may name
-/// variables in turn. `{{name}}` is the text `{name}`. Every other brace is itself, so GraphQL and JSON need no escapes.
+/// `{name}` is a variable's value, `{now+1h:FORMAT}` a time. `{base64:TEXT}`, `{json:TEXT}`, `{url:TEXT}` and `{sha256:TEXT}`
+/// are a text, encoded or hashed, that may name variables in turn. `{{name}}` is the text `{name}`. Every other brace is itself, so GraphQL and JSON need no escapes.
 pub(crate) struct Template {
     text: String,
     /// Empty where the text is sent as it is.
@@ -28,9 +30,11 @@ enum Filter {
     Base64,
     Json,
     Url,
+    Sha256,
 }
 
-const FILTERS: [(&str, Filter); 3] = [("base64:", Filter::Base64), ("json:", Filter::Json), ("url:", Filter::Url)];
+const FILTERS: [(&str, Filter); 4] =
+    [("base64:", Filter::Base64), ("json:", Filter::Json), ("url:", Filter::Url), ("sha256:", Filter::Sha256)];
 
 /// A filter in a filter in a filter is enough; the encoding of each level is done again for the next.
 const MAX_DEPTH: usize = 3;
@@ -151,6 +155,7 @@ impl Filter {
             Self::Base64 => encode::base64(out, inner.expose().as_bytes()),
             Self::Json => encode::json_text(out, inner.expose()),
             Self::Url => encode::url(out, inner.expose()),
+            Self::Sha256 => sha256(inner.expose().as_bytes()).iter().try_for_each(|byte| write!(out, "{byte:02x}")),
         })
     }
 }
@@ -235,10 +240,11 @@ fn push_text(parts: &mut Vec<Part>, range: Range<usize>) {
     }
 }
 
-/// The name in `{name}`, if the text begins with that.
+/// The name in `{name}`, if the text begins with that, or the time in `{now+1h:FORMAT}`.
 fn name(text: &str) -> Option<&str> {
     let (name, _) = text.strip_prefix('{')?.split_once('}')?;
-    is_name(name).then_some(name)
+    let is_time = name.strip_prefix("now").is_some_and(|rest| rest.starts_with(['+', '-', ':']));
+    (is_time || is_name(name)).then_some(name)
 }
 
 /// Whether a variable may have this name: letters, digits, `_`, `-` and `.`, the first one a letter or `_`.
@@ -262,6 +268,10 @@ impl<'v> Values<'v> {
         self.0.push(Value { name, text: Exposed::borrowed(text), is_secret: false });
     }
 
+    pub(crate) fn add_read(&mut self, name: &'v str, text: Exposed<'v>) {
+        self.0.push(Value { name, text, is_secret: false });
+    }
+
     pub(crate) fn add_secret(&mut self, name: &'v str, text: Exposed<'v>) {
         self.0.push(Value { name, text, is_secret: true });
     }
@@ -278,9 +288,9 @@ impl<'v> Values<'v> {
         self.find(name).is_some_and(|value| value.is_secret)
     }
 
-    /// Returns all values in the order in which they were added.
+    /// Returns the values that are not computed anew for each request, in the order in which they were added.
     pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|value| &*value.text)
+        self.0.iter().filter(|value| !is_computed(value.name)).map(|value| &*value.text)
     }
 
     /// Returns the secret ones.
@@ -346,6 +356,9 @@ mod tests {
             ("{url:{base64:{b.c}}}", "w6kiLw%3D%3D"),
             ("{base64:{{a}}}", "e2F9"),
             ("{other:{a}}", "{other:1}"),
+            ("{sha256:ab{a}}", "ca5ba87c93d42f8a45c1e0f569bba8bac92c80f4ce6c864bd44d136572411b7e"),
+            ("{now:YYYY}", ""),
+            ("{{now:YYYY}}", "{now:YYYY}"),
         ] {
             assert_eq!(Template::new(text).render(&values()).expose(), rendered, "{text}");
         }

@@ -7,7 +7,6 @@ use crate::json::Kind;
 use crate::lifetime::{ExpiresIn, Judged, Lifetime, Told};
 use crate::response::{Rejection, TokenResponse};
 use crate::secret::Secret;
-use crate::template::Values;
 use crate::text::{REDACTED, shorten};
 use crate::transport::Response;
 use alloc::borrow::ToOwned;
@@ -116,7 +115,8 @@ impl AccessToken {
         // Before the body is changed in place. Whether it is sound is found below.
         let kept = endpoint.session_members.iter();
         let kept = kept.filter_map(|(name, place)| Some((name.clone(), place.text(headers, body)?)));
-        let members = kept.filter(|(_, (kind, _))| *kind != Kind::Null).map(|(name, (_, text))| (name, text)).collect();
+        let members: Vec<_> =
+            kept.filter(|(_, (kind, _))| *kind != Kind::Null).map(|(name, (_, text))| (name, text)).collect();
         let is_success = (200..300).contains(&status);
         let refused = endpoint.refused_if.iter().find(|rule| is_success && rule.matches(headers, body));
         let said = match is_success && refused.is_none() {
@@ -145,7 +145,7 @@ impl AccessToken {
         let api = endpoint
             .api
             .as_ref()
-            .map(|api| Ok((api.name.clone(), api.value(response.access_token, Values::default())?)));
+            .map(|api| Ok((api.name.clone(), api.value(endpoint, response.access_token, &members)?)));
         Ok(Self::new(&response, endpoint.lifetime.judge(&told, sent_at), members, api.transpose()?, false))
     }
 
@@ -298,10 +298,9 @@ impl AccessToken {
         self.0.members.iter().find(|(name, _)| name == path).map(|(_, value)| value)
     }
 
-    /// Returns the members that were kept, with their places.
-    #[cfg(all(feature = "std", unix))]
-    pub(crate) fn members(&self) -> &[(String, Secret)] {
-        &self.0.members
+    /// Returns the members that were kept, by their places.
+    pub fn members(&self) -> impl Iterator<Item = (&str, &Secret)> {
+        self.0.members.iter().map(|(name, value)| (name.as_str(), value))
     }
 
     /// Returns whether the token came out of a store, where another process had put it.

@@ -167,7 +167,12 @@ fn a_hint_names_what_the_library_has() {
         (407, NOTHING, "check the user name and the password in the proxy's URL"),
         (415, NOTHING, "the server wants the parameters elsewhere: `Parameters::Form` or `Parameters::Json`"),
         (400, r#"{"error":"invalid_scope"}"#, "the server does not allow this scope: check `Grant::scope`"),
-        (200, "\u{1f}", "is this the token endpoint? if the token is in another place, name it (`Endpoint::members`)"),
+        (200, "{}", "is this the token endpoint? if the token is in another place, name it (`Endpoint::members`)"),
+        (
+            200,
+            "\u{1f}",
+            "is this the token endpoint? if the body is the token itself, name its place, \"\" (`Endpoint::members`)",
+        ),
     ] {
         let error = answered(status, body);
         assert_eq!(error.hint(), Some(hint), "{status} {body}");

@@ -13,6 +13,7 @@ macro_rules! each {
 
 each!(
     AccessToken,
+    Assertion,
     Client,
     ClientAuthentication,
     ClientCredentials,

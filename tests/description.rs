@@ -44,7 +44,8 @@ fn mistakes_are_named_with_their_place() {
         (r#"{"url": "https://as.example", "params": true}"#, "`params`: this must be a string"),
         (
             r#"{"url": "https://as.example", "auth": "basic"}"#,
-            "`auth`: \"basic\" is none of client_secret_basic, client_secret_post, tls_client_auth, none",
+            "`auth`: \"basic\" is none of client_secret_basic, client_secret_post, private_key_jwt, client_secret_jwt, \
+             tls_client_auth, none",
         ),
         (r#"{"url": "https://as.example", "method": "PATCH"}"#, "`method`: \"PATCH\" is none of POST, PUT, GET"),
         (

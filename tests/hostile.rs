@@ -267,7 +267,11 @@ fn not_http(why: &str) -> (i32, String) {
 
 /// 2xx, and no token in it.
 fn no_token(why: &str) -> (i32, String) {
-    let hint = "hint: is this the token endpoint? if the token is in another place, name it (--field)";
+    let place = match why.starts_with("the body is not a JSON object") {
+        true => "the body is the token itself, name its place, \"\" (--field)",
+        false => "the token is in another place, name it (--field)",
+    };
+    let hint = format!("hint: is this the token endpoint? if {place}");
     (5, format!("keyfob: the answer is no token response: {why}\n{hint}"))
 }
 

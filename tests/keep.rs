@@ -728,3 +728,20 @@ fn whoever_reads_the_file_never_reads_a_token_that_is_over() {
     assert_eq!(seen.over, [""; 0], "tokens that were over");
     assert!(seen.with > 5000 && seen.without > 500, "{seen:?}");
 }
+
+/// A failure of the profile whose token is needed is not told each second, and its server is left alone.
+#[test]
+fn a_token_of_another_profile_is_waited_for() {
+    let place = Place::new();
+    let (first, second) =
+        (Server::answering(json(401, r#"{"error":"invalid_client"}"#)), issuing(3600, Duration::ZERO));
+    place.file("config/keyfob/login.json", format!(r#"{{"url": "{}"}}"#, first.url("/t")));
+    let mut keep = Started::new(keep(&place, &second.url("/t"), &["--header-profile", "X-Login: login"]));
+    until("it asks", || first.requests().len() == 1);
+    std::thread::sleep(Duration::from_millis(3500));
+    keep.signal(Signal::TERM);
+    let told = keep.outcome().stderr;
+    let count = told.lines().filter(|line| line.starts_with("keyfob: profile \"login\": ")).count();
+    assert!(matches!(count, 1..=2), "{told}");
+    assert_eq!((first.requests().len(), second.requests().len()), (1, 0));
+}

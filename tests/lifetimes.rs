@@ -162,7 +162,8 @@ mod command {
     use super::running::Place;
 
     const HINT: &str = "hint: the server says that the token lives 56 years, so it is not stored; if that is a point in \
-                        time, set the lifetime (--lifetime, or `lifetime` in the profile)\n";
+                        time, name it in the profile (`field`: {\"expires_at\": PLACE}), or set the lifetime \
+                        (--lifetime)\n";
 
     fn body(lifetime: &str) -> Vec<u8> {
         json(200, &format!(r#"{{"access_token":"tok","expires_in":{lifetime}}}"#))
@@ -184,6 +185,40 @@ mod command {
             let outcome = place.keyfob(words).outcome();
             assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""), "{outcome:?}");
             assert!(outcome.stdout.contains(&format!(r#""cache":"{cache}""#)), "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn a_date_that_is_not_used_is_told() {
+        let place = Place::new();
+        for (date, header, reason) in [
+            (
+                "2099-01-01T00:00:00Z",
+                "",
+                "the answer has no `Date` to read it against; set the lifetime (--lifetime), or trust this device's clock \
+                 (`lifetime.trust_clock` in the profile)",
+            ),
+            (
+                "tomorrow",
+                "date: Wed, 25 Nov 2026 12:00:00 GMT\r\n",
+                "it is no date with an offset, no HTTP date and no Unix time; set the lifetime (--lifetime)",
+            ),
+        ] {
+            let body = format!(r#"{{"access_token":"tok","expires_at":"{date}"}}"#);
+            let server =
+                Server::answering(format!("HTTP/1.1 200 OK\r\n{header}content-length: {}\r\n\r\n{body}", body.len()));
+            let text = format!(r#"{{"url": "{}", "field": {{"expires_at": "expires_at"}}}}"#, server.url("/t"));
+            place.file("here/p.json", text);
+            let told = format!("`expires_at` was not used: {reason}\n");
+            let outcome = place.keyfob(["token", "./p.json"]).outcome();
+            outcome.is(0, "tok\n", &format!("hint: {told}"));
+            // With a lifetime it is no more than a line of the log.
+            for (options, count) in
+                [(&["--lifetime", "60", "--fresh"][..], 0), (&["--lifetime", "60", "--fresh", "-v"], 1)]
+            {
+                let outcome = place.keyfob([&["token", "./p.json"], options].concat()).outcome();
+                assert_eq!(outcome.stderr.matches(&format!("keyfob: {told}")).count(), count, "{outcome:?}");
+            }
         }
     }
 

@@ -5,7 +5,8 @@
 
 use core::time::Duration;
 use keyfob::{
-    AccessToken, Client, Endpoint, Error, ErrorKind, Grant, Members, Request, Response, TokenCache, TokenResponse,
+    AccessToken, Assertion, Client, Endpoint, Error, ErrorKind, Grant, Members, Request, Response, SecretSource,
+    TokenCache, TokenResponse,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -107,6 +108,54 @@ fn fetch(description: &str, grant: &Grant, status: u16, body: &'static str) -> R
     };
     let client = Client::with_parts(endpoint, send, || Duration::from_secs(1));
     client.client_id("id").client_secret(keyfob::SecretSource::value("secret-sentinel")).fetch(grant)
+}
+
+/// A signature is worth a token, and so is a key.
+#[test]
+fn no_memory_is_given_back_with_a_key_or_an_assertion_in_it() {
+    struct Chip;
+    impl keyfob::Signer for Chip {
+        fn algorithm(&self) -> &str {
+            "ES256"
+        }
+
+        fn sign(&self, _: &[u8]) -> Result<Vec<u8>, Error> {
+            Ok(b"a sentinel".to_vec())
+        }
+
+        fn identity(&self) -> Result<keyfob::Secret, Error> {
+            Ok("slot-sentinel".into())
+        }
+    }
+    let mut assertions: Vec<fn() -> Assertion> = vec![|| Assertion::with_signer(Chip)];
+    if cfg!(feature = "jwt") {
+        assertions.extend([
+            (|| Assertion::new(SecretSource::value("key-sentinel")).algorithm("HS256")) as fn() -> Assertion,
+            || {
+                Assertion::new(SecretSource::value(
+                    r#"{"kty":"oct","k":"c2VudGluZWwtc2VudGluZWwtc2VudGluZWwtMTIzNDU"}"#,
+                ))
+            },
+            || Assertion::new(SecretSource::value(r#"{"kty":"EC","crv":"P-256","x":"AA","y":"AA","d":"c2VudGluZWw"}"#)),
+            || {
+                Assertion::new(SecretSource::value(
+                    "-----BEGIN PRIVATE KEY-----\nc2VudGluZWwx\n-----END PRIVATE KEY-----",
+                ))
+            },
+        ]);
+    }
+    for (index, make) in assertions.iter().enumerate() {
+        for (status, body) in [(200, r#"{"access_token":"a"}"#), (401, r#"{"error":"invalid_client"}"#)] {
+            let (_, _, leaks) = watch(|| {
+                let send = move |_: &Request| Ok(Response::new(status, body.as_bytes().to_vec()));
+                let endpoint = Endpoint::new("https://as.example/token").unwrap();
+                let client = Client::with_parts(endpoint, send, || Duration::from_secs(1)).client_id("id");
+                let result = client.assertion(make().random(|| Ok([1; 16]))).fetch(&Grant::client_credentials());
+                assert!(index > 2 || result.is_ok() == (status == 200), "{result:?}");
+            });
+            assert_eq!(leaks, 0, "{index} {status}");
+        }
+    }
 }
 
 #[test]

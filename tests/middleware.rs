@@ -293,6 +293,32 @@ fn a_request_with_its_own_authorization_is_not_changed() {
 }
 
 #[test]
+fn the_token_is_sent_in_the_header_that_the_api_wants() {
+    let server = Server::with(|seen, stream| {
+        let is_fine = seen.header("x-auth-token") == Some("acme t2");
+        let _ = stream.write_all(&answer(if is_fine { 200 } else { 401 }, &[], ""));
+    });
+    let number = AtomicUsize::new(0);
+    let send = move |_: &Request| {
+        let number = number.fetch_add(1, Ordering::SeqCst) + 1;
+        Ok(Response::new(200, format!(r#"{{"access_token":"t{number}","expires_in":3600}}"#)))
+    };
+    let endpoint = Endpoint::new("https://as.example/token").unwrap().variable("tenant", "acme");
+    let endpoint = endpoint.api_header("X-Auth-Token: {tenant} {token}").unwrap();
+    let client = Client::with_parts(endpoint, send, || Duration::from_secs(1000));
+    let tokens = Arc::new(SharedTokenCache::new(client, Grant::client_credentials()));
+    let authorize = Authorize::new(tokens, settings(false).build().new_agent());
+    let agent: Agent = settings(false).middleware(authorize).build().new_agent();
+    // Refused once, with a header of its own, and fine.
+    assert_eq!(status(agent.get(server.url("/")).call()), 200);
+    assert_eq!(status(agent.get(server.url("/")).header("x-auth-token", "own").call()), 401);
+    assert_eq!(status(agent.post(server.url("/")).send("body")), 200);
+    let sent = server.requests();
+    let sent: Vec<_> = sent.iter().map(|seen| (seen.header("x-auth-token"), seen.header("authorization"))).collect();
+    assert_eq!(sent, ["acme t1", "acme t2", "own", "acme t2"].map(|value| (Some(value), None)));
+}
+
+#[test]
 fn a_redirect_to_another_host_carries_no_token() {
     let elsewhere = Server::answering(answer(401, &["www-authenticate: Bearer"], ""));
     let location = format!("location: {}", elsewhere.url("/there"));

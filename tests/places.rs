@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use core::time::Duration;
-use keyfob::{AccessToken, Endpoint, Error, ErrorKind, Lifetime, Response};
+use keyfob::{AccessToken, ClientCredentials, Endpoint, Error, ErrorKind, Grant, Lifetime, Request, Response, Secret};
 
 const SENT: Duration = Duration::from_secs(1000);
 
@@ -40,6 +40,10 @@ fn a_path_leads_through_objects_and_arrays() {
         ("a.00", r#"{"a":["t"]}"#, "there is no access token"),
         ("a.b", r#"{"a":[{"b":"t"}]}"#, "the access token's path leads into an array and needs an index there"),
         ("a.2", r#"{"a":["t"]}"#, "there is no access token"),
+        ("a[0]", r#"{"a":["t"]}"#, "there is no access token; a path is written as data.0.token"),
+        ("$.a", r#"{"a":"t"}"#, "there is no access token; a path is written as data.0.token"),
+        ("/a", r#"{"a":"t"}"#, "there is no access token; a path is written as data.0.token"),
+        ("/a", r#"{"/a":"t"}"#, "t"),
         ("token", r#"[{"token":"t"}]"#, "the body is not a JSON object"),
         ("0.token", r#"{"token":"t"}"#, "there is no access token"),
         ("0.token", r#"[{"token":"t"}"#, "the JSON text is cut off"),
@@ -180,7 +184,10 @@ fn places_that_are_none_are_refused() {
         (r#""field":{"scope":""}"#, "field: \"\" is the whole body, which only the access token can be"),
         (r#""keep":[""]"#, "keep: \"\" is the whole body, which only the access token can be"),
         (r#""refused_if":{"":1}"#, "refused_if: \"\" is the whole body, which only the access token can be"),
-        (r#""refused_if":{"a":{}}"#, "`refused_if.a`: this must be a string, a number, true, false or null"),
+        (
+            r#""refused_if":{"a":{}}"#,
+            "`refused_if.a`: this must be a string, a number, true, false or null, or one of these as {\"not\": VALUE}",
+        ),
         (r#""refused_if":["a"]"#, "`refused_if`: this must be an object of places with their values"),
         (r#""api":"X-Token""#, "`api`: this must be a header with the token in it"),
         (r#""api":"X-Token: secret""#, "`api`: this must be a header with the token in it"),
@@ -217,6 +224,31 @@ fn a_value_says_no_under_a_status_of_success() {
     assert_eq!(read(rule, denied).unwrap_err().kind(), ErrorKind::Refused);
     // It is about successes: another status has its own meaning.
     assert_eq!(read(rule, Response::new(503, r#"{"success":false}"#)).unwrap_err().kind(), ErrorKind::Wait);
+}
+
+#[test]
+fn a_null_says_no() {
+    let rule = r#""refused_if":{"data":null}"#;
+    assert_eq!(
+        token(rule, Response::new(200, r#"{"data":null,"message":"No such user"}"#)),
+        "the server refused (status 200): No such user"
+    );
+}
+
+#[test]
+fn only_one_value_says_yes() {
+    let rule = r#""refused_if":{"code":{"not":0}},"field":{"access_token":"data.token","error_description":"msg"}"#;
+    for (body, expected) in [
+        (r#"{"code":0,"msg":"ok","data":{"token":"t"}}"#, "t"),
+        (r#"{"data":{"token":"t"}}"#, "t"),
+        (r#"{"code":10003,"msg":"invalid app_id"}"#, "the server refused (status 200): invalid app_id"),
+        (
+            r#"{"code":"0","data":{"token":"t"}}"#,
+            "the server refused (status 200: `code` is not 0) and did not say why",
+        ),
+    ] {
+        assert_eq!(token(rule, Response::new(200, body)), expected, "{body}");
+    }
 }
 
 #[test]
@@ -264,6 +296,52 @@ fn an_api_wants_the_token_in_a_header_of_its_own() {
         read(r#""params":"form""#, answer()).unwrap().header().unwrap_err().to_string(),
         "a token of type \"mac\" cannot be sent as a bearer token"
     );
-    let error = read(r#""api":"X-T: {token}{other}""#, answer()).unwrap_err();
-    assert_eq!(error.to_string(), "`api`: the variable \"other\" has no value");
+}
+
+/// Variables, and members of the answer. Whether there are all is found before anything is sent.
+#[test]
+fn the_header_of_an_api_may_name_variables() {
+    let members = |api: &str| {
+        format!(r#""api":"{api}","var":{{"tenant":"acme","odd":"a\nb","id":"own"}},"keep":["id","session.key","gone"]"#)
+    };
+    let answer = || Response::new(200, r#"{"access_token":"t","id":"other","session":{"key":"é\n"}}"#);
+    let checked = |members: &str| {
+        let endpoint = endpoint(members).secret_variable("key", Secret::from("k"));
+        Request::token(&endpoint, &ClientCredentials::default(), &Grant::client_credentials())
+    };
+    for (api, expected) in [
+        ("X-T: {tenant} {token}", Ok("acme t")),
+        ("X-T: {id} {token}", Ok("own t")),
+        ("X-T: {token} {base64:{session.key}{odd}}", Ok("t w6kKYQpi")),
+        ("X-T: {token} {gone}", Err("the answer has no member \"gone\", which `api` names")),
+        (
+            "X-T: {token} {session.key}",
+            Err("`api`: a value in it has a character other than printable ASCII, which no header can have"),
+        ),
+    ] {
+        assert!(checked(&members(api)).is_ok(), "{api}");
+        let read = read(&members(api), answer());
+        let made = read.as_ref().map(|token| token.header().unwrap().1.expose()).map_err(ToString::to_string);
+        assert_eq!(made.as_ref().map(|made| *made).map_err(String::as_str), expected, "{api}");
+        assert!(read.is_ok() || read.is_err_and(|error| error.kind() == ErrorKind::Unusable));
+    }
+    for (api, message) in [
+        ("X-T: {tennant} {token}", "`api`: unknown variable \"tennant\"; did you mean \"tenant\"?"),
+        ("X-T: {other} {token}", "`api`: the variable \"other\" has no value"),
+        ("X-T: {base64:{token}", "`api`: this must be a header with the token in it"),
+        (
+            "X-T: {key} {token}",
+            "`api`: the variable \"key\" is secret or read for each request, which this header cannot have",
+        ),
+        (
+            "X-T: {odd} {token}",
+            "`api`: a value in it has a character other than printable ASCII, which no header can have",
+        ),
+    ] {
+        let error = match Endpoint::from_json(&format!(r#"{{"url":"https://as.example/t",{}}}"#, members(api))) {
+            Ok(_) => checked(&members(api)).unwrap_err(),
+            Err(error) => error,
+        };
+        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Config, message), "{api}");
+    }
 }

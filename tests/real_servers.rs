@@ -6,8 +6,11 @@
 
 #[path = "common/command.rs"]
 mod running;
+#[path = "common/jwt.rs"]
+mod signing;
 
-use keyfob::{AccessToken, Authorize, BootClock, Client, ClientAuthentication, Endpoint, Error, ErrorKind, Grant};
+use keyfob::{AccessToken, Assertion, Authorize, BootClock, Client, ClientAuthentication, Clock, Endpoint, Error};
+use keyfob::{ErrorKind, Grant, Revocation};
 use keyfob::{HttpTransport, Request, Secret, SecretSource, SharedTokenCache, Transport};
 use running::{Outcome, Place};
 use rustix::process::{Pid, Signal, kill_process};
@@ -294,6 +297,168 @@ fn client_credentials_may_hold_any_character() {
             assert_eq!(server.resource(token.expose()), 200, "{server} {name}");
             server.token_by_command(&server.place(), "MACHINE_ID", &["--auth", name, "--scope", "read"]);
         }
+    }
+}
+
+/// Those that take assertions.
+fn of_assertions() -> impl Iterator<Item = &'static Server> {
+    SERVERS.iter().filter(|server| server.name == "oidc-provider")
+}
+
+fn key(name: &str) -> Assertion {
+    Assertion::new(SecretSource::file(signing::path(name)))
+}
+
+/// A client with a key, at a server, whose wall clock is this far behind.
+fn signing_client(server: &Server, assertion: Assertion, behind: i64) -> Client {
+    struct Behind(i64);
+    impl Clock for Behind {
+        fn now(&self) -> Duration {
+            BootClock.now()
+        }
+
+        fn wall_time(&self) -> Option<Duration> {
+            Duration::from_secs(BootClock.wall_time()?.as_secs().checked_add_signed(-self.0)?).into()
+        }
+    }
+    let endpoint = server.endpoint().revocation(Revocation::Endpoint(server.value("REVOKE_URL").into()));
+    let client = Client::with_parts(endpoint, transport(), Behind(behind));
+    client.client_id(server.value("KEY_ID")).assertion(assertion)
+}
+
+#[test]
+fn assertions_of_each_algorithm_authenticate_a_client() {
+    for server in of_assertions() {
+        for (file, algorithm) in [
+            ("p256.pem", "ES256"),
+            ("p256.sec1.pem", "ES256"),
+            ("p384.jwk", "ES384"),
+            ("ed25519.pem", "EdDSA"),
+            ("ed25519.pem", "Ed25519"),
+            ("rsa.pem", "RS256"),
+            ("rsa.der", "PS256"),
+        ] {
+            for audience in [None, Some("ISSUER"), Some("TOKEN_URL")] {
+                let assertion = key(file).algorithm(algorithm);
+                // That of a JWK is its own.
+                let assertion = assertion.header("kid", file.split('.').next().unwrap());
+                let assertion =
+                    audience.map(|name| server.value(name)).into_iter().fold(assertion, Assertion::audience);
+                let client = signing_client(server, assertion, 0);
+                let token = client.fetch(&Grant::client_credentials().scope("read")).unwrap();
+                assert_eq!(server.resource(token.expose()), 200, "{server} {file} {algorithm}");
+                client.revoke(token.clone()).unwrap();
+                assert_eq!(server.resource(token.expose()), 401, "{server} {file} {algorithm}");
+            }
+        }
+        let endpoint = server.endpoint().authentication(ClientAuthentication::ClientSecretJwt);
+        let client = Client::with_parts(endpoint, transport(), BootClock).client_id(server.value("SECRET_JWT_ID"));
+        let secret = SecretSource::value(server.value("LONG_SECRET"));
+        client.client_secret(secret).fetch(&Grant::client_credentials()).unwrap();
+
+        let place = server.place();
+        place.file("here/key.pem", std::fs::read(signing::path("p256.pem")).unwrap());
+        place.file("here/long-secret", server.value("LONG_SECRET"));
+        let sign = format!("openssl dgst -sha256 -sign {}", place.path("here/key.pem"));
+        let path = std::env::var_os("PATH").unwrap();
+        for options in [
+            &["--client-id", server.value("KEY_ID"), "--signing-key-file", "key.pem"][..],
+            &["--client-id", server.value("KEY_ID"), "--sign-command", &sign, "--algorithm", "ES256"],
+            &[
+                "--client-id",
+                server.value("SECRET_JWT_ID"),
+                "--auth",
+                "client_secret_jwt",
+                "--client-secret-file",
+                "long-secret",
+            ],
+        ] {
+            let words = [&["token", "--url", server.value("TOKEN_URL"), "--ca-file", "ca.pem"][..], options].concat();
+            let outcome = place.keyfob(words).variable("PATH", &path).outcome();
+            assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""), "{server} {options:?}");
+            assert_eq!(server.resource(outcome.stdout.trim_end()), 200, "{server} {options:?}");
+        }
+    }
+}
+
+#[test]
+fn an_assertion_is_a_grant_and_a_wrong_one_is_refused() {
+    const AUDIENCE: &str = "the server may want another audience (`Assertion::audience`), key id (`Assertion::key_id`) or \
+                            algorithm (`Assertion::algorithm`), or not know the key";
+    for server in of_assertions() {
+        let id = server.value("KEY_ID");
+        let client = || signing_client(server, key("p256.pem"), 0);
+        let bearer = |assertion: Assertion| Grant::jwt_bearer(assertion.claim("sub", "alice")).scope("read");
+        let token = client().fetch(&bearer(key("rsa.pem"))).unwrap();
+        assert_eq!(server.resource(token.expose()), 200, "{server}");
+        let other = client().fetch(&Grant::jwt_bearer(key("rsa.pem").claim("sub", "mallory")));
+        for (result, status, code) in [
+            (other, 400, "invalid_grant"),
+            (client().fetch(&bearer(key("rsa.pem").audience("https://other.example"))), 400, "invalid_grant"),
+            (
+                signing_client(server, key("p256.pem").key_id("other"), 0).fetch(&bearer(key("rsa.pem"))),
+                401,
+                "invalid_client",
+            ),
+            (
+                signing_client(server, key("p256.pem").audience("https://other.example"), 0)
+                    .fetch(&bearer(key("rsa.pem"))),
+                401,
+                "invalid_client",
+            ),
+            (
+                signing_client(server, key("p256.pem").claim("sub", "x"), 0).fetch(&Grant::client_credentials()),
+                400,
+                "invalid_request",
+            ),
+        ] {
+            let error = result.as_ref().unwrap_err();
+            assert_eq!(error.hint(), Some(AUDIENCE), "{server} {id}");
+            assert_refused(server, result, status, code);
+        }
+    }
+}
+
+/// Over https a wrong clock costs a second request, and over plain http the token.
+#[test]
+fn a_wrong_clock_is_set_by_the_server() {
+    const DAY: i64 = 86_400;
+    let now = i64::try_from(BootClock.wall_time().unwrap().as_secs()).unwrap();
+    for server in of_assertions() {
+        for behind in [now, 7 * DAY, 600] {
+            for grant in [Grant::client_credentials(), Grant::jwt_bearer(key("ed25519.pem").claim("sub", "alice"))] {
+                let result = signing_client(server, key("p256.pem"), behind).fetch(&grant);
+                if server.scheme == "https" {
+                    assert_eq!(server.resource(result.unwrap().expose()), 200, "{server} {behind}");
+                    continue;
+                }
+                let hint = "the clock of this device is wrong, and assertions are dated by it: set the clock";
+                assert_eq!(result.as_ref().unwrap_err().hint(), Some(hint), "{server} {behind}");
+                assert_refused(server, result, 401, "invalid_client");
+            }
+        }
+        // This one does not mind a date in the future for a client; for a grant it does.
+        let ahead = signing_client(server, key("p256.pem"), -DAY);
+        ahead.fetch(&Grant::client_credentials()).unwrap();
+        let result = ahead.fetch(&Grant::jwt_bearer(key("p256.pem").claim("sub", "alice")));
+        assert_eq!(result.is_ok(), server.scheme == "https", "{server}");
+    }
+}
+
+/// One asks, the others get its token, though each would sign another assertion.
+#[test]
+fn ten_processes_with_one_key_cause_one_request() {
+    for server in of_assertions() {
+        let (door, place) = (Door::before(server), server.place());
+        place.file("here/key.pem", std::fs::read(signing::path("p256.pem")).unwrap());
+        let words =
+            ["token", "--url", &door.url, "--client-id", server.value("KEY_ID"), "--signing-key-file", "key.pem"];
+        let words = [&words[..], &["--ca-file", "ca.pem", "--audience", server.value("ISSUER")]].concat();
+        let tokens: HashSet<String> = std::thread::scope(|scope| {
+            let runs = [(); 10].map(|()| scope.spawn(|| place.keyfob(&words).outcome()));
+            runs.into_iter().map(|run| run.join().unwrap()).map(|outcome| outcome.stdout).collect()
+        });
+        assert_eq!((tokens.len(), door.count()), (1, 1), "{server}");
     }
 }
 

@@ -4,9 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use keyfob::{
-    ClientAuthentication, ClientCredentials, Endpoint, ErrorKind, Grant, Method, Parameters, Request, Secret,
+    Assertion, ClientAuthentication, ClientCredentials, Endpoint, ErrorKind, Grant, Method, Parameters, Request, Secret,
 };
-use keyfob::{Error, SecretSource};
+use keyfob::{Error, SecretSource, Signer};
+use std::time::Duration;
 
 fn endpoint() -> Endpoint {
     Endpoint::new("https://as.example/token").unwrap()
@@ -154,14 +155,15 @@ fn several_values_are_an_array_in_json_and_repeated_elsewhere() {
 #[test]
 fn a_parameter_that_keyfob_sends_itself_is_not_sent_twice() {
     for params in [Parameters::Form, Parameters::Json, Parameters::Query] {
-        for (name, grant) in
-            [("grant_type", Grant::client_credentials()), ("scope", Grant::client_credentials().scope("a"))]
+        let hint = "name another grant (`Grant`), or leave its parameter out (`Endpoint::omit_grant_type`)";
+        for (name, hint, grant) in
+            [("grant_type", hint, Grant::client_credentials()), ("scope", "", Grant::client_credentials().scope("a"))]
         {
             let endpoint = endpoint().parameters(params).parameter(name, "x");
             assert_config(
                 Request::token(&endpoint, &ClientCredentials::default(), &grant),
                 &format!("the parameter `{name}` would be sent twice"),
-                "",
+                hint,
             );
         }
     }
@@ -246,4 +248,59 @@ fn an_empty_secret_is_sent_where_it_is_said_on_purpose() {
     let post = endpoint().authentication(ClientAuthentication::ClientSecretPost);
     let request = Request::token(&post, &empty, &grant).unwrap();
     assert_eq!(request.body(), Some(b"grant_type=client_credentials&client_id=cf&client_secret=".as_slice()));
+}
+
+/// A key in a chip, say.
+struct Chip(Result<(), ()>);
+
+impl Signer for Chip {
+    fn algorithm(&self) -> &str {
+        "ES256"
+    }
+
+    fn key_id(&self) -> Option<&str> {
+        Some("slot-3")
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        assert_eq!(message.iter().filter(|byte| **byte == b'.').count(), 1);
+        self.0.map(|()| vec![1; 64]).map_err(|()| Error::new(ErrorKind::Config, "the chip is locked"))
+    }
+
+    fn identity(&self) -> Result<Secret, Error> {
+        Ok(Secret::from("slot 3"))
+    }
+}
+
+#[test]
+fn any_signer_will_do() {
+    let request = |chip| {
+        let credentials = ClientCredentials::default()
+            .client_id("id")
+            .assertion(Assertion::with_signer(Chip(chip)).random(|| Ok([0; 16])));
+        let time = Duration::from_secs(0);
+        Request::token_at(time, &endpoint(), &credentials, &Grant::client_credentials()).map(|request| text(&request))
+    };
+    let header = "eyJhbGciOiJFUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6InNsb3QtMyJ9";
+    let sent = request(Ok(())).unwrap();
+    assert!(sent.contains(&format!("&client_assertion={header}.")), "{sent}");
+    // 64 times the byte 1.
+    assert!(sent.ends_with(&format!(".{}AQ", "AQEB".repeat(21))), "{sent}");
+    assert_eq!(request(Err(())).unwrap_err().to_string(), "the chip is locked");
+    // Without bytes of one's own: those of the operating system, where there is one.
+    let credentials = ClientCredentials::default().client_id("id").assertion(Assertion::with_signer(Chip(Ok(()))));
+    let is_made = Request::token(&endpoint(), &credentials, &Grant::client_credentials()).is_ok();
+    assert_eq!(is_made, cfg!(all(feature = "std", any(unix, feature = "jwt"))));
+}
+
+#[cfg(not(any(feature = "jwt", feature = "cli")))]
+#[test]
+fn a_build_without_signatures_says_so() {
+    let credentials =
+        ClientCredentials::default().client_id("id").assertion(Assertion::new(SecretSource::value("key")));
+    assert_config(
+        Request::token(&endpoint(), &credentials, &Grant::client_credentials()),
+        "this build has no signatures: it cannot sign with a key",
+        "build keyfob with the feature `jwt`, and the command with `tls`",
+    );
 }

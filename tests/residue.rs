@@ -13,6 +13,8 @@ mod common;
 mod https;
 #[path = "common/command.rs"]
 mod running;
+#[path = "common/jwt.rs"]
+mod signing;
 #[path = "common/tracer.rs"]
 mod tracer;
 
@@ -324,6 +326,158 @@ fn the_command_leaves_no_secret_in_its_memory() {
     let failures = check_all(&cells, |cell| cell.check(&tracer, &place, &needles));
     assert!(failures.is_empty(), "{} of {} cells:\n{}", failures.len(), cells.len(), failures.join("\n"));
     println!("{} cells, no secret in any", cells.len());
+}
+
+/// What signs, in each of the ways.
+const SIGNED: &[Asked] = &[
+    Asked {
+        name: "EC, PEM",
+        verb: "token",
+        options: &["--client-id", CLIENT_ID, "--signing-key-file", "p256.sec1.pem"],
+        stdin: None,
+        sent: "client_assertion=eyJhbGciOiJFUzI1NiIs",
+    },
+    Asked {
+        name: "EC, DER",
+        verb: "token",
+        options: &["--client-id", CLIENT_ID, "--signing-key-file", "p256.der"],
+        stdin: None,
+        sent: "client_assertion=eyJhbGciOiJFUzI1NiIs",
+    },
+    Asked {
+        name: "EC, JWK on standard input",
+        verb: "token",
+        options: &["--client-id", CLIENT_ID, "--signing-key-file", "-"],
+        stdin: Some("p256.jwk"),
+        sent: "client_assertion=eyJhbGciOiJFUzI1NiIs",
+    },
+    Asked {
+        name: "Ed25519, PEM",
+        verb: "token",
+        options: &["--client-id", CLIENT_ID, "--signing-key-file", "ed25519.pem"],
+        stdin: None,
+        sent: "client_assertion=eyJhbGciOiJFZERTQSIs",
+    },
+    Asked {
+        name: "Ed25519, JWK",
+        verb: "token",
+        options: &["--client-id", CLIENT_ID, "--signing-key-file", "ed25519.jwk"],
+        stdin: None,
+        sent: "client_assertion=eyJhbGciOiJFZERTQSIs",
+    },
+    Asked {
+        name: "RSA, service account",
+        verb: "token",
+        options: &["--grant", "jwt_bearer", "--signing-key-file", "service-account.json", "--claim", "iss=my client/7"],
+        stdin: None,
+        sent: "assertion=eyJhbGciOiJSUzI1NiIs",
+    },
+    Asked {
+        name: "RSA, JWK",
+        verb: "token",
+        options: &["--client-id", CLIENT_ID, "--signing-key-file", "rsa.jwk"],
+        stdin: None,
+        sent: "client_assertion=eyJhbGciOiJQUzI1NiIs",
+    },
+    Asked {
+        name: "RSA with 4096 bits, JWK",
+        verb: "token",
+        options: &["--client-id", CLIENT_ID, "--signing-key-file", "rsa.4096.jwk"],
+        stdin: None,
+        sent: "client_assertion=eyJhbGciOiJSUzI1NiIs",
+    },
+    Asked {
+        name: "the client secret",
+        verb: "token",
+        options: &["--auth", "client_secret_jwt", CLIENT[0], CLIENT[1], CLIENT[2], CLIENT[3]],
+        stdin: None,
+        sent: "client_assertion=eyJhbGciOiJIUzI1NiIs",
+    },
+];
+
+/// The private numbers of the keys in every form that they are computed with, and the text of their files.
+fn keys(mut needles: Needles) -> Needles {
+    const RSA: &[&str] = &["d", "p", "q", "dp", "dq", "qi"];
+    let reversed = |bytes: &[u8]| bytes.iter().rev().copied().collect::<Vec<_>>();
+    let member = |file: &str, name: &str| {
+        let text = std::fs::read_to_string(signing::path(file)).unwrap();
+        text.split(&format!("\"{name}\": \"")).nth(1).unwrap().split('"').next().unwrap().to_owned()
+    };
+    for (file, names) in [("p256.jwk", &["d"][..]), ("ed25519.jwk", &["d"]), ("rsa.jwk", RSA), ("rsa.4096.jwk", RSA)] {
+        for name in names {
+            let (text, what) = (member(file, name), format!("{file} {name}"));
+            let number = signing::decoded(&text);
+            needles = needles.add(&format!("{what} text"), &text).bytes(&what, &number);
+            needles = needles.bytes(&format!("{what} reversed"), &reversed(&number));
+        }
+    }
+    let seed = ring::digest::digest(&ring::digest::SHA512, &signing::decoded(&member("ed25519.jwk", "d")));
+    let (scalar, prefix) = seed.as_ref().split_at(32);
+    // Without the bits that are set and cleared.
+    needles = needles.bytes("Ed25519 scalar", &scalar[1..31]).bytes("Ed25519 prefix", prefix);
+    let montgomery = montgomery(&signing::decoded(&member("p256.jwk", "d")));
+    needles = needles.bytes("P-256 Montgomery", &reversed(&montgomery));
+    for file in ["p256.sec1.pem", "ed25519.pem", "rsa.pem"] {
+        let text = std::fs::read_to_string(signing::path(file)).unwrap();
+        // Not the first line, which has the names of the algorithms.
+        for (index, line) in text.lines().filter(|line| !line.starts_with('-')).enumerate() {
+            let line = if index == 0 { &line[line.len().min(40)..] } else { line };
+            needles = if line.len() < 8 { needles } else { needles.add(&format!("{file} line {index}"), line) };
+        }
+    }
+    // What is signed begins with this: `{"iss":"my client/7"`.
+    needles.add("assertion", "eyJpc3MiOiJteSBjbGllbnQvNyIs")
+}
+
+/// A number of P-256 times 2^256, modulo the order.
+fn montgomery(number: &[u8]) -> Vec<u8> {
+    const ORDER: [u8; 32] = *b"\xFF\xFF\xFF\xFF\0\0\0\0\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\
+                               \xBC\xE6\xFA\xAD\xA7\x17\x9E\x84\xF3\xB9\xCA\xC2\xFC\x63\x25\x51";
+    let mut number = number.to_vec();
+    for _ in 0..256 {
+        let is_over = number[0] >= 0x80;
+        let mut carry = 0;
+        for byte in number.iter_mut().rev() {
+            (*byte, carry) = (*byte << 1 | carry, *byte >> 7);
+        }
+        if is_over || number[..] >= ORDER[..] {
+            let mut borrow = 0;
+            for (byte, order) in number.iter_mut().zip(ORDER).rev() {
+                let difference = i16::from(*byte) - i16::from(order) - borrow;
+                (*byte, borrow) = (difference as u8, i16::from(difference < 0));
+            }
+        }
+    }
+    number
+}
+
+#[test]
+fn the_command_leaves_no_key_in_its_memory() {
+    let Some(tracer) = Tracer::new("residue") else { return };
+    let place = place();
+    for file in [
+        "p256.sec1.pem",
+        "p256.der",
+        "p256.jwk",
+        "ed25519.pem",
+        "ed25519.jwk",
+        "rsa.4096.jwk",
+        "rsa.jwk",
+        "service-account.json",
+    ] {
+        place.file(&format!("here/{file}"), std::fs::read(signing::path(file)).unwrap());
+    }
+    let answers: Vec<_> =
+        ANSWERED.iter().filter(|answered| ["a token", "a refusal"].contains(&answered.name)).collect();
+    let mut cells = Vec::new();
+    for scheme in ["http", "https"] {
+        for asked in SIGNED {
+            cells.extend(answers.iter().map(|answered| Cell { scheme, asked, answered }));
+        }
+    }
+    let needles = keys(needles());
+    let failures = check_all(&cells, |cell| cell.check(&tracer, &place, &needles));
+    assert!(failures.is_empty(), "{} of {} cells:\n{}", failures.len(), cells.len(), failures.join("\n"));
 }
 
 /// One run of several with the same cache.

@@ -281,6 +281,7 @@ fn a_different_request_has_a_different_file() {
         (basic(endpoint().keep_member("id").unwrap()), machine()),
         (basic(endpoint().refused_if("ok", "false").unwrap()), machine()),
         (basic(endpoint().refused_if("ok", "\"false\"").unwrap()), machine()),
+        (basic(endpoint().refused_if("ok", r#"{"not": false}"#).unwrap()), machine()),
         (basic(endpoint().api_header("X-Token: {token}").unwrap()), machine()),
         (basic(endpoint().api_header("X-Token: t={token}").unwrap()), machine()),
         (basic(endpoint().lifetime(keyfob::LifetimeRules::default().jwt(true))), machine()),

@@ -314,6 +314,24 @@ fn a_description_is_sent_to_the_byte() {
     }
 }
 
+/// A secret header is in no description, and belongs to the request that renews as any other does.
+#[test]
+fn a_secret_header_is_sent_when_a_token_is_renewed_too() {
+    for (refresh, expected) in [
+        (r#"{"param": {"a": "b"}}"#, "X-Key: secret | X-Own: secret | "),
+        (r#"{"param": {"a": "b"}, "header": {"x-key": "{t}"}}"#, "x-key: plain | X-Own: secret | "),
+        ("true", "X-Key: secret | X-Own: secret | "),
+    ] {
+        let endpoint = endpoint(&format!(r#""refresh": {refresh}, "var": {{"t": "plain"}}"#)).unwrap();
+        let endpoint = endpoint.secret_header("X-Key", SecretSource::value("secret"));
+        let endpoint = endpoint.secret_header("X-Own", SecretSource::value("secret"));
+        let request = Request::token(&endpoint, &public(), &Grant::refresh_token(SecretSource::value("r"))).unwrap();
+        let more = if refresh == "true" { "" } else { "&a=b" };
+        let body = format!("grant_type=refresh_token&refresh_token=r{more}");
+        assert_eq!(shown(&request), format!("POST https://as.example/t | {expected}{body}"), "{refresh}");
+    }
+}
+
 #[test]
 fn mistakes_are_named() {
     let machine = Grant::client_credentials();
@@ -569,4 +587,93 @@ fn a_cache_renews_as_the_description_has_it() {
     tokens.invalidate(&token);
     assert_eq!(tokens.token().unwrap().expose(), "a2");
     assert_eq!(*sent.lock().unwrap(), [original.clone(), original]);
+}
+
+/// A clock that stands still at its wall time.
+struct Stopped(Duration);
+
+impl keyfob::Clock for Stopped {
+    fn now(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn wall_time(&self) -> Option<Duration> {
+        Some(self.0).filter(|time| !time.is_zero())
+    }
+}
+
+/// A service that wants each request dated, numbered and signed, as Avanan has it, and a date in a parameter, as Tripletex has it.
+const SIGNED: &str = r#""url": "https://as.example/v1.0/auth", "params": "json", "omit_grant_type": true, "var": {"app": "app-1"},
+    "header": {
+        "X-Id": "{random}", "X-Date": "{now:YYYY-MM-DDTHH:mm:ss}", "X-Again": "{random}",
+        "X-Sig": "{sha256:{base64:{app}{now:YYYY-MM-DDTHH:mm:ss}{key}}}"
+    },
+    "param": {"expirationDate": "{now+7d:YYYY-MM-DD}"}"#;
+
+#[test]
+fn time_random_numbers_and_hashes_are_computed_for_each_request() {
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let seen = sent.clone();
+    let answer = move |request: &Request| {
+        let headers: Vec<_> = request.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        seen.lock().unwrap().push((headers, String::from_utf8(request.body().unwrap().to_vec()).unwrap()));
+        Ok::<_, Error>(Response::new(
+            401,
+            r#"{"message":"4bc3a0e759fdb895c226fbbad15330a76098a784f72d68c702cc2d490da73847"}"#,
+        ))
+    };
+    let clock = Stopped(Duration::from_secs(1_772_625_296));
+    let client = Client::with_parts(endpoint(SIGNED).unwrap(), answer, clock);
+    for _ in 0..2 {
+        let error = client.fetch(&Grant::client_credentials()).unwrap_err();
+        // A hash with a secret in it is not shown.
+        assert_eq!(error.to_string(), "the server refused (status 401): ‹redacted›");
+    }
+    let sent = sent.lock().unwrap();
+    let header = |index: usize, wanted: &str| {
+        let (headers, _): &(Vec<(String, String)>, String) = &sent[index];
+        headers.iter().find(|(name, _)| name == wanted).unwrap().1.clone()
+    };
+    assert_eq!(header(0, "X-Date"), "2026-03-04T11:54:56");
+    assert_eq!(header(0, "X-Sig"), "4bc3a0e759fdb895c226fbbad15330a76098a784f72d68c702cc2d490da73847");
+    assert_eq!(header(0, "X-Id"), header(0, "X-Again"));
+    assert_ne!(header(0, "X-Id"), header(1, "X-Id"));
+    assert_eq!(sent[0].1, r#"{"expirationDate":"2026-03-11"}"#);
+}
+
+/// Each request differs, and all the same it is the one that was refused.
+#[test]
+fn a_refusal_is_remembered_for_requests_with_computed_parts() {
+    const REFUSED: Answer = (401, r#"{"error":"invalid_client"}"#);
+    let (client, sent) = played(endpoint(r#""header": {"X-Id": "{random}"}"#).unwrap(), &[REFUSED]);
+    let mut tokens = TokenCache::new(client, Grant::client_credentials());
+    for _ in 0..3 {
+        assert_eq!(tokens.token().unwrap_err().kind(), ErrorKind::Refused);
+    }
+    assert_eq!(sent.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn what_cannot_be_computed_is_an_error() {
+    for (value, wall_time, message) in [
+        ("{now:yyyy-mm-dd}", 1, "header X: {now:yyyy-mm-dd} is not a time"),
+        ("{now+7:}", 1, "header X: {now+7:} is not a time"),
+        ("{sha256:{now+1w}}", 1, "header X: {now+1w} is not a time"),
+        ("{now}", 0, "header X: there is no value for {now} here"),
+        ("{now-10s:unix}", 1, "header X: there is no value for {now-10s:unix} here"),
+        ("{now_}", 1, "header X: the variable \"now_\" has no value"),
+    ] {
+        let endpoint = endpoint(r#""omit_grant_type": true"#).unwrap().header("X", value);
+        let none = |_: &Request| -> Result<Response, Error> { panic!("nothing is sent") };
+        let client = Client::with_parts(endpoint, none, Stopped(Duration::from_secs(wall_time)));
+        let error = client.fetch(&Grant::client_credentials()).unwrap_err();
+        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Config, message));
+    }
+    // The user's own variable comes first.
+    let (client, sent) = played(
+        endpoint(r#""header": {"X": "{now}{random}"}, "var": {"now": "a", "random": "b"}"#).unwrap(),
+        &[(200, "")],
+    );
+    assert!(client.fetch(&Grant::client_credentials()).is_err());
+    assert!(sent.lock().unwrap()[0].contains(" | X: ab"));
 }

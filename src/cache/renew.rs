@@ -131,9 +131,10 @@ impl Fetcher {
         let may_take = !turn.is_alone();
         let (refresh, used) =
             state.with(|state| (may_take.then(|| state.take_refresh(&self.grant)).flatten(), state.used));
+        let is_first = state.with(|state| state.renewal.refusals == 0);
         let present = state.with(|state| state.renewal.held.as_ref().map(|held| held.token.clone()));
         let present = present.filter(|token| !token.is_expired(at) && !token.is_ended());
-        let start = Start { refresh, present, used, at, waited };
+        let start = Start { refresh, present, used, is_first, at, waited };
         let attempt = self.attempt(&start);
         let fetched_at = self.now();
         let token = state.with(|state| state.receive(&start, fetched_at, attempt))?;
@@ -202,7 +203,14 @@ impl Fetcher {
                     .with_hint("sign in again"),
             );
         }
-        let Sent { request, result, spent, is_refused } = self.send(request, &self.grant, start);
+        let mut sent = self.send(request, &self.grant, start);
+        // The token of another service that was sent may have been ended there. Once, and not with each refusal in a row.
+        if sent.is_refused && start.is_first && self.client.invalidate_sources(&self.grant) {
+            let again = self.client.request(&self.grant).ok();
+            let again = again.filter(|again| again.fingerprint() != sent.request.fingerprint());
+            sent = again.map_or(sent, |again| self.send(again, &self.grant, start));
+        }
+        let Sent { request, result, spent, is_refused } = sent;
         Attempt { result, original: Some(request), spent, refresh_spent: Spent::No, is_refused }
     }
 

@@ -114,6 +114,12 @@ impl SharedTokenCache {
         &self.fetcher.client
     }
 
+    /// Returns the grant that the tokens are asked for with.
+    #[cfg(unix)]
+    pub(crate) fn grant(&self) -> &Grant {
+        &self.fetcher.grant
+    }
+
     /// Returns a valid token from the cache or its store, without a request: see
     /// [`TokenCache::at_hand`](crate::TokenCache::at_hand).
     ///

@@ -84,6 +84,8 @@ pub(super) struct Start {
     pub(super) present: Option<AccessToken>,
     /// The fingerprint of the original request's one-time value, if that is used up.
     pub(super) used: Option<u32>,
+    /// The attempt before it was not refused.
+    pub(super) is_first: bool,
     pub(super) at: Duration,
     /// The part of the time limit that was spent waiting for other threads and processes.
     pub(super) waited: Duration,
@@ -138,7 +140,8 @@ impl State {
                 let refused = is_refused.then(|| request.fingerprint());
                 self.renewal.failed(now, start.at, error, refused);
             }
-            (Err(_), None) => {}
+            // A source of a secret asks to wait: nothing was sent.
+            (Err(error), None) => self.renewal.waits(now, error.retry_after().unwrap_or_default()),
         }
         result
     }

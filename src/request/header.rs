@@ -36,7 +36,13 @@ impl Header {
             return Err(Error::config(format!("header {name:?}: this is not a header name (RFC 9110 section 5.1)")));
         }
         if TRANSPORTS.iter().any(|own| own.eq_ignore_ascii_case(name)) {
-            return Err(Error::config(format!("header {name}: the HTTP client sets it itself")));
+            let error = Error::config(format!("header {name}: the HTTP client sets it itself"));
+            return Err(match name.eq_ignore_ascii_case("host") {
+                true => error.with_hint(
+                    "to reach the host of the URL at another address, set the address (`HttpTransport::connect_to`)",
+                ),
+                false => error,
+            });
         }
         if is_authorization(name) && present.iter().any(|header| is_authorization(&header.name)) {
             return Err(Error::config("header Authorization: the client authentication sets it already")

@@ -156,7 +156,10 @@ fn not_found(body: &[u8], path: &str) -> Malformed {
             None => break,
         }
     }
-    NO_TOKEN
+    match path.contains(['[', '/', '$']) {
+        true => Malformed::whole("there is no access token; a path is written as data.0.token"),
+        false => NO_TOKEN,
+    }
 }
 
 /// A body that is nothing but the token.

@@ -4,6 +4,7 @@ use super::Secret;
 use crate::error::Error;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use zeroize::Zeroizing;
 
 /// Longer secrets are refused: a file of this size was named by mistake.
@@ -16,6 +17,11 @@ pub(super) fn file_origin(path: &std::path::Path) -> String {
 }
 
 pub(super) fn read_file(path: &std::path::Path) -> Result<Secret, Error> {
+    text(&read_file_bytes(path)?).map_err(|why| Error::config(format!("{}: {why}", file_origin(path))))
+}
+
+/// Reads a file that need not be text.
+pub(super) fn read_file_bytes(path: &std::path::Path) -> Result<Zeroizing<Vec<u8>>, Error> {
     let fail = |why: &str| Error::config(format!("{}: {why}", file_origin(path)));
     let open = || {
         let file = open_file(path)?;
@@ -34,7 +40,7 @@ pub(super) fn read_file(path: &std::path::Path) -> Result<Secret, Error> {
             return Err(fail("it is a device"));
         }
         if kind.is_fifo() {
-            return read_text(Patient(file), MAX_SECRET).map_err(|why| fail(&why));
+            return read_bytes(Patient(file), MAX_SECRET).map_err(|why| fail(&why));
         }
     }
     if metadata.len() > MAX_SECRET as u64 {
@@ -42,7 +48,7 @@ pub(super) fn read_file(path: &std::path::Path) -> Result<Secret, Error> {
     }
     // A pipe does not tell its length; a file does, and the buffer then has its final size.
     let size = if metadata.is_file() { metadata.len() as usize } else { MAX_SECRET };
-    read_text(file, size).map_err(|why| fail(&why))
+    read_bytes(file, size).map_err(|why| fail(&why))
 }
 
 #[cfg(not(unix))]
@@ -93,7 +99,12 @@ impl std::io::Read for Patient {
 }
 
 /// Reads a secret of at most `size` bytes, less one line end at its end, without ever growing a buffer.
-pub(super) fn read_text(mut reader: impl std::io::Read, size: usize) -> Result<Secret, String> {
+pub(super) fn read_text(reader: impl std::io::Read, size: usize) -> Result<Secret, String> {
+    text(&read_bytes(reader, size)?)
+}
+
+/// Reads at most `size` bytes without ever growing a buffer.
+fn read_bytes(mut reader: impl std::io::Read, size: usize) -> Result<Zeroizing<Vec<u8>>, String> {
     // One byte more than expected, to see the end.
     let mut bytes = Zeroizing::new(alloc::vec![0; size + 1]);
     let mut length = 0;
@@ -106,7 +117,8 @@ pub(super) fn read_text(mut reader: impl std::io::Read, size: usize) -> Result<S
             Err(error) => return Err(io_reason(&error)),
         }
     }
-    text(&bytes[..length])
+    bytes.truncate(length);
+    Ok(bytes)
 }
 
 /// A secret's text, less one line end at its end.

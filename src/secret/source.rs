@@ -3,14 +3,20 @@
 #[cfg(feature = "std")]
 use super::read;
 use super::{Exposed, Secret};
+#[cfg(all(feature = "std", unix))]
+use crate::cache::SharedTokenCache;
 use crate::error::Error;
 use crate::token::TokenSource;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
+#[cfg(all(feature = "std", unix))]
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
 #[cfg(feature = "std")]
 use std::path::PathBuf;
+use zeroize::Zeroizing;
 
 /// Where a secret comes from. It is read again for each request, so that a rotated one needs no restart.
 ///
@@ -29,9 +35,10 @@ pub struct SecretSource(Source);
 enum Source {
     Value(Secret),
     Provider(Box<Provider>),
-    /// One whose value is told apart from others by this text.
+    Token(Box<dyn TokenSource + Send + Sync>),
+    /// One that something else than its value tells apart from others.
     #[cfg(all(feature = "std", unix))]
-    Identified(Box<SecretSource>, Secret),
+    Identified(Box<SecretSource>, Identity),
     #[cfg(feature = "std")]
     File(PathBuf),
     /// A refresh token's file: each new one is written back.
@@ -39,6 +46,14 @@ enum Source {
     Rotated(RefreshFile),
     #[cfg(feature = "std")]
     Environment(String),
+}
+
+/// What takes a secret's place in a token's identity.
+#[cfg(all(feature = "std", unix))]
+pub(crate) enum Identity {
+    Text(Secret),
+    /// What this cache asks for, and with which credentials.
+    Cache(Arc<SharedTokenCache>),
 }
 
 /// Called with the error where a new refresh token is safe, but not in its place.
@@ -49,7 +64,7 @@ pub(crate) type Report = dyn Fn(&Error) + Send + Sync;
 #[cfg(all(feature = "std", unix))]
 pub(crate) struct RefreshFile {
     pub(crate) path: PathBuf,
-    pub(crate) report: Option<alloc::sync::Arc<Report>>,
+    pub(crate) report: Option<Arc<Report>>,
 }
 
 type Provider = dyn Fn() -> Result<Secret, Error> + Send + Sync;
@@ -72,10 +87,11 @@ impl SecretSource {
     }
 
     /// Asks another source of tokens each time: a cache whose token is the credential of this request, as in a chain of
-    /// two services. The first token keeps its own lifetime and renewal.
+    /// two services. The first token keeps its own lifetime and renewal. If a server refuses it, a cache reports that to
+    /// `source` ([`TokenSource::invalidate`]) and asks once more with another one.
     ///
-    /// With a [`Store`](crate::Store), each new token of the first source is another credential: name with
-    /// [`identity`](SecretSource::identity) what they have in common.
+    /// With a [`Store`](crate::Store), each new token of the first source is another credential: say with
+    /// [`identity_of`](SecretSource::identity_of) or [`identity`](SecretSource::identity) what they have in common.
     ///
     /// ```
     /// use keyfob::{AccessToken, Client, Endpoint, Grant, SecretSource};
@@ -87,7 +103,7 @@ impl SecretSource {
     ///     .secret_parameter("subject_token", SecretSource::token(first));
     /// ```
     pub fn token(source: impl TokenSource + Send + Sync + 'static) -> Self {
-        Self::provider(move || source.token().map(|token| Secret::from(token.expose())))
+        Self(Source::Token(Box::new(source)))
     }
 
     /// Reads a file, less one line end at its end. It must be UTF-8, not empty and at most 64 KiB long. A pipe is read to
@@ -122,12 +138,35 @@ impl SecretSource {
     #[cfg(all(feature = "std", unix))]
     #[must_use]
     pub fn identity(self, text: impl Into<Secret>) -> Self {
-        Self(Source::Identified(Box::new(self), text.into()))
+        Self(Source::Identified(Box::new(self), Identity::Text(text.into())))
     }
 
-    /// Returns the text that takes the secret's place in an identity, if it has one.
+    /// Sets that what `tokens` asks for, and with which credentials, takes the secret's place in a token's identity: for a
+    /// secret that is the token of another cache, or a part of that token's answer. The second token then outlives a renewal
+    /// of the first in a [`Store`](crate::Store), and is found there without asking for the first.
+    ///
+    /// ```no_run
+    /// use keyfob::{Client, Endpoint, Grant, SecretSource, SharedTokenCache, Store, TokenCache};
+    /// use std::sync::Arc;
+    ///
+    /// let store = Store::find()?;
+    /// let first = Client::new(Endpoint::new("https://login.example/token")?).client_id("id");
+    /// let first = Arc::new(SharedTokenCache::new(first, Grant::client_credentials()).store(store.clone()));
+    /// let grant = Grant::extension("urn:ietf:params:oauth:grant-type:jwt-bearer")
+    ///     .secret_parameter("assertion", SecretSource::token(first.clone()).identity_of(first));
+    /// let second = Client::new(Endpoint::new("https://api.example/token")?);
+    /// let mut tokens = TokenCache::new(second, grant).store(store);
+    /// # Ok::<(), keyfob::Error>(())
+    /// ```
     #[cfg(all(feature = "std", unix))]
-    pub(crate) fn own_identity(&self) -> Option<&Secret> {
+    #[must_use]
+    pub fn identity_of(self, tokens: Arc<SharedTokenCache>) -> Self {
+        Self(Source::Identified(Box::new(self), Identity::Cache(tokens)))
+    }
+
+    /// Returns what takes the secret's place in an identity, if anything does.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn own_identity(&self) -> Option<&Identity> {
         match &self.0 {
             Source::Identified(_, identity) => Some(identity),
             _ => None,
@@ -160,6 +199,7 @@ impl SecretSource {
         match &self.0 {
             Source::Value(secret) => Ok(Exposed::borrowed(secret.expose())),
             Source::Provider(provider) => provider().map(Exposed::read),
+            Source::Token(source) => source.token().map(|token| Exposed::read(token.expose().into())),
             #[cfg(all(feature = "std", unix))]
             Source::Identified(source, _) => source.expose(),
             #[cfg(feature = "std")]
@@ -168,6 +208,27 @@ impl SecretSource {
             Source::Rotated(RefreshFile { path, .. }) => read::read_file(path).map(Exposed::read),
             #[cfg(feature = "std")]
             Source::Environment(name) => read::read_environment(name).map(Exposed::read),
+        }
+    }
+
+    /// Reports that the secret was refused, if it is a token. Returns whether the next one may be better.
+    pub(crate) fn invalidate(&self) -> bool {
+        match &self.0 {
+            Source::Token(source) => source.token().is_ok_and(|token| source.invalidate(&token)),
+            #[cfg(all(feature = "std", unix))]
+            Source::Identified(source, _) => source.invalidate(),
+            _ => false,
+        }
+    }
+
+    /// Returns the secret's bytes as they are now. A file need not be text.
+    pub(crate) fn expose_bytes(&self) -> Result<Zeroizing<Vec<u8>>, Error> {
+        match &self.0 {
+            #[cfg(feature = "std")]
+            Source::File(path) => read::read_file_bytes(path),
+            #[cfg(all(feature = "std", unix))]
+            Source::Identified(source, _) => source.expose_bytes(),
+            _ => self.expose().map(|text| Zeroizing::new(text.as_bytes().to_vec())),
         }
     }
 
@@ -195,7 +256,7 @@ impl SecretSource {
     /// Returns the place that it is read from, for messages. None where it is held or provided.
     fn origin(&self) -> Option<String> {
         match &self.0 {
-            Source::Value(_) | Source::Provider(_) => None,
+            Source::Value(_) | Source::Provider(_) | Source::Token(_) => None,
             #[cfg(feature = "std")]
             Source::File(path) => Some(read::file_origin(path)),
             #[cfg(all(feature = "std", unix))]
@@ -227,6 +288,7 @@ impl fmt::Debug for SecretSource {
         match &self.0 {
             Source::Value(secret) => secret.fmt(f),
             Source::Provider(_) => f.write_str("Provider"),
+            Source::Token(_) => f.write_str("Token"),
             #[cfg(all(feature = "std", unix))]
             Source::Identified(source, _) => source.fmt(f),
             #[cfg(feature = "std")]

@@ -61,9 +61,9 @@ pub(super) fn describe(client: &Client, grant: &Grant) -> Vec<u8> {
     }
     out.count(endpoint.refused_if.len());
     for rule in &endpoint.refused_if {
-        let (place, is_string, text) = rule.parts();
+        let (place, flags, text) = rule.parts();
         out.add(&format!("{place}"));
-        out.flag(is_string);
+        flags.into_iter().for_each(|flag| out.flag(flag));
         out.add(text);
     }
     out.flag(endpoint.api.is_some());
@@ -174,6 +174,10 @@ pub(super) fn credentials(client: &Client, grant: &Grant, mark: &mut Seal) -> Re
         if let Some(source) = field.secret_source() {
             mark.add_secret(source)?;
         }
+    }
+    for assertion in [client.credentials().assertion.as_ref(), grant.assertion.as_ref()].into_iter().flatten() {
+        mark.add("assertion");
+        assertion.identify(&mut |part| mark.add(part))?;
     }
     // The private key follows from the certificate.
     match &client.credentials().certificate {

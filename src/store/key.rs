@@ -1,8 +1,9 @@
 //! The keyed fingerprints and seals of a store's files.
 
+use super::identity;
 use crate::error::Error;
 use crate::file::Slot;
-use crate::secret::SecretSource;
+use crate::secret::{Identity, SecretSource};
 use alloc::format;
 use alloc::string::String;
 use core::hash::Hasher;
@@ -67,9 +68,14 @@ impl Seal {
     pub(super) fn add_secret(&mut self, source: &SecretSource) -> Result<(), Error> {
         match source.own_identity() {
             // Marked, because one source's identity may equal another's value.
-            Some(identity) => {
+            Some(Identity::Text(identity)) => {
                 self.add("identity");
                 self.add(identity.expose());
+            }
+            Some(Identity::Cache(tokens)) => {
+                self.add("cache");
+                self.add(identity::describe(tokens.client(), tokens.grant()));
+                identity::credentials(tokens.client(), tokens.grant(), self)?;
             }
             None => self.add(&*source.expose()?),
         }

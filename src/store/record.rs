@@ -137,7 +137,7 @@ impl Entry {
             if let Some((held, deadline)) = held {
                 out.text("token", held.token.expose())?;
                 out.texts([("type", held.token.token_type()), ("scope", held.token.scope())])?;
-                out.secret("members", held.token.members())?;
+                out.members(&held.token)?;
                 if let Some((name, value)) = held.token.api_header() {
                     out.text("api", name)?;
                     out.text("header", value)?;
@@ -228,20 +228,20 @@ impl Writer<'_> {
         given.try_for_each(|(name, text)| self.text(name, text))
     }
 
-    /// Writes names with secrets, as a form within the form.
-    fn secret(&mut self, name: &str, members: &[(String, Secret)]) -> fmt::Result {
-        if members.is_empty() {
+    /// Writes the members that are kept, as a form within the form.
+    fn members(&mut self, token: &AccessToken) -> fmt::Result {
+        if token.members().next().is_none() {
             return Ok(());
         }
         let inner = encode::exact(|out| {
-            members.iter().enumerate().try_for_each(|(index, (name, value))| {
+            token.members().enumerate().try_for_each(|(index, (name, value))| {
                 out.write_str(if index == 0 { "" } else { "&" })?;
                 encode::form(out, name, "%20")?;
                 out.write_char('=')?;
                 encode::form(out, value.expose(), "%20")
             })
         });
-        self.text(name, inner.expose())
+        self.text("members", inner.expose())
     }
 
     /// Writes nanoseconds of the boot clock. A moment that never comes is left out.

@@ -3,7 +3,6 @@
 mod certificate;
 mod failure;
 mod identity;
-mod pem;
 mod roots;
 
 pub(super) use failure::explain;

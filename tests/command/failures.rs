@@ -150,7 +150,7 @@ fn an_answer_that_cannot_be_used_is_told_without_its_text() {
                 &not_a_token("the body is empty"),
                 Some(ENDPOINT_HINT),
             ),
-            (json(200, "hunter2"), 200, None, &not_a_token("the body is not a JSON object"), Some(ENDPOINT_HINT)),
+            (json(200, "hunter2"), 200, None, &not_a_token("the body is not a JSON object"), Some(BODY_HINT)),
             (
                 json(200, r#"{"access_token":"hunter2"#),
                 200,

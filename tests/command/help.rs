@@ -62,7 +62,7 @@ fn each_verb_has_a_help_of_its_own() {
         ("profiles", "help: unknown topic \"profiles\"; did you mean \"profile\"?"),
         (
             "hunter2",
-            "help: unknown topic; the topics are token, revoke, keep, bench, parse, from-curl, helper, demo, help, profile and exit-codes",
+            "help: unknown topic; the topics are token, revoke, keep, exec, bench, parse, from-curl, helper, demo, help, profile and exit-codes",
         ),
     ] {
         let outcome = Place::new().keyfob(["help", topic]).outcome();
@@ -107,8 +107,9 @@ fn the_page_of_profiles_has_each_member() {
         text.lines().filter_map(|line| line.strip_prefix("  \"")?.split_once("\": ").map(|(name, _)| name)).collect();
     assert!(members.len() > 50, "{members:?}");
     for member in members {
-        // Each secret has two members, and the page explains them once.
-        let secret = member.strip_suffix("_env").or_else(|| member.strip_suffix("_file")).unwrap_or(member);
+        // Each secret has several members, and the page explains them once.
+        let secret =
+            ["_file", "_env", "_profile"].iter().find_map(|ending| member.strip_suffix(ending)).unwrap_or(member);
         let is_there = |name: &str| page.contains(&format!("`{name}`"));
         assert!(is_there(member) || is_there(secret), "{member} is not in profiles.md");
     }
@@ -118,6 +119,7 @@ fn the_page_of_profiles_has_each_member() {
 #[test]
 fn the_example_of_each_member_is_accepted() {
     let place = Place::new();
+    place.file("config/keyfob/login.json", r#"{"url": "https://login.example"}"#);
     let text = help(&["help", "profile"]);
     let mut count = 0;
     for line in text.lines().filter(|line| line.starts_with("  \"")) {

@@ -8,10 +8,16 @@
 mod common;
 #[path = "../common/command.rs"]
 mod running;
+#[cfg(feature = "jwt")]
+#[path = "../common/jwt.rs"]
+mod signing;
 #[cfg(feature = "tls")]
 #[path = "../common/tls.rs"]
 mod serving;
 
+#[cfg(feature = "jwt")]
+mod assertions;
+mod chains;
 mod failures;
 mod from_curl;
 mod help;
@@ -101,6 +107,8 @@ const CREDENTIALS_HINT: &str =
 
 const CLIENT_HINT: &str = "check client id and secret, and the client authentication: some servers want it among the \
                            parameters (--auth client_secret_post), or not form-encoded (--basic-raw)";
+
+const BODY_HINT: &str = "is this the token endpoint? if the body is the token itself, name its place, \"\" (--field)";
 
 const ENDPOINT_HINT: &str = "is this the token endpoint? if the token is in another place, name it (--field)";
 

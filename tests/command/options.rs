@@ -16,24 +16,24 @@ fn a_command_line_that_is_wrong_is_named_without_what_may_be_a_secret() {
     for (arguments, message, hint) in [
         (
             &["hunter2"][..],
-            "usage: unknown command; the commands are token, revoke, keep, bench, parse, from-curl, helper, demo, help",
+            "usage: unknown command; the commands are token, revoke, keep, exec, bench, parse, from-curl, helper, demo, help",
             USAGE_HINT,
         ),
         (&["Token"], "usage: unknown command \"Token\"; did you mean \"token\"?", USAGE_HINT),
         (&["tokn"], "usage: unknown command \"tokn\"; did you mean \"token\"?", USAGE_HINT),
         (
             &[""],
-            "usage: unknown command; the commands are token, revoke, keep, bench, parse, from-curl, helper, demo, help",
+            "usage: unknown command; the commands are token, revoke, keep, exec, bench, parse, from-curl, helper, demo, help",
             USAGE_HINT,
         ),
         (
             &["--url", "https://as.example"],
-            "usage: no command before the options; the commands are token, revoke, keep, bench, parse, from-curl, helper, demo, help",
+            "usage: no command before the options; the commands are token, revoke, keep, exec, bench, parse, from-curl, helper, demo, help",
             USAGE_HINT,
         ),
         (
             &["-x", "token"],
-            "usage: no command before the options; the commands are token, revoke, keep, bench, parse, from-curl, helper, demo, help",
+            "usage: no command before the options; the commands are token, revoke, keep, exec, bench, parse, from-curl, helper, demo, help",
             USAGE_HINT,
         ),
         (&["token", "--nonsense"], "usage: unknown option --nonsense", USAGE_HINT),
@@ -101,7 +101,7 @@ fn a_command_line_that_is_not_text_is_an_error() {
         ([OsStr::new("token"), OsStr::new("--param"), not_text], "--param: the value is not UTF-8 text"),
         (
             [not_text, OsStr::new("--param"), OsStr::new("a=b")],
-            "unknown command; the commands are token, revoke, keep, bench, parse, from-curl, helper, demo, help",
+            "unknown command; the commands are token, revoke, keep, exec, bench, parse, from-curl, helper, demo, help",
         ),
     ] {
         place.keyfob(arguments).outcome().fails(2, &format!("keyfob: usage: {message}\n{USAGE_HINT}"));
@@ -194,7 +194,8 @@ fn options_that_do_not_fit_are_an_error_and_nothing_is_sent() {
         (&["--params", "xml"], "`params`: \"xml\" is none of form, json, query"),
         (
             &["--auth", "basic"],
-            "`auth`: \"basic\" is none of client_secret_basic, client_secret_post, tls_client_auth, none",
+            "`auth`: \"basic\" is none of client_secret_basic, client_secret_post, private_key_jwt, client_secret_jwt, \
+             tls_client_auth, none",
         ),
         (&["--method", "get"], "`method`: \"get\" is none of POST, PUT, GET"),
         (&["--method", "DELETE"], "`method`: \"DELETE\" is none of POST, PUT, GET"),
@@ -260,7 +261,11 @@ fn options_that_do_not_fit_are_an_error_and_nothing_is_sent() {
         (&["--header", "X : a"], "header \"X \": this is not a header name (RFC 9110 section 5.1)"),
         (&["--header", ": a"], "header \"\": this is not a header name (RFC 9110 section 5.1)"),
         (&["--header", "a\r\nb: c"], "header \"a\\r\\nb\": this is not a header name (RFC 9110 section 5.1)"),
-        (&["--header", "Host: as.example"], "header Host: the HTTP client sets it itself"),
+        (
+            &["--header", "Host: as.example"],
+            "header Host: the HTTP client sets it itself\n\
+             hint: to reach the host of the URL at another address, set the address (--connect-to)",
+        ),
         (&["--header", "content-length: 1"], "header content-length: the HTTP client sets it itself"),
         (
             &["--header", "authorization: Bearer hunter2"],
@@ -277,7 +282,11 @@ fn options_that_do_not_fit_are_an_error_and_nothing_is_sent() {
             "header Authorization: the client authentication sets it already\n\
              hint: authenticate by `none` or client_secret_post to set it yourself",
         ),
-        (&["--param", "grant_type=password"], "the parameter `grant_type` would be sent twice"),
+        (
+            &["--param", "grant_type=password"],
+            "the parameter `grant_type` would be sent twice\n\
+             hint: name another grant (--grant), or leave its parameter out (`omit_grant_type` in the profile)",
+        ),
         (&["--client-id", "c", "--param", "client_id=d"], "the parameter `client_id` would be sent twice"),
         (&["--scope", "a", "--param", "scope=b"], "the parameter `scope` would be sent twice"),
     ] {

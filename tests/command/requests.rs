@@ -271,3 +271,42 @@ content-type: application/json
         assert_eq!(in_order(&shown(&server.request(), &server)), in_order(&request), "{members}");
     }
 }
+
+/// The id from a file or a variable; a secret that is empty, and said to be.
+#[test]
+fn an_id_may_be_read_and_a_secret_may_be_empty() {
+    let place = Place::new();
+    place.file("here/id", "read\n");
+    for (members, options, authorization, body) in [
+        (r#""client_id_file": "id""#, &[][..], None, "&client_id=read"),
+        (r#""client_id_env": "ID""#, &[], None, "&client_id=from"),
+        (r#""client_id": "id""#, &["--client-id-file", "id"], None, "&client_id=read"),
+        (r#""client_id_file": "id""#, &["--client-id", "given"], None, "&client_id=given"),
+        (r#""client_id": "id", "client_secret": """#, &[], Some("Basic aWQ6"), ""),
+        (
+            r#""client_id": "id", "client_secret": "", "auth": "client_secret_post""#,
+            &[],
+            None,
+            "&client_id=id&client_secret=",
+        ),
+        (r#""client_id": "id", "client_secret": """#, &["--client-secret-file", "id"], Some("Basic aWQ6cmVhZA=="), ""),
+    ] {
+        let server = token_server();
+        place.file("here/p.json", format!(r#"{{"url": "{}", {members}}}"#, server.url("/t")));
+        let words = [&["token", "./p.json", "--no-cache"][..], options].concat();
+        place.keyfob(words).variable("ID", "from").outcome().prints("tok-1");
+        let request = server.request();
+        assert_eq!(request.body_text(), format!("grant_type=client_credentials{body}"), "{members} {options:?}");
+        assert_eq!(request.header("authorization"), authorization, "{members} {options:?}");
+    }
+    for (members, text) in [
+        (r#""client_id_file": "id", "client_id": "id""#, "`client_id` is given twice\nhint: remove one of them"),
+        (
+            r#""client_id": "id", "client_secret": "", "client_secret_file": "id""#,
+            "`client_secret` is given twice\nhint: remove one of them",
+        ),
+    ] {
+        place.file("here/p.json", format!(r#"{{"url": "https://as.example", {members}}}"#));
+        place.keyfob(["token", "./p.json", "--no-cache"]).outcome().fails(2, &format!("keyfob: {text}"));
+    }
+}

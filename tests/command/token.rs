@@ -111,15 +111,41 @@ fn the_documented_answer_of_form_credentials_is_read() {
 }
 
 #[test]
+fn members_that_are_kept_are_printed_as_json() {
+    let place = Place::new();
+    let body =
+        r#"{"access_token":"tok","expires_in":3600,"instance_url":"https://a.example","session":{"n":[1]},"x":null}"#;
+    let server = Server::answering(json(200, body));
+    let text = format!(r#"{{"url": "{}", "keep": ["instance_url", "session.n", "x", "gone"]}}"#, server.url("/t"));
+    place.file("here/p.json", text);
+    // The answer, then the cache.
+    for cache in ["miss", "hit"] {
+        let outcome = place.keyfob(["token", "./p.json", "--format", "json"]).outcome();
+        assert_eq!(
+            without_seconds(&outcome.stdout, "\"expires_in\":", ",", 3600),
+            format!(
+                "{{\"access_token\":\"tok\",\"token_type\":null,\"expires_in\":N,\"scope\":null,\"cache\":\"{cache}\",\
+                 \"members\":{{\"instance_url\":\"https://a.example\",\"session.n\":\"[1]\"}}}}\n"
+            )
+        );
+    }
+    // Other formats and the log have nothing of them.
+    let outcome = place.keyfob(["token", "./p.json", "--fresh", "-v"]).outcome();
+    assert!(!outcome.stderr.contains("a.example") && outcome.stdout == "tok\n", "{outcome:?}");
+}
+
+#[test]
 fn a_header_comes_out_as_the_api_wants_it() {
     let place = Place::new();
     let server = Server::answering(json(200, r#"{"access_token":"a\"b","token_type":"Bearer","expires_in":3600}"#));
     let url = server.url("/t");
-    place.file("here/p.json", format!(r#"{{"url": "{url}", "api": "X-Auth-Token: Token {{token}}"}}"#));
+    let text =
+        format!(r#"{{"url": "{url}", "api": "X-Auth-Token: {{tenant}} {{token}}", "var": {{"tenant": "acme"}}}}"#);
+    place.file("here/p.json", text);
     for (format, line) in [
         ("token", r#"a"b"#),
-        ("header", r#"X-Auth-Token: Token a"b"#),
-        ("curl", r#"header = "X-Auth-Token: Token a\"b""#),
+        ("header", r#"X-Auth-Token: acme a"b"#),
+        ("curl", r#"header = "X-Auth-Token: acme a\"b""#),
     ] {
         place.keyfob(["token", "./p.json", "--format", format]).outcome().prints(line);
     }

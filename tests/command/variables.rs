@@ -75,3 +75,21 @@ fn a_variable_that_has_no_value_or_leaves_its_place_is_an_error_and_nothing_is_s
     }
     assert_eq!(server.requests(), []);
 }
+
+#[test]
+fn variables_parameters_and_headers_come_from_the_environment_too() {
+    let place = Place::new();
+    let server = Server::answering(json(200, r#"{"access_token":"tok"}"#));
+    let members = r#", "var_env": {"key": "KEY"}, "header_env": {"X-Key": "KEY"}, "param_env": {"p": "KEY"}, "param": {"q": "{key}"}"#;
+    place.file("here/p.json", format!(r#"{{"url": "{}"{members}}}"#, server.url("/t")));
+    place.keyfob(["token", "./p.json", "--no-cache"]).variable("KEY", "hunter2").outcome().prints("tok");
+    let options = ["--var-env", "key=OTHER", "--header-env", "x-key: OTHER", "--param-env", "p=OTHER"];
+    let run = place.keyfob([&["token", "./p.json", "--no-cache"][..], &options].concat());
+    run.variable("OTHER", "other").outcome().prints("tok");
+    let seen = server.requests().into_iter().map(|seen| (seen.body_text(), seen.header("x-key").map(str::to_owned)));
+    let expected = ["hunter2", "other"]
+        .map(|value| (format!("grant_type=client_credentials&q={value}&p={value}"), Some(value.to_owned())));
+    assert_eq!(seen.collect::<Vec<_>>(), expected);
+    let run = place.keyfob(["token", "./p.json", "--no-cache"]);
+    run.outcome().fails(2, "keyfob: environment variable KEY: it is not set");
+}

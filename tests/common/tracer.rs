@@ -95,8 +95,12 @@ pub fn is_root() -> bool {
 pub struct Needles(String);
 
 impl Needles {
-    pub fn add(mut self, name: &str, text: &str) -> Self {
-        let digits: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+    pub fn add(self, name: &str, text: &str) -> Self {
+        self.bytes(name, text.as_bytes())
+    }
+
+    pub fn bytes(mut self, name: &str, bytes: &[u8]) -> Self {
+        let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         self.0.push_str(&format!("{} {digits}\n", name.replace(' ', "-")));
         self
     }

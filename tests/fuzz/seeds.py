@@ -87,6 +87,14 @@ DESCRIPTIONS = [
     {"url": "https://e.example/", "field": "data.token", "lifetime": 3600},
     {"url": "https://e.example/", "field": {"access_token": "a.b", "expires_in": "ttl", "scope": "s", "token_type": "t"},
      "lifetime": {"absent": 60, "zero": "once", "unit": "minutes", "maximum": 86400}},
+    {"url": "https://{tenant}.example/{v}/t?q={q}", "var": {"tenant": "a", "v": "b/c", "q": "d&e"}, "method": "PUT",
+     "params": "json", "param": {"a": [1, None, {"b": "{q}"}], "c": False}, "api": "X-Token: {token}",
+     "header": {"X-Sig": "{sha256:{base64:{random}{now:YYYY-MM-DD}{client_secret}}}", "X-At": "{now+7d:unix}"}},
+    {"url": "https://e.example/", "field": {"access_token": "header:X-Token", "expires_at": "expires_at"}},
+    {"url": "https://e.example/", "field": "cookie:sid", "refused_if": {"code": {"not": 0}, "success": [False, "no"]}},
+    {"url": "https://e.example/", "field": "", "lifetime": {"absent": "1h", "jwt": True, "trust_clock": True}},
+    {"url": "https://e.example/", "field": "0.token", "lifetime": {"unit": "text"}, "api": "Cookie: a={token}",
+     "refresh": {"with": "token", "url": "https://e.example/r", "header": {"Authorization": "Bearer {token}"}}},
 ]
 for index, description in enumerate(DESCRIPTIONS):
     text = json.dumps(description).encode()

@@ -13,6 +13,7 @@ pub(crate) enum Verb {
     Token,
     Revoke,
     Keep,
+    Exec,
     Bench,
     Parse,
     FromCurl,
@@ -27,6 +28,12 @@ pub(crate) const VERBS: &[(&str, Verb, &str, &str)] = &[
     ("token", Verb::Token, "[PROFILE] [options]", "print an access token, from the cache or from the server"),
     ("revoke", Verb::Revoke, "[PROFILE] [options]", "end a token at the server and forget it"),
     ("keep", Verb::Keep, "[PROFILE] --file F [options]", "keep a fresh token in a file"),
+    (
+        "exec",
+        Verb::Exec,
+        "[PROFILE] [options] -- CMD [ARG …]",
+        "run a program with a token that is kept fresh; without a token it is not started",
+    ),
     ("bench", Verb::Bench, "[PROFILE] [-n N] [options]", "time cold-start fetches, step by step"),
     ("parse", Verb::Parse, "[options]", "show how keyfob reads the token response on standard input"),
     (
@@ -64,11 +71,13 @@ pub(crate) struct Arguments {
     pub(crate) words: Vec<OsString>,
     /// The options that were given, by their names with underscores.
     pub(crate) options: Object,
+    /// The program to run, with its arguments: all words after `--`.
+    pub(crate) program: Vec<OsString>,
 }
 
 impl Arguments {
     pub(crate) fn new(verb: Verb) -> Self {
-        Self { verb, topic: Topic::All, profile: None, words: Vec::new(), options: Object::new() }
+        Self { verb, topic: Topic::All, profile: None, words: Vec::new(), options: Object::new(), program: Vec::new() }
     }
 
     pub(crate) fn from_command_line() -> Result<Self, Error> {
@@ -88,9 +97,18 @@ impl Arguments {
             }
             Some(_) => return Err(usage(format!("no command before the options; the commands are {}", verbs()))),
         };
-        let has_profile = matches!(verb, Verb::Token | Verb::Revoke | Verb::Keep | Verb::Bench);
+        let has_profile = matches!(verb, Verb::Token | Verb::Revoke | Verb::Keep | Verb::Exec | Verb::Bench);
         let mut arguments = Self::new(verb);
-        while let Some(argument) = parser.next().map_err(wrong)? {
+        loop {
+            if verb == Verb::Exec {
+                // Nothing of the program's own words is read here.
+                let mut words = parser.try_raw_args();
+                if let Some(words) = words.as_mut().filter(|words| words.peek() == Some(OsStr::new("--"))) {
+                    arguments.program = words.skip(1).collect();
+                    return Ok(arguments);
+                }
+            }
+            let Some(argument) = parser.next().map_err(wrong)? else { return Ok(arguments) };
             let (shown, name, row) = match argument {
                 Arg::Long("help") | Arg::Short('h') => {
                     if verb != Verb::Help {
@@ -120,6 +138,9 @@ impl Arguments {
                     arguments.words.push(word);
                     continue;
                 }
+                Arg::Value(_) if verb == Verb::Exec => {
+                    return Err(usage("exec: unexpected argument; the program comes after --"));
+                }
                 Arg::Value(_) => return Err(usage("unexpected argument; a secret is never given on the command line")),
             };
             let value = match row.kind {
@@ -128,13 +149,15 @@ impl Arguments {
             };
             arguments.set(&name, row.kind, value)?;
         }
-        Ok(arguments)
     }
 
     fn set(&mut self, option: &str, kind: Kind, value: Value) -> Result<(), Error> {
         let member = option.replace('-', "_");
         let value = match (kind, value) {
-            (Kind::Text | Kind::Flag | Kind::Secret | Kind::Credential | Kind::Path | Kind::Json, value) => value,
+            (
+                Kind::Text | Kind::Flag | Kind::Secret | Kind::OwnSecret | Kind::Credential | Kind::Path | Kind::Json,
+                value,
+            ) => value,
             // The text is not shown: it may be a secret.
             (Kind::Duration, Value::String(text)) => match words::duration(&text) {
                 Some(_) => Value::String(text),
@@ -206,6 +229,7 @@ pub(crate) fn requested() -> Requested {
     // A word that is no verb was probably meant for `token`, or is the profile of one that was forgotten.
     let is_wrong = !verb.as_encoded_bytes().starts_with(b"-") && !VERBS.iter().any(|(known, ..)| verb == *known);
     let is_token = is_wrong || verb == "token";
+    let is_exec = verb == "exec";
     let (mut format, mut profiles) = (None::<OsString>, Vec::new());
     let mut is_known = true;
     let mut words = std::env::args_os().skip(1 + usize::from(is_token));
@@ -213,6 +237,9 @@ pub(crate) fn requested() -> Requested {
         profiles.push((verb, false));
     }
     while let Some(word) = words.next() {
+        if is_exec && word == "--" {
+            break;
+        }
         let Some(option) = word.to_str().and_then(|word| word.strip_prefix("--")) else {
             match word.as_encoded_bytes().starts_with(b"-") {
                 true => is_known = word == "-v",
@@ -234,8 +261,9 @@ pub(crate) fn requested() -> Requested {
         }
     }
     match format {
-        Some(format) => Requested::Format(format),
-        None => Requested::Profiles(if is_token { profiles } else { Vec::new() }),
+        // The output is that of the program, and nobody reads a line for curl.
+        Some(format) if !is_exec || format == "json" => Requested::Format(format),
+        _ => Requested::Profiles(if is_token { profiles } else { Vec::new() }),
     }
 }
 

@@ -183,11 +183,7 @@ impl Source {
 }
 
 fn not_ended(error: &Error) -> Error {
-    let told = Error::new(error.kind(), format!("bench: a session was not ended: {error}"));
-    match error.hint() {
-        Some(hint) => told.with_hint(hint),
-        None => told,
-    }
+    error.clone().within("bench: a session was not ended")
 }
 
 struct Bench {

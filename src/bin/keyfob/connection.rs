@@ -52,6 +52,9 @@ impl Connection {
     }
 }
 
+/// The limit for a whole fetch, where nobody names one: the library's.
+pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// A day: nobody waits longer for a token, and no clock overflows with it.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 

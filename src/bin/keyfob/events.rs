@@ -2,7 +2,10 @@
 
 use keyfob::{BootClock, Clock, Error, ErrorKind};
 use rustix::event::{PollFd, PollFlags, poll};
+use signal_hook::SigId;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::backend::SignalDelivery;
+use signal_hook::iterator::exfiltrator::raw::WithRawSiginfo;
 use std::io::Read;
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -24,14 +27,25 @@ pub(crate) fn sleep_until(at: Duration) {
 }
 
 /// From now on the first SIGINT, SIGTERM or SIGHUP is not obeyed, the second is: for a request that is better finished,
-/// which it is within --timeout.
-pub(crate) fn finish_first() {
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
+/// which it is within --timeout. Returns the handlers.
+pub(crate) fn finish_first() -> Vec<SigId> {
+    let mut handlers = Vec::new();
+    for signal in [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)) {
         let is_second = Arc::new(AtomicBool::new(false));
         // In this order: the first signal finds the flag down, and raises it. Without handlers it is as it was.
-        let _ = signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, is_second.clone());
-        let _ = signal_hook::flag::register(signal, is_second);
+        handlers.extend(signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, is_second.clone()));
+        handlers.extend(signal_hook::flag::register(signal, is_second));
     }
+    handlers
+}
+
+/// Whether the process was started to ignore this signal, as by nohup(1): so is a program that it starts, unless there is
+/// a handler.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask >> (signal - 1) & 1 == 1
 }
 
 /// The next SIGINT or SIGTERM ends the process at once.
@@ -98,29 +112,60 @@ pub(crate) struct Events {
     hangup: Arc<AtomicBool>,
     /// The signal, or 0.
     end: Arc<AtomicUsize>,
+    received: Option<SignalDelivery<UnixStream, WithRawSiginfo>>,
+}
+
+/// A signal that came.
+pub(crate) struct Received {
+    pub(crate) signal: i32,
+    /// The kernel sent it, as it does for a terminal: to all processes of a group.
+    pub(crate) is_by_kernel: bool,
 }
 
 impl Events {
     /// From now on SIGHUP, SIGTERM and SIGINT are for [`is_hangup`](Events::is_hangup) and [`is_end`](Events::is_end).
     pub(crate) fn new() -> Result<Self, Error> {
-        let setup = || -> std::io::Result<_> {
-            let (woken, wake) = UnixStream::pair()?;
-            woken.set_nonblocking(true)?;
-            wake.set_nonblocking(true)?;
-            let (hangup, end) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        Self::with(|events| {
             // The flags first: who is woken finds them set.
-            signal_hook::flag::register(SIGHUP, hangup.clone())?;
+            signal_hook::flag::register(SIGHUP, events.hangup.clone())?;
             for signal in [SIGTERM, SIGINT] {
-                signal_hook::flag::register_usize(signal, end.clone(), signal as usize)?;
+                signal_hook::flag::register_usize(signal, events.end.clone(), signal as usize)?;
             }
             for signal in [SIGHUP, SIGTERM, SIGINT, SIGCHLD] {
-                signal_hook::low_level::pipe::register(signal, wake.try_clone()?)?;
+                signal_hook::low_level::pipe::register(signal, events.wake.try_clone()?)?;
             }
-            Ok((woken, wake, hangup, end))
-        };
-        let (woken, wake, hangup, end) =
-            setup().map_err(|error| Error::new(ErrorKind::Internal, "signals cannot be handled").with_source(error))?;
-        Ok(Self { timer: Timer::new()?, woken, wake, hangup, end })
+            Ok(())
+        })
+    }
+
+    /// From now on SIGCHLD and these signals are for [`received`](Events::received), except those that the process was
+    /// started to ignore.
+    pub(crate) fn of(signals: &[i32]) -> Result<Self, Error> {
+        Self::with(|events| {
+            let signals = signals.iter().filter(|signal| !is_ignored(**signal)).chain([&SIGCHLD]);
+            let (woken, wake) = (events.woken.try_clone()?, events.wake.try_clone()?);
+            events.received = Some(SignalDelivery::with_pipe(woken, wake, WithRawSiginfo, signals)?);
+            Ok(())
+        })
+    }
+
+    fn with(register: impl FnOnce(&mut Self) -> std::io::Result<()>) -> Result<Self, Error> {
+        let fail = |error| Error::new(ErrorKind::Internal, "signals cannot be handled").with_source(error);
+        let (woken, wake) = UnixStream::pair().map_err(fail)?;
+        for end in [&woken, &wake] {
+            end.set_nonblocking(true).map_err(fail)?;
+        }
+        let mut events =
+            Self { timer: Timer::new()?, woken, wake, hangup: Arc::default(), end: Arc::default(), received: None };
+        register(&mut events).map_err(fail)?;
+        Ok(events)
+    }
+
+    /// Returns the signals that came since this was called last.
+    pub(crate) fn received(&mut self) -> Vec<Received> {
+        let pending = self.received.iter_mut().flat_map(SignalDelivery::pending);
+        // The kernel's own codes are positive.
+        pending.map(|info| Received { signal: info.si_signo, is_by_kernel: info.si_code > 0 }).collect()
     }
 
     /// Waits for any of it, until this moment of the boot clock at the latest.

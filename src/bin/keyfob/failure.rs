@@ -115,6 +115,11 @@ pub(crate) fn hint(text: &str) {
 
 /// The library's methods that its hints name in backticks, with the options that set the same.
 const METHODS: &[(&str, &str)] = &[
+    ("`Assertion::algorithm`", "--algorithm"),
+    ("`Assertion::audience`", "--audience"),
+    ("`Assertion::claim`", "--claim"),
+    ("`Assertion::key_id`", "--key-id"),
+    ("`Client::assertion`", "--signing-key-file"),
     ("`Client::client_certificate`", "--client-cert-file, --client-key-file"),
     ("`Client::client_id`", "--client-id"),
     ("`Client::client_secret`", "--client-secret-file"),
@@ -128,6 +133,7 @@ const METHODS: &[(&str, &str)] = &[
     ("`Endpoint::members`", "--field"),
     ("`Endpoint::method`", "--method"),
     ("`Endpoint::new`", "--url"),
+    ("`Endpoint::omit_grant_type`", "`omit_grant_type` in the profile"),
     ("`Endpoint::parameters`", "--params"),
     ("`Endpoint::revocation`", "`revocation_url`"),
     ("`Endpoint::secret_variable`", "--var-file"),

@@ -55,13 +55,22 @@ pub(crate) fn delay(tokens: &mut TokenCache, asked: Asked) -> Result<Option<Dura
     Ok(Some(until))
 }
 
-/// Returns the hint for a lifetime that is too long to be one: probably a point in time.
+/// Returns the hint for what the answer says about the token's life and what was not used: a date, or a lifetime that is too
+/// long to be one, which is probably a point in time.
 pub(crate) fn unbelieved(token: &AccessToken) -> Option<String> {
     const YEAR: u64 = 365 * 24 * 60 * 60;
+    if let Some(why) = token.expires_at_trouble() {
+        // A clock helps only where there is a date.
+        let clock = match why.contains("`Date`") {
+            true => ", or trust this device's clock (`lifetime.trust_clock` in the profile)",
+            false => "",
+        };
+        return Some(format!("`expires_at` was not used: {why}; set the lifetime (--lifetime){clock}"));
+    }
     let years = token.unbelieved_lifetime()?.as_secs() / YEAR;
     Some(format!(
-        "the server says that the token lives {years} years, so it is not stored; if that is a point in time, set the \
-         lifetime (--lifetime, or `lifetime` in the profile)"
+        "the server says that the token lives {years} years, so it is not stored; if that is a point in time, name \
+         it in the profile (`field`: {{\"expires_at\": PLACE}}), or set the lifetime (--lifetime)"
     ))
 }
 

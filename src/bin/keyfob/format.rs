@@ -4,6 +4,7 @@ use crate::output::to_json;
 use crate::words;
 use keyfob::{AccessToken, Error, ErrorKind};
 use miniserde::Serialize;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,13 +57,23 @@ impl Format {
                 let value = value.expose().replace('\\', "\\\\").replace('"', "\\\"");
                 format!("header = \"{name}: {value}\"")
             }
-            Self::Json => to_json(&TokenAnswer {
-                access_token: token.expose(),
-                token_type: token.token_type(),
-                expires_in: remaining.map(|remaining| remaining.as_secs()),
-                scope: token.scope(),
-                cache,
-            }),
+            Self::Json => {
+                let answer = to_json(&TokenAnswer {
+                    access_token: token.expose(),
+                    token_type: token.token_type(),
+                    expires_in: remaining.map(|remaining| remaining.as_secs()),
+                    scope: token.scope(),
+                    cache,
+                });
+                let members: BTreeMap<&str, &str> =
+                    token.members().map(|(name, value)| (name, value.expose())).collect();
+                match answer.strip_suffix('}') {
+                    Some(answer) if !members.is_empty() => {
+                        format!("{answer},\"members\":{}}}", to_json(&members))
+                    }
+                    _ => answer,
+                }
+            }
         })
     }
 }

@@ -5,6 +5,7 @@ mod watch;
 
 use crate::arguments::Arguments;
 use crate::events::{self, Events};
+use crate::exec::program::{Change, Program, stop};
 use crate::failure::{self, whole_seconds};
 use crate::fetch;
 use crate::format::{Format, origin};
@@ -20,14 +21,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use watch::Watch;
+pub(crate) use watch::Watch;
 
 /// A token leaves the file a tenth of its life and a second before it expires: its reader needs time to use it, this process
 /// needs time to remove it, and many servers count in whole seconds.
 const CUT_OFF: Duration = Duration::from_secs(1);
 const LONGEST_MARGIN: Duration = Duration::from_secs(6);
 
-fn margin(left: Duration) -> Duration {
+pub(crate) fn margin(left: Duration) -> Duration {
     (left / 10 + CUT_OFF).min(LONGEST_MARGIN).min(left / 2)
 }
 
@@ -37,6 +38,7 @@ const SHORTEST: Duration = Duration::from_millis(100);
 /// When an action that failed for lack of a resource (disk space, a thread) is tried again.
 const SOON: Duration = Duration::from_secs(1);
 
+const TOO_SHORT: &str = "the token expires before anyone could read it";
 const VALID: &str = "the token is valid";
 const EXPIRED: &str = "the token has expired, and there is no new one yet";
 
@@ -48,32 +50,23 @@ pub(crate) fn run(arguments: &Arguments, format: &mut Format) -> Result<(), Erro
     // Before the rest can fail: a token that an earlier run left there may have expired.
     let file = TokenFile::claim(path, mode)?;
     let asked = settings.asked;
-    let is_used_up = !settings.is_repeatable();
+    let is_used_up = settings.may_be_used_up();
     let (grant, store) = (settings.grant()?, settings.store()?);
     let watch = store.as_ref().map(|store| Watch::new(store.path()));
     let mut tokens = settings::tokens(settings.client()?, grant, store);
     let delay = fetch::delay(&mut tokens, asked)?;
-    let keep = Keep {
-        file,
-        format: *format,
-        watch,
-        is_used_up,
-        asked,
-        // After the secrets were read: that may never end, and until here a signal ends the process.
-        events: Events::new()?,
-        notify: Notify::from_environment(),
-        hook: Hook::new(on_renew, secret_variables),
-        min_life: Duration::ZERO,
-        is_ready: false,
-        reported: None,
-        outdated: None,
-        remove_again: None,
-        not_before: Duration::ZERO,
-    };
-    keep.run(tokens, delay)
+    // After the secrets were read: that may never end, and until here a signal ends the process.
+    let mut keep = Keep::new(file, *format, watch, (asked, is_used_up), Events::new()?);
+    keep.notify = Notify::from_environment();
+    keep.hook = Hook::new(on_renew, secret_variables);
+    if let Some(until) = delay {
+        let seconds = until.as_secs();
+        keep.notify.send(&format!("STATUS=the first fetch is delayed until {seconds} s after boot (--splay)"));
+    }
+    keep.run(tokens, Some(delay.unwrap_or_default())).map(|_| ())
 }
 
-struct Keep {
+pub(crate) struct Keep {
     file: TokenFile,
     format: Format,
     /// None if there is no store.
@@ -84,6 +77,8 @@ struct Keep {
     events: Events,
     notify: Notify,
     hook: Hook,
+    /// With one, this ends when the program does, which gets all signals.
+    program: Option<Program>,
     /// How long a token must live at least, so that the next one comes before this one leaves the file.
     min_life: Duration,
     is_ready: bool,
@@ -144,13 +139,55 @@ impl Task {
 }
 
 impl Keep {
-    fn run(mut self, tokens: TokenCache, delay: Option<Duration>) -> Result<(), Error> {
-        if let Some(until) = delay {
-            let seconds = until.as_secs();
-            self.notify.send(&format!("STATUS=the first fetch is delayed until {seconds} s after boot (--splay)"));
+    pub(crate) fn new(
+        file: TokenFile,
+        format: Format,
+        watch: Option<Watch>,
+        (asked, is_used_up): (Asked, bool),
+        events: Events,
+    ) -> Self {
+        Self {
+            file,
+            format,
+            watch,
+            is_used_up,
+            asked,
+            events,
+            notify: Notify::none(),
+            hook: Hook::new(Vec::new(), Vec::new()),
+            program: None,
+            min_life: Duration::ZERO,
+            is_ready: false,
+            reported: None,
+            outdated: None,
+            remove_again: None,
+            not_before: Duration::ZERO,
         }
-        let mut next = Some(delay.unwrap_or_default());
-        let mut is_to_renew = self.asked.fresh;
+    }
+
+    /// Puts the first token of a program into the file. Returns when the next one is due.
+    pub(crate) fn begin(&mut self, tokens: &mut TokenCache, token: AccessToken) -> Result<Option<Duration>, Error> {
+        let next = self.take(tokens, Ok(token))?;
+        match self.file.token() {
+            Some(_) => Ok(next),
+            None => Err(Error::new(ErrorKind::Unusable, TOO_SHORT)),
+        }
+    }
+
+    /// Keeps the token until the program has ended. Returns the program.
+    pub(crate) fn run_program(
+        mut self,
+        tokens: TokenCache,
+        next: Option<Duration>,
+        program: Program,
+    ) -> Result<Program, Error> {
+        self.program = Some(program);
+        self.run(tokens, next)?.ok_or_else(|| Error::new(ErrorKind::Internal, "the program was lost"))
+    }
+
+    /// Runs until a signal or the program's end; `next` is when the next token is due.
+    fn run(mut self, tokens: TokenCache, mut next: Option<Duration>) -> Result<Option<Program>, Error> {
+        let mut is_to_renew = self.asked.fresh && !self.is_ready;
         let (mut here, mut away) = (Some(tokens), None::<Away>);
         while !self.events.is_end() {
             let now = BootClock.now();
@@ -163,6 +200,14 @@ impl Keep {
                     self.outdated = Some((token.clone(), left + left / 2));
                 }
                 self.take_out(now, EXPIRED);
+                if let (true, Some(program)) = (is_over, &mut self.program) {
+                    program.token_ended(now);
+                }
+            }
+            match self.program.as_mut().map(|program| program.go_on(now, &mut self.events)) {
+                Some(Change::Ended) => break,
+                Some(Change::Stopped) => self.stop(),
+                Some(Change::None) | None => {}
             }
             if self.events.is_hangup() {
                 is_to_renew = true;
@@ -226,6 +271,7 @@ impl Keep {
                 self.hook.again,
                 self.notify.go_on(now, self.is_ready),
                 self.watch.as_ref().map(|watch| watch.at).filter(|_| is_waiting),
+                self.program.as_ref().and_then(|program| program.kill_at),
             ];
             self.events.wait(wakes.into_iter().flatten().min());
         }
@@ -237,7 +283,30 @@ impl Keep {
             events::end_at_next_signal();
             let _ = thread.join();
         }
-        removed
+        match self.program {
+            // How it ended matters more.
+            Some(program) => {
+                if let Err(error) = removed {
+                    failure::warn(&error);
+                }
+                Ok(Some(program))
+            }
+            None => removed.map(|()| None),
+        }
+    }
+
+    /// Stops this process until it is continued, without the token in the file: it could expire meanwhile.
+    fn stop(&mut self) {
+        let token = self.file.token().cloned();
+        let _ = self.file.remove();
+        stop();
+        let now = BootClock.now();
+        if let Some(token) = token.filter(|token| token.remaining(now).is_none_or(|left| left >= SHORTEST)) {
+            let _ = self.put(&token, now);
+        }
+        if let Some(program) = &self.program {
+            program.go_on_too();
+        }
     }
 
     /// Removes the token from the file; if that fails, it is tried again.
@@ -299,7 +368,7 @@ impl Keep {
             }
             Ok(token) if token.remaining(now).is_some_and(|left| left < SHORTEST) => {
                 again = Some(now + SOON);
-                Some(Error::new(ErrorKind::Unusable, "the token expires before anyone could read it"))
+                Some(Error::new(ErrorKind::Unusable, TOO_SHORT))
             }
             Ok(token) => match self.put(&token, now) {
                 Ok(()) => tokens.last_failure(),
@@ -366,6 +435,9 @@ impl Keep {
         (self.min_life, self.is_ready) = (margin * 3 / 2, true);
         (self.outdated, self.remove_again) = (None, None);
         self.asked.log(&format!("the new token is in the file; cache: {cache}"));
+        if let Some(said) = fetch::unbelieved(token) {
+            self.asked.log(&said);
+        }
         self.hook.is_due = true;
         self.hook.go_on(now, &self.events);
         Ok(())
@@ -376,7 +448,7 @@ impl Keep {
         if self.reported.as_deref() == Some(text) && !self.asked.verbose {
             return;
         }
-        let left = next.map(|next| next.saturating_sub(BootClock.now()).as_secs_f32().ceil());
+        let left = next.map(|next| failure::whole_seconds(next.saturating_sub(BootClock.now())));
         let next = left.map(|left| format!("next attempt in {left} s"));
         let status = next.as_ref().map_or_else(|| text.to_owned(), |next| format!("{text}; {next}"));
         self.notify.send(&format!("STATUS={status}"));

@@ -6,10 +6,12 @@ extern crate alloc;
 
 mod arguments;
 mod bench;
+mod chain;
 mod connection;
 #[cfg(feature = "demo")]
 mod demo;
 mod events;
+mod exec;
 mod failure;
 mod fetch;
 mod format;
@@ -28,6 +30,7 @@ mod process;
 mod profile;
 mod secrets;
 mod settings;
+mod sign_command;
 mod stderr;
 mod terminal;
 mod token_file;
@@ -75,6 +78,7 @@ fn run(format: &mut Format) -> Result<ExitCode, Error> {
         Verb::Token => token(&arguments, format)?,
         Verb::Revoke => revoke(&arguments, format)?,
         Verb::Keep => keep::run(&arguments, format)?,
+        Verb::Exec => return exec::run(arguments, format),
         Verb::Bench => return bench::run(arguments, format),
         Verb::FromCurl => from_curl::run(&arguments)?,
         Verb::Helper => helper::run(arguments)?,
@@ -88,9 +92,9 @@ fn token(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
     output::check_stdout()?;
     let mut settings = Settings::read(arguments, format)?;
     let asked = settings.asked;
-    if !settings.is_repeatable() {
+    if settings.may_be_used_up() {
         // If it ended in between, the grant would be used up and the answer lost.
-        events::finish_first();
+        let _ = events::finish_first();
     }
     let (grant, store) = (settings.grant()?, settings.store()?);
     let has_store = store.is_some();
@@ -111,6 +115,7 @@ fn token(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
             "the server says the token lives 0 s or less; if it means something else, set the lifetime (--lifetime)",
         ),
         (Lifetime::Unknown, Some(said)) => failure::hint(&said),
+        (Lifetime::Until(_), Some(said)) => asked.log(&said),
         (Lifetime::Unknown, None) if has_store => {
             let why = "not stored: the answer does not say how long the token lives (--lifetime)";
             // Not in each run of a script.

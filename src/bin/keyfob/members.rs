@@ -5,9 +5,9 @@ use keyfob::{Error, ErrorKind};
 use miniserde::json::{Object, Value};
 use std::time::Duration;
 
-/// Returns names with texts; a name with several texts comes several times.
-pub(crate) fn take_pairs(members: &mut Object, name: &str) -> Result<Vec<(String, String)>, Error> {
-    let fail = || wrong(name, "an object of names with files");
+/// Returns names with texts; a name with several texts comes several times. `what` the texts are, for messages.
+pub(crate) fn take_pairs(members: &mut Object, name: &str, what: &str) -> Result<Vec<(String, String)>, Error> {
+    let fail = || wrong(name, &format!("an object of names with {what}"));
     let object = match members.remove(name) {
         None => return Ok(Vec::new()),
         Some(Value::Object(object)) => object,
@@ -29,6 +29,15 @@ pub(crate) fn take_pairs(members: &mut Object, name: &str) -> Result<Vec<(String
     Ok(pairs)
 }
 
+/// Returns names with values of any kind.
+pub(crate) fn take_object(members: &mut Object, name: &str) -> Result<Object, Error> {
+    match members.remove(name) {
+        None => Ok(Object::new()),
+        Some(Value::Object(object)) => Ok(object),
+        Some(_) => Err(wrong(name, "an object of names with values")),
+    }
+}
+
 /// Returns the texts of a member that is a string or an array of strings.
 pub(crate) fn take_texts(members: &mut Object, name: &str) -> Result<Vec<String>, Error> {
     let fail = || wrong(name, "a string or an array of strings");
@@ -43,6 +52,14 @@ pub(crate) fn take_texts(members: &mut Object, name: &str) -> Result<Vec<String>
             })
             .collect(),
         Some(_) => Err(fail()),
+    }
+}
+
+/// Returns the words of a command: a text, split at spaces, or an array.
+pub(crate) fn take_words(members: &mut Object, name: &str) -> Result<Vec<String>, Error> {
+    match members.get(name) {
+        Some(Value::String(text)) => Ok(text.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect()),
+        _ => take_texts(members, name),
     }
 }
 

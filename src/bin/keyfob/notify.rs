@@ -37,6 +37,11 @@ impl Notify {
         Self { socket, owes_ready: false, extend_at: Duration::ZERO }
     }
 
+    /// To nobody.
+    pub(crate) fn none() -> Self {
+        Self { socket: None, owes_ready: false, extend_at: Duration::ZERO }
+    }
+
     /// Sends lines like `STATUS=…`. Where nobody listens any more there is nobody to tell; a full socket is not waited for.
     pub(crate) fn send(&self, state: &str) {
         let _ = self.try_send(state);

@@ -11,10 +11,12 @@ pub(crate) enum Kind {
     Texts,
     /// Names with values, joined by this character: the option may be repeated.
     Pairs(char),
-    /// Names with files that contain secrets, joined by this character: the option may be repeated.
+    /// Names with the places of secrets, joined by this character: the option may be repeated.
     SecretPairs(char),
-    /// A secret. It has two options and members, which end in `-file` and `-env`.
+    /// A secret. It has several options and members, whose endings say where it comes from.
     Secret,
+    /// A secret that no other profile's token can be.
+    OwnSecret,
     /// A file that is found as a secret's is, but is none.
     Credential,
     /// Any other file or directory.
@@ -28,8 +30,31 @@ pub(crate) enum Kind {
     Json,
 }
 
-/// The endings of a secret's options: where the secret comes from.
-pub(crate) const SECRET_ENDINGS: &[&str] = &["-file", "-env"];
+/// Where a secret comes from: the ending of its options and members, how help names the value, an example, and what
+/// several of them are called.
+pub(crate) struct Origin {
+    pub(crate) ending: &'static str,
+    pub(crate) value: &'static str,
+    example: &'static str,
+    pub(crate) what: &'static str,
+}
+
+const ORIGINS: [Origin; 3] = [
+    Origin { ending: "file", value: "F", example: "", what: "files" },
+    Origin { ending: "env", value: "V", example: "VARIABLE", what: "environment variables" },
+    Origin { ending: "profile", value: "P", example: "login", what: "profiles" },
+];
+
+impl Kind {
+    /// The origins that a secret of this kind may have. None for what is no secret.
+    pub(crate) fn origins(self) -> &'static [Origin] {
+        match self {
+            Self::Secret | Self::SecretPairs(_) => &ORIGINS,
+            Self::OwnSecret => &ORIGINS[..2],
+            _ => &[],
+        }
+    }
+}
 
 /// Where a row counts: for which verbs, and whose member it is in a profile.
 type Places = u16;
@@ -47,8 +72,9 @@ const PROFILE: Places = 128;
 /// A member that a dialect sets.
 const PRESET: Places = 256;
 const FROM_CURL: Places = 512;
+const EXEC: Places = 1024;
 const HELPER: Places = 4096;
-const FETCH: Places = TOKEN | REVOKE | KEEP | BENCH | HELPER;
+const FETCH: Places = TOKEN | REVOKE | KEEP | BENCH | EXEC | HELPER;
 const DESCRIBED: Places = FETCH | ENDPOINT;
 const ASKED: Places = FETCH | PROFILE;
 
@@ -83,16 +109,26 @@ impl Row {
 
     /// The options or members of this row, with hyphens.
     pub(crate) fn names(&self) -> Vec<String> {
-        match self.kind {
-            Kind::Secret => SECRET_ENDINGS.iter().map(|ending| format!("{}{ending}", self.name)).collect(),
-            _ => vec![self.name.to_owned()],
+        match self.kind.origins() {
+            [] => vec![self.name.to_owned()],
+            origins => origins.iter().map(|origin| format!("{}-{}", self.name, origin.ending)).collect(),
         }
     }
 
+    /// Returns the example with a place of this origin in it instead of the file.
+    pub(crate) fn example_of(&self, origin: &Origin) -> String {
+        let file_end = self.example.trim_end_matches(['"', '}']).len();
+        let file_start = self.example[..file_end].rfind('"').map_or(0, |quote| quote + 1);
+        format!("{}{}{}", &self.example[..file_start], origin.example, &self.example[file_end..])
+    }
+
     fn has_name(&self, name: &str) -> bool {
-        match self.kind {
-            Kind::Secret => name.strip_prefix(self.name).is_some_and(|ending| SECRET_ENDINGS.contains(&ending)),
-            _ => self.name == name,
+        match self.kind.origins() {
+            [] => self.name == name,
+            origins => name
+                .strip_prefix(self.name)
+                .and_then(|rest| rest.strip_prefix('-'))
+                .is_some_and(|ending| origins.iter().any(|origin| origin.ending == ending)),
         }
     }
 
@@ -129,6 +165,7 @@ fn place(verb: Verb) -> Places {
         Verb::Parse => PARSE,
         Verb::FromCurl => FROM_CURL,
         Verb::Helper => HELPER,
+        Verb::Exec => EXEC,
         Verb::Demo | Verb::Help | Verb::Version => 0,
     }
 }
@@ -157,12 +194,25 @@ pub(crate) fn members() -> Vec<String> {
 
 /// The secret that has this name, with hyphens or underscores.
 pub(crate) fn secret(name: &str) -> Option<&'static Row> {
-    rows().find(|row| row.kind == Kind::Secret && row.name == name.replace('_', "-"))
+    let name = name.replace('_', "-");
+    let is_plain = |row: &Row| row.kind == Kind::Text && row.name == name;
+    rows()
+        .find(|row| matches!(row.kind, Kind::Secret | Kind::OwnSecret) && row.name == name)
+        .filter(|_| !rows().any(is_plain))
 }
 
-/// The secrets' names, with underscores.
-pub(crate) fn secrets() -> impl Iterator<Item = String> {
-    rows().filter(|row| row.kind == Kind::Secret).map(|row| row.name.replace('-', "_"))
+/// Returns the secret or the secret pairs of this member, and where it says that they come from.
+pub(crate) fn source(member: &str) -> Option<(&str, &str)> {
+    let row = self::member(member).filter(|row| !row.kind.origins().is_empty())?;
+    let (name, ending) = member.split_at(row.name.len());
+    Some((name, &ending[1..]))
+}
+
+/// Returns the members that say where a secret, or where secret pairs come from.
+pub(crate) fn sources(name: &str) -> impl Iterator<Item = (String, &'static Origin)> {
+    let row = rows().find(|row| !row.kind.origins().is_empty() && row.name == name.replace('_', "-"));
+    let origins = row.map_or(&[][..], |row| row.kind.origins());
+    origins.iter().map(move |origin| (format!("{name}_{}", origin.ending), origin))
 }
 
 /// The rows in the order of help, with a heading for each group.
@@ -189,7 +239,8 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
                 Kind::Text,
                 DESCRIBED | PRESET,
                 "G",
-                "client_credentials (default), password, bearer_session, refresh_token, or the grant_type of another grant",
+                "client_credentials (default), password, bearer_session, refresh_token, jwt_bearer (with a signing key), or the \
+                 grant_type of another grant",
             )
             .example(r#""client_credentials""#),
             row("params", Kind::Text, DESCRIBED | PRESET, "P", "where parameters go: form (default), json or query (implied by GET)")
@@ -199,13 +250,16 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
                 Kind::Text,
                 DESCRIBED | PRESET,
                 "A",
-                "client_secret_basic (default for form), client_secret_post (default for json and query), tls_client_auth \
-                 (with the client certificate) or none (default without a client secret)",
+                "client_secret_basic (default for form), client_secret_post (default for json and query), private_key_jwt \
+                 (default with a signing key), client_secret_jwt, tls_client_auth (with the client certificate) or none \
+                 (default without a client secret)",
             )
             .example(r#""client_secret_post""#),
             row("method", Kind::Text, DESCRIBED | PRESET, "M", "POST (default; GET for a bearer session), PUT or GET")
                 .example(r#""POST""#),
             row("client-id", Kind::Text, ASKED, "ID", "the client identifier").example(r#""my-client""#),
+            row("client-id", Kind::OwnSecret, ASKED, "F", "the client identifier, from a file F or an environment variable V")
+                .example(r#""client-id""#),
             row("username", Kind::Text, ASKED, "U", "the user name, for the grant password").example(r#""meter-7""#),
             row("scope", Kind::Texts, ASKED, "S", "the scope; may be repeated").example(r#"["read", "write"]"#),
             row(
@@ -241,28 +295,60 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
         ],
     ),
     (
-        "Secrets, from a file F or an environment variable V",
+        "Secrets, from a file F, an environment variable V or as the token of another profile P",
         &[
-            row("client-secret", Kind::Secret, ASKED, "", "the client secret").example(r#""client-secret""#),
-            row("password", Kind::Secret, ASKED, "", "the user's password").example(r#""~/password""#),
-            row("session-token", Kind::Secret, ASKED, "", "the long-lived token of a bearer session").example(r#""session-token""#),
+            row("client-secret", Kind::Json, PROFILE, "", "an empty text: the client secret is empty").example(r#""""#),
+            row("client-secret", Kind::Secret, ASKED, "F", "the client secret").example(r#""client-secret""#),
+            row("password", Kind::Secret, ASKED, "F", "the user's password").example(r#""~/password""#),
+            row("session-token", Kind::Secret, ASKED, "F", "the long-lived token of a bearer session").example(r#""session-token""#),
             row(
                 "refresh-token",
-                Kind::Secret,
+                Kind::OwnSecret,
                 ASKED,
-                "",
+                "F",
                 "the refresh token; a new one is written back to the file. One from a variable needs the cache, which keeps \
                  the next one",
             )
             .example(r#""/var/lib/meter/refresh-token""#),
-            row("access-token", Kind::Secret, ASKED, "", "for revoke: the token to end, if it is not the cached one")
+            row("access-token", Kind::OwnSecret, ASKED, "F", "for revoke: the token to end, if it is not the cached one")
                 .example(r#""access-token""#),
-            row("param-file", Kind::SecretPairs('='), ASKED, "K=F", "an extra parameter whose value is a secret; may be repeated")
+            row("param", Kind::SecretPairs('='), ASKED, "K=F", "an extra parameter whose value is a secret; may be repeated")
                 .example(r#"{"assertion": "assertion.jwt"}"#),
-            row("var-file", Kind::SecretPairs('='), ASKED, "K=F", "a variable whose value is a secret; may be repeated")
+            row("var", Kind::SecretPairs('='), ASKED, "K=F", "a variable whose value is a secret; may be repeated")
                 .example(r#"{"api_key": "api-key"}"#),
-            row("header-file", Kind::SecretPairs(':'), ASKED, "'K: F'", "an extra header whose value is a secret; may be repeated")
+            row("header", Kind::SecretPairs(':'), ASKED, "'K: F'", "an extra header whose value is a secret; may be repeated")
                 .example(r#"{"X-Api-Key": "api-key"}"#),
+        ],
+    ),
+    (
+        "Assertions, which are signed instead of sending a secret (RFC 7523)",
+        &[
+            row(
+                "signing-key",
+                Kind::OwnSecret,
+                ASKED,
+                "",
+                "the key: PEM, DER, a JWK or Google's service-account file, not encrypted",
+            )
+            .example(r#""key.pem""#),
+            row(
+                "sign-command",
+                Kind::Text,
+                ASKED,
+                "'CMD ARG …'",
+                "what signs instead of a key: it reads the message on standard input and prints the signature, as r and s or \
+                 DER. It is split at spaces and run without a shell. Needs --algorithm",
+            )
+            .example(r#"["tpm2_sign", "-c", "0x81000001", "-g", "sha256", "-f", "plain", "-o", "-"]"#),
+            row("algorithm", Kind::Text, ASKED, "A", "ES256, ES384, EdDSA, RS256, PS256 or HS256 (the key's)")
+                .example(r#""ES256""#),
+            row("key-id", Kind::Text, ASKED, "K", "the key's id in the header (as its file says)").example(r#""2026-11""#),
+            row("audience", Kind::Text, ASKED, "A", "the claim aud (the token endpoint's URL): often the server's issuer")
+                .example(r#""https://as.example""#),
+            row("claim", Kind::Pairs('='), ASKED, "K=V", "a claim: iss, sub, scope; may be repeated. In a profile any JSON value")
+                .example(r#"{"sub": "alice@example.com"}"#),
+            row("assertion-header", Kind::Pairs('='), ASKED, "K=V", "a member of the header: typ, x5t#S256; may be repeated")
+                .example(r#"{"x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}"#),
         ],
     ),
     (
@@ -295,7 +381,7 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
             row("system-roots", Kind::Flag, ASKED, "", "trust what this system trusts, instead of Mozilla's").example("true"),
             row("client-cert-file", Kind::Credential, ASKED, "F", "the client's certificate (PEM), for a server that asks for one")
                 .example(r#""client.pem""#),
-            row("client-key", Kind::Secret, ASKED, "", "its private key (PEM, not encrypted)").example(r#""client-key.pem""#),
+            row("client-key", Kind::OwnSecret, ASKED, "F", "its private key (PEM, not encrypted)").example(r#""client-key.pem""#),
             row("proxy", Kind::Text, ASKED, "URL", "use this http or https proxy, whatever the environment says")
                 .example(r#""http://proxy.example:3128""#),
             row("no-proxy", Kind::Flag, ASKED, "", "use no proxy, whatever the environment says").example("true"),
@@ -350,6 +436,22 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
                  contain secrets. SIGHUP renews, unless the server asked for a pause; SIGTERM ends keep",
             )
             .example(r#"["systemctl", "reload", "meter"]"#),
+        ],
+    ),
+    (
+        "exec: where the program finds the token (default: in a file, whose path is in $KEYFOB_TOKEN_FILE)",
+        &[
+            row("env", Kind::Text, EXEC, "NAME", "in this environment variable, which keeps it when it has expired"),
+            row("fd", Kind::Number, EXEC, "N", "in a pipe on file descriptor N (3 or more)"),
+            row("stdin", Kind::Flag, EXEC, "", "on standard input"),
+            row(
+                "at-end",
+                Kind::Text,
+                EXEC,
+                "ACTION",
+                "what happens when the token is about to expire and there is no newer one: keep (nothing; default), stop \
+                 (SIGTERM, and SIGKILL 10 s later) or 'signal NAME' (as 'signal HUP')",
+            ),
         ],
     ),
     (

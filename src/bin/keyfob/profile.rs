@@ -13,7 +13,12 @@ use std::io::{ErrorKind as IoKind, Read};
 use std::path::{Path, PathBuf};
 
 /// Members that exclude each other.
-pub(crate) const EITHER: &[(&str, &str)] = &[("ca_file", "system_roots"), ("proxy", "no_proxy")];
+pub(crate) const EITHER: &[(&str, &str)] = &[
+    ("ca_file", "system_roots"),
+    ("proxy", "no_proxy"),
+    ("signing_key_file", "sign_command"),
+    ("signing_key_env", "sign_command"),
+];
 
 pub(crate) fn unknown(name: &str) -> Error {
     let message = format!("profile: unknown member {name:?}");
@@ -24,12 +29,6 @@ pub(crate) fn unknown(name: &str) -> Error {
         Some(known) => config(format!("{message}; did you mean {known:?}?")),
         None => config(message).with_hint("`keyfob help profile` lists the members"),
     }
-}
-
-/// Returns the secret whose file or variable a member of this name says.
-pub(crate) fn secret_named(name: &str) -> Option<&str> {
-    let secret = name.strip_suffix("_file").or_else(|| name.strip_suffix("_env"))?;
-    options::secret(secret).map(|_| secret)
 }
 
 /// A file without an end would fill the memory.
@@ -80,12 +79,15 @@ fn read_text(file: &Path) -> std::io::Result<String> {
 fn resolve(members: &mut Object, directory: &Path) -> Result<(), String> {
     for (name, value) in members.iter_mut() {
         let is_secret = is_secret_file(name);
-        if !is_secret && options::member(name).is_none_or(|row| row.kind != Kind::Path) {
+        let is_profile = options::source(name).is_some_and(|(_, origin)| origin == "profile");
+        if !is_secret && !is_profile && options::member(name).is_none_or(|row| row.kind != Kind::Path) {
             continue;
         }
         let mut values = vec![value];
         while let Some(value) = values.pop() {
             match value {
+                // The name of a profile, which is in the directories of profiles.
+                Value::String(file) if is_profile && !file.contains('/') => {}
                 Value::String(file) => {
                     let path = resolved(file, directory, is_secret)?;
                     let whole = path.into_os_string().into_string();
@@ -172,25 +174,18 @@ fn credential(file: &str) -> Option<PathBuf> {
 /// Puts the options over the members of a profile. An option also replaces what the profile says in another way.
 pub(crate) fn override_by(members: &mut Object, options: &Object) {
     for name in options.keys() {
-        if let Some(secret) = secret_named(name) {
-            members.remove(&format!("{secret}_file"));
-            members.remove(&format!("{secret}_env"));
+        // A secret, a parameter or a header is overridden in whichever way the profile gives it.
+        let base = options::source(name).map_or(name.as_str(), |(base, _)| base);
+        let mut ways: Vec<String> = options::sources(base).map(|(way, _)| way).collect();
+        if !ways.is_empty() {
+            ways.push(base.to_owned());
         }
-        // A parameter or header is overridden in whichever way the profile gives it.
-        let other = match name.as_str() {
-            "param" => Some("param_file"),
-            "param_file" => Some("param"),
-            "var" => Some("var_file"),
-            "var_file" => Some("var"),
-            "header" => Some("header_file"),
-            "header_file" => Some("header"),
-            _ => None,
-        };
-        if let (Some(other), Some(Value::Object(given))) = (other, options.get(name)) {
-            for place in [name.as_str(), other] {
-                if let Some(Value::Object(present)) = members.get_mut(place) {
-                    remove_names(present, given, name.starts_with("header"));
+        for way in ways {
+            match (members.get_mut(&way), options.get(name)) {
+                (Some(Value::Object(present)), Some(Value::Object(given))) => {
+                    remove_names(present, given, base == "header");
                 }
+                _ => _ = members.remove(&way),
             }
         }
         for (one, other) in EITHER {

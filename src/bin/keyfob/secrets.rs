@@ -1,7 +1,8 @@
 //! Where secrets come from: files, standard input and environment variables.
 
+use crate::chain::Links;
 use crate::failure::hint;
-use crate::members::{config, take_text};
+use crate::members::{config, take_pairs, take_text};
 use crate::options::{self, Kind};
 use crate::output;
 use crate::pipe::{self, is_pipe};
@@ -15,15 +16,40 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Returns the secret of this name, from a file or an environment variable.
-pub(crate) fn take_secret(members: &mut Object, name: &str) -> Result<Option<SecretSource>, Error> {
-    let file = take_text(members, &format!("{name}_file"))?;
-    let variable = take_text(members, &format!("{name}_env"))?;
-    match (file, variable) {
-        (None, None) => Ok(None),
-        (Some(file), None) => secret_from(name, &file).map(Some),
-        (None, Some(variable)) => Ok(Some(SecretSource::environment(variable))),
-        (Some(_), Some(_)) => Err(config(format!("`{name}_file` and `{name}_env` are both given"))),
+/// Returns the secret of this name, from wherever the members say that it comes.
+pub(crate) fn take_secret(members: &mut Object, links: &mut Links, name: &str) -> Result<Option<SecretSource>, Error> {
+    let mut found = None::<(String, SecretSource)>;
+    for (member, origin) in options::sources(name) {
+        let Some(place) = take_text(members, &member)? else { continue };
+        if let Some((first, _)) = found {
+            return Err(config(format!("`{first}` and `{member}` are both given")));
+        }
+        found = Some((member, secret_at(origin.ending, name, &place, links)?));
+    }
+    Ok(found.map(|(_, source)| source))
+}
+
+/// Returns names with secrets, from wherever the members say that they come; a name with several secrets comes several times.
+pub(crate) fn take_secret_pairs(
+    members: &mut Object,
+    links: &mut Links,
+    name: &str,
+) -> Result<Vec<(String, SecretSource)>, Error> {
+    let mut pairs = Vec::new();
+    for (member, origin) in options::sources(name) {
+        for (name, place) in take_pairs(members, &member, origin.what)? {
+            let source = secret_at(origin.ending, &name, &place, links)?;
+            pairs.push((name, source));
+        }
+    }
+    Ok(pairs)
+}
+
+fn secret_at(origin: &str, name: &str, place: &str, links: &mut Links) -> Result<SecretSource, Error> {
+    match origin {
+        "env" => Ok(SecretSource::environment(place)),
+        "profile" => links.token_of(place),
+        _ => secret_from(name, place),
     }
 }
 
@@ -103,35 +129,34 @@ pub(crate) fn check_stdin(members: &Object) -> Result<(), Error> {
 
 /// Returns the files of secrets and of the client's certificate, with the members that name them.
 pub(crate) fn secret_files(members: &Object) -> Vec<(&str, &str)> {
-    let mut files = Vec::new();
-    for (name, value) in members.iter().filter(|(name, _)| is_secret_file(name)) {
+    texts(members, is_secret_file)
+}
+
+/// Returns the texts of some members, with the members' names.
+pub(crate) fn texts(members: &Object, is_wanted: impl Fn(&str) -> bool) -> Vec<(&str, &str)> {
+    let mut texts = Vec::new();
+    for (name, value) in members.iter().filter(|(name, _)| is_wanted(name)) {
         let mut values = vec![value];
         while let Some(value) = values.pop() {
             match value {
-                Value::String(file) => files.push((name.as_str(), file.as_str())),
+                Value::String(text) => texts.push((name.as_str(), text.as_str())),
                 Value::Array(several) => values.extend(several),
                 Value::Object(named) => values.extend(named.values()),
                 _ => {}
             }
         }
     }
-    files
+    texts
+}
+
+/// Returns what the members say of secrets that come from there: environment variables (`env`), profiles (`profile`).
+pub(crate) fn places(members: &Object, origin: &str) -> Vec<String> {
+    let is_wanted = |name: &str| options::source(name).is_some_and(|(_, of)| of == origin);
+    texts(members, is_wanted).into_iter().map(|(_, place)| place.to_owned()).collect()
 }
 
 /// Whether this member names a file that is found as a secret's is.
 pub(crate) fn is_secret_file(name: &str) -> bool {
-    options::member(name).is_some_and(|row| match row.kind {
-        Kind::Secret => name.ends_with("_file"),
-        Kind::SecretPairs(_) | Kind::Credential => true,
-        _ => false,
-    })
-}
-
-/// Returns the environment variables that contain secrets: no program that is started inherits them.
-pub(crate) fn variables(members: &Object) -> Vec<String> {
-    let named = options::secrets().filter_map(|secret| match members.get(&format!("{secret}_env")) {
-        Some(Value::String(variable)) => Some(variable.clone()),
-        _ => None,
-    });
-    named.collect()
+    options::source(name).is_some_and(|(_, origin)| origin == "file")
+        || options::member(name).is_some_and(|row| row.kind == Kind::Credential)
 }

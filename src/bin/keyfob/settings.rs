@@ -1,19 +1,26 @@
 //! Makes a client and a grant from a profile and the options.
 
 use crate::arguments::{Arguments, Verb};
-use crate::connection::{Connection, LONGEST_WAIT};
+use crate::chain::{Links, Trail};
+use crate::connection::{Connection, DEFAULT_TIMEOUT, LONGEST_WAIT};
 use crate::failure::warn;
 use crate::format::Format;
-use crate::members::{config, is_given, take_duration, take_flag, take_pairs, take_text, take_texts, wrong};
+use crate::members::{
+    config, is_given, take_duration, take_flag, take_object, take_text, take_texts, take_words, wrong,
+};
 use crate::options;
 use crate::output;
 use crate::pipe::is_pipe;
 use crate::profile::{self, EITHER, locate, override_by, unknown};
-use crate::secrets::{self, check_plain, check_stdin, secret_files, secret_from, take_secret, warn_if_public};
+use crate::secrets::{
+    check_plain, check_stdin, places, secret_files, take_secret, take_secret_pairs, texts, warn_if_public,
+};
+use crate::sign_command::{self, SignCommand};
 use crate::verbose::{Traced, Verbose};
 use crate::words;
 use keyfob::{
-    AccessToken, BootClock, Client, Endpoint, Error, Grant, SecretSource, Spread, Store, TokenCache, Transport,
+    AccessToken, Assertion, BootClock, Client, Endpoint, Error, Grant, SecretSource, Spread, Store, TokenCache,
+    Transport,
 };
 use miniserde::json::{self, Object, Value};
 use std::path::{Path, PathBuf};
@@ -25,12 +32,19 @@ pub(crate) struct Settings {
     endpoint: Endpoint,
     pub(crate) asked: Asked,
     cache_dir: Option<PathBuf>,
-    connection: Connection,
-    /// The client authenticates by its certificate (RFC 8705 section 2.1).
-    needs_certificate: bool,
+    pub(crate) connection: Connection,
+    /// How the client authenticates, if it is said.
+    auth: Option<String>,
     /// A token is to be fetched with a refresh token whose successor only the cache can keep.
     needs_store: bool,
     is_revocation: bool,
+    /// The other profiles whose tokens this one needs.
+    pub(crate) links: Links,
+    /// The secret parameters, once they are taken from the members.
+    parameters: Option<Vec<(String, SecretSource)>>,
+    /// The members that are kept of the answer, and the variables that have a value of their own.
+    pub(crate) kept: Vec<String>,
+    variables: Vec<String>,
 }
 
 /// How to get the token.
@@ -56,7 +70,13 @@ impl Asked {
 const DEFAULT_GRANT: &str = "client_credentials";
 
 /// The grants that have a name here; any other word is sent as it is.
-const GRANTS: &[&str] = &[DEFAULT_GRANT, "password", "bearer_session", "refresh_token"];
+const GRANTS: &[&str] = &[DEFAULT_GRANT, "password", "bearer_session", "refresh_token", "jwt_bearer"];
+
+/// The library's name of `jwt_bearer`.
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
+/// The members that describe assertions.
+const OF_ASSERTIONS: [&str; 5] = ["algorithm", "key_id", "audience", "claim", "assertion_header"];
 
 /// The parameters with which a grant is exchanged (RFC 6749 section 4.1.3, 7521, 7636, 8628, 8693): they belong to the
 /// grant, and are not sent again with the refresh token that it yields.
@@ -66,11 +86,25 @@ const EXCHANGED: &[&str] =
 impl Settings {
     /// Reads profile and options. `format` is set as soon as it is known: it decides how an error is shown.
     pub(crate) fn read(arguments: &Arguments, format: &mut Format) -> Result<Self, Error> {
-        let mut members = match &arguments.profile {
-            Some(name) => profile::read(Path::new(name))?,
-            None => Object::new(),
+        let (members, trail) = match &arguments.profile {
+            Some(name) => (profile::read(Path::new(name))?, Trail::new(Path::new(name))?),
+            None => (Object::new(), Trail::default()),
         };
-        override_by(&mut members, &arguments.options);
+        let is_revocation = arguments.verb == Verb::Revoke;
+        let mut settings = Self::of(members, &arguments.options, is_revocation, format, &trail)?;
+        settings.links.limit(settings.connection.timeout.unwrap_or(DEFAULT_TIMEOUT));
+        Ok(settings)
+    }
+
+    /// Reads the members of a profile that `trail` ends with, and options.
+    pub(crate) fn of(
+        mut members: Object,
+        options: &Object,
+        is_revocation: bool,
+        format: &mut Format,
+        trail: &Trail,
+    ) -> Result<Self, Error> {
+        override_by(&mut members, options);
         match members.remove("format") {
             None => {}
             Some(Value::String(name)) => *format = Format::from_name(&name).ok_or_else(|| Format::unknown(&name))?,
@@ -83,7 +117,18 @@ impl Settings {
         {
             return Err(config(format!("`{one}` and `{other}` are both given")).with_hint("remove one of them"));
         }
-        let needs_certificate = matches!(members.get("auth"), Some(Value::String(auth)) if auth == "tls_client_auth");
+        let links = Links::read(&members, options, trail)?;
+        let kept = texts(&members, |name| name == "keep").into_iter().map(|(_, place)| place.to_owned()).collect();
+        let ways = options::sources("var").map(|(way, _)| way).chain(["var".to_owned()]);
+        let named = ways.filter_map(|way| match members.get(&way) {
+            Some(Value::Object(named)) => Some(named.keys().cloned().collect::<Vec<_>>()),
+            _ => None,
+        });
+        let variables = named.flatten().collect();
+        let auth = match members.get("auth") {
+            Some(Value::String(auth)) => Some(auth.clone()),
+            _ => None,
+        };
         let (mut description, mut others) = (Object::new(), Object::new());
         for (name, value) in members {
             let row = options::member(&name).ok_or_else(|| unknown(&name))?;
@@ -104,9 +149,13 @@ impl Settings {
             },
             cache_dir: take_text(&mut members, "cache_dir")?.map(PathBuf::from),
             connection: Connection::take(&mut members)?,
-            needs_certificate,
+            auth,
             needs_store: false,
-            is_revocation: arguments.verb == Verb::Revoke,
+            is_revocation,
+            links,
+            parameters: None,
+            kept,
+            variables,
             members,
         })
     }
@@ -114,7 +163,12 @@ impl Settings {
     /// Whether the grant can be sent more than once.
     pub(crate) fn is_repeatable(&self) -> bool {
         let name = self.endpoint.grant_type().unwrap_or(DEFAULT_GRANT);
-        [DEFAULT_GRANT, "password", "bearer_session"].contains(&name)
+        [DEFAULT_GRANT, "password", "bearer_session"].contains(&name) || (name == JWT_BEARER && self.has_key())
+    }
+
+    /// Whether a grant may be used up by a fetch: this one or that of a profile whose token is needed.
+    pub(crate) fn may_be_used_up(&self) -> bool {
+        !self.is_repeatable() || self.links.settings().any(Self::may_be_used_up)
     }
 
     /// Whether a certificate comes from a pipe, which can be read once.
@@ -126,7 +180,8 @@ impl Settings {
     /// Whether a secret comes from standard input or a pipe, which can be read once.
     pub(crate) fn reads_once(&self) -> bool {
         let is_stdin = |file: &str| ["-", "/dev/stdin"].contains(&file);
-        secret_files(&self.members).iter().any(|(_, file)| is_stdin(file) || is_pipe(&locate(file)))
+        let own = secret_files(&self.members).iter().any(|(_, file)| is_stdin(file) || is_pipe(&locate(file)));
+        own || self.links.settings().any(|other| other.reads_once() || other.has_piped_certificates())
     }
 
     /// Returns the grant, with its secrets.
@@ -152,6 +207,7 @@ impl Settings {
                     Grant::refresh_token(self.needed(&name, "refresh_token")?)
                 }
             },
+            JWT_BEARER if self.has_key() => Grant::jwt_bearer(self.assertion(true)?),
             "" => return Err(config("`grant`: must not be empty")),
             other => match words::nearest(other, GRANTS.iter().copied()) {
                 // A near miss is a mistake, and would be sent without the secret that the grant needs.
@@ -162,26 +218,83 @@ impl Settings {
         for scope in take_texts(&mut self.members, "scope")? {
             grant = grant.scope(scope);
         }
-        for (name, file) in self.parameter_files(true)? {
-            grant = grant.secret_parameter(&name, secret_from(&name, &file)?);
+        for (name, source) in self.secret_parameters(true)? {
+            grant = grant.secret_parameter(name, source);
         }
         Ok(grant)
     }
 
-    /// Takes the secret parameters that belong to the grant, or the others, which are in each request for a token.
-    fn parameter_files(&mut self, of_grant: bool) -> Result<Vec<(String, String)>, Error> {
-        let Some(Value::Object(given)) = self.members.get_mut("param_file") else {
-            return take_pairs(&mut self.members, "param_file");
-        };
-        let mut taken = Object::new();
-        let is_taken = |name: &&String| EXCHANGED.contains(&name.as_str()) == of_grant;
-        for name in given.keys().filter(is_taken).cloned().collect::<Vec<_>>() {
-            if let Some(file) = given.remove(&name) {
-                taken.insert(name, file);
-            }
+    /// Whether there is a key to sign with, or a command that signs.
+    fn has_key(&self) -> bool {
+        ["signing_key_file", "signing_key_env", "sign_command"].iter().any(|name| is_given(&self.members, name))
+    }
+
+    /// Returns what authenticates the client by assertions, if anything does.
+    fn client_assertion(&mut self) -> Result<Option<Assertion>, Error> {
+        let is_grant = self.endpoint.grant_type() == Some(JWT_BEARER) && self.has_key();
+        match self.auth.as_deref() {
+            Some("client_secret_jwt") if !self.has_key() => self.assertion(true).map(Some),
+            Some("private_key_jwt") if is_grant => self.assertion(false).map(Some),
+            _ if is_grant => Ok(None),
+            _ if self.has_key() => self.assertion(true).map(Some),
+            _ => match OF_ASSERTIONS.iter().find(|name| is_given(&self.members, name)) {
+                Some(name) => {
+                    Err(config(format!("`{name}` belongs to an assertion, and there is no key to sign one with"))
+                        .with_hint("name the key (--signing-key-file); a parameter of the request is set with --param"))
+                }
+                None => Ok(None),
+            },
         }
-        let mut taken = [("param_file".to_owned(), Value::Object(taken))].into_iter().collect();
-        take_pairs(&mut taken, "param_file")
+    }
+
+    /// Returns the assertions that are described; without the claims that belong to the grant's, if the client's are asked for.
+    fn assertion(&mut self, has_claims: bool) -> Result<Assertion, Error> {
+        // The grant and the client may both sign, so nothing is taken away.
+        let mut members = self.members.clone();
+        let algorithm = take_text(&mut members, "algorithm")?;
+        let mut assertion = match take_secret(&mut members, &mut self.links, "signing_key")? {
+            Some(key) => Assertion::new(key),
+            None if is_given(&members, "sign_command") => {
+                let words = take_words(&mut members, "sign_command")?;
+                let algorithm = algorithm.clone().ok_or_else(|| {
+                    config("`sign_command` does not say how it signs").with_hint("set it with --algorithm")
+                })?;
+                let timeout = self.connection.timeout.unwrap_or(sign_command::PATIENCE);
+                Assertion::with_signer(SignCommand::new(words, algorithm, timeout, self.secret_variables())?)
+            }
+            None => Assertion::with_client_secret(),
+        };
+        if let Some(algorithm) = algorithm {
+            assertion = assertion.algorithm(algorithm);
+        }
+        if let Some(id) = take_text(&mut members, "key_id")? {
+            assertion = assertion.key_id(id);
+        }
+        for (name, value) in take_object(&mut members, "assertion_header")? {
+            let Value::String(text) = value else {
+                return Err(wrong("assertion_header", "an object of names with texts"));
+            };
+            assertion = assertion.header(name, text);
+        }
+        if let Some(audience) = take_text(&mut members, "audience")? {
+            assertion = assertion.audience(audience);
+        }
+        let claims = take_object(&mut members, "claim")?;
+        for (name, value) in claims.into_iter().filter(|_| has_claims) {
+            assertion = assertion.json_claim(name, &json::to_string(&value))?;
+        }
+        Ok(assertion)
+    }
+
+    /// Takes the secret parameters that belong to the grant, or the others, which are in each request for a token.
+    fn secret_parameters(&mut self, of_grant: bool) -> Result<Vec<(String, SecretSource)>, Error> {
+        let all = match self.parameters.take() {
+            Some(all) => all,
+            None => take_secret_pairs(&mut self.members, &mut self.links, "param")?,
+        };
+        let (taken, rest) = all.into_iter().partition(|(name, _)| EXCHANGED.contains(&name.as_str()) == of_grant);
+        self.parameters = Some(rest);
+        Ok(taken)
     }
 
     /// Returns the store that is shared with other processes; none if it is not wanted, or there is no place for it.
@@ -232,22 +345,27 @@ impl Settings {
         mut self,
         transport: impl FnOnce(Connection) -> Result<T, Error>,
     ) -> Result<Client, Error> {
-        let parameters = self.parameter_files(false)?;
+        let parameters = self.secret_parameters(false)?;
+        let assertion = self.client_assertion()?;
+        let (members, links) = (&mut self.members, &mut self.links);
         let mut endpoint = self.endpoint;
-        for (name, file) in parameters {
-            endpoint = endpoint.secret_parameter(&name, secret_from(&name, &file)?);
+        for (name, source) in parameters {
+            endpoint = endpoint.secret_parameter(name, source);
         }
-        for (name, file) in take_pairs(&mut self.members, "header_file")? {
-            endpoint = endpoint.secret_header(&name, secret_from(&name, &file)?);
+        for (name, source) in take_secret_pairs(members, links, "header")? {
+            endpoint = endpoint.secret_header(name, source);
         }
-        for (name, file) in take_pairs(&mut self.members, "var_file")? {
-            endpoint = endpoint.secret_variable(&name, secret_from(&name, &file)?);
+        for (name, source) in take_secret_pairs(members, links, "var")? {
+            endpoint = endpoint.secret_variable(name, source);
         }
-        let certificate = take_text(&mut self.members, "client_cert_file")?;
-        let identity = match (certificate, take_secret(&mut self.members, "client_key")?) {
+        for (name, source) in links.kept()?.into_iter().filter(|(name, _)| !self.variables.contains(name)) {
+            endpoint = endpoint.read_variable(name, source);
+        }
+        let certificate = take_text(members, "client_cert_file")?;
+        let identity = match (certificate, take_secret(members, links, "client_key")?) {
             // The certificate is no secret: everybody may read it.
             (Some(certificate), Some(key)) => Some((SecretSource::file(locate(&certificate)), key)),
-            (None, None) if self.needs_certificate => {
+            (None, None) if self.auth.as_deref() == Some("tls_client_auth") => {
                 return Err(config("`tls_client_auth` needs a client certificate")
                     .with_hint("name a certificate and its key (--client-cert-file, --client-key-file)"));
             }
@@ -274,18 +392,31 @@ impl Settings {
         if let Some((certificate, key)) = identity {
             client = client.client_certificate(certificate, key);
         }
-        if let Some(id) = take_text(&mut self.members, "client_id")? {
+        if let Some(assertion) = assertion {
+            client = client.assertion(assertion);
+        }
+        let id = match take_secret(members, links, "client_id")? {
+            None => take_text(members, "client_id")?,
+            Some(source) if !members.contains_key("client_id") => Some((*source.expose()?).to_owned()),
+            Some(_) => return Err(config("`client_id` is given twice").with_hint("remove one of them")),
+        };
+        if let Some(id) = id {
             client = client.client_id(id);
         }
-        if let Some(secret) = take_secret(&mut self.members, "client_secret")? {
-            client = client.client_secret(secret);
+        match (take_secret(members, links, "client_secret")?, members.remove("client_secret")) {
+            (Some(secret), None) => client = client.client_secret(secret),
+            // Some services have none, and want it sent.
+            (None, Some(Value::String(empty))) if empty.is_empty() => client = client.client_secret(String::new()),
+            (Some(_), Some(_)) => return Err(config("`client_secret` is given twice").with_hint("remove one of them")),
+            (None, Some(_)) => return Err(unknown("client_secret")),
+            (None, None) => {}
         }
         Ok(client)
     }
 
     /// Returns the token to revoke, if one is named.
     pub(crate) fn access_token(&mut self) -> Result<Option<AccessToken>, Error> {
-        Ok(match take_secret(&mut self.members, "access_token")? {
+        Ok(match take_secret(&mut self.members, &mut self.links, "access_token")? {
             Some(source) => Some(AccessToken::bearer(&*source.expose()?)?),
             None => None,
         })
@@ -307,21 +438,19 @@ impl Settings {
                 }
             },
         };
-        let words = match self.members.get("on_renew") {
-            Some(Value::String(text)) => text.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect(),
-            _ => take_texts(&mut self.members, "on_renew")?,
-        };
-        Ok((file.into(), mode, words))
+        Ok((file.into(), mode, take_words(&mut self.members, "on_renew")?))
     }
 
     /// Returns the environment variables that contain secrets.
     pub(crate) fn secret_variables(&self) -> Vec<String> {
-        secrets::variables(&self.members)
+        let mut variables = places(&self.members, "env");
+        variables.extend(self.links.settings().flat_map(Self::secret_variables));
+        variables
     }
 
     fn needed(&mut self, grant: &str, secret: &str) -> Result<SecretSource, Error> {
         let option = format!("--{}-file", secret.replace('_', "-"));
-        take_secret(&mut self.members, secret)?
+        take_secret(&mut self.members, &mut self.links, secret)?
             .ok_or_else(|| missing(grant, &format!("a {}", secret.replace('_', " ")), &option))
     }
 }

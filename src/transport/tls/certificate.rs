@@ -1,6 +1,8 @@
 //! Reads the parts of an X.509 certificate that error messages need (RFC 5280 section 4.1). rustls alone decides whether one is
 //! trusted.
 
+use crate::der::{Element, INTEGER, SEQUENCE};
+
 /// Parts of a certificate, in DER.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Certificate<'c> {
@@ -9,8 +11,6 @@ pub(super) struct Certificate<'c> {
     pub(super) public_key: &'c [u8],
 }
 
-const INTEGER: u8 = 0x02;
-const SEQUENCE: u8 = 0x30;
 /// `[0]`. A certificate of version 1 does not have it.
 const VERSION: u8 = 0xA0;
 
@@ -47,43 +47,10 @@ impl<'c> Certificate<'c> {
     }
 }
 
-/// A DER element: tag, length, content.
-struct Element<'c> {
-    tag: u8,
-    content: &'c [u8],
-    whole: &'c [u8],
-    /// The bytes after the element.
-    rest: &'c [u8],
-}
-
-impl<'c> Element<'c> {
-    fn read(der: &'c [u8]) -> Option<Self> {
-        let (tag, after) = der.split_first()?;
-        let (first, mut after) = after.split_first()?;
-        let mut length = usize::from(*first);
-        if length >= 0x80 {
-            // No certificate has a length of more than three bytes.
-            let digits = after.get(..length - 0x80).filter(|digits| (1..=3).contains(&digits.len()))?;
-            after = &after[digits.len()..];
-            length = digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit));
-        }
-        let (content, rest) = after.split_at_checked(length)?;
-        Some(Self { tag: *tag, content, whole: &der[..der.len() - rest.len()], rest })
-    }
-
-    fn content(&self, tag: u8) -> Option<&'c [u8]> {
-        (self.tag == tag).then_some(self.content)
-    }
-
-    fn next(&self) -> Option<Self> {
-        Self::read(self.rest)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::pem;
     use super::*;
+    use crate::pem;
     use alloc::vec::Vec;
 
     fn der(text: &str) -> Vec<u8> {

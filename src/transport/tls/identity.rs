@@ -1,9 +1,9 @@
 //! The client's certificate and key.
 
 use super::certificate::Certificate;
-use super::pem::{self, Broken};
 use super::roots::CERTIFICATE_HINT;
 use crate::error::Error;
+use crate::pem::{self, Broken};
 use crate::secret::Secret;
 use alloc::format;
 use alloc::sync::Arc;
@@ -52,8 +52,10 @@ fn read_key(text: &[u8]) -> Result<Arc<dyn rustls::sign::SigningKey>, Error> {
         // Borrowed: rustls would not wipe what it owned.
         let der = &section.der[..];
         let key = match section.label {
-            "ENCRYPTED PRIVATE KEY" => return Err(encrypted()),
-            label if section.is_encrypted && label.ends_with("PRIVATE KEY") => return Err(encrypted()),
+            "ENCRYPTED PRIVATE KEY" => return Err(pem::encrypted("client key")),
+            label if section.is_encrypted && label.ends_with("PRIVATE KEY") => {
+                return Err(pem::encrypted("client key"));
+            }
             "PRIVATE KEY" => PrivateKeyDer::Pkcs8(der.into()),
             "RSA PRIVATE KEY" => PrivateKeyDer::Pkcs1(der.into()),
             "EC PRIVATE KEY" => PrivateKeyDer::Sec1(der.into()),
@@ -67,10 +69,4 @@ fn read_key(text: &[u8]) -> Result<Arc<dyn rustls::sign::SigningKey>, Error> {
     }
     Err(Error::config("client key: there is no private key in it")
         .with_hint("it must be PEM: -----BEGIN PRIVATE KEY-----"))
-}
-
-fn encrypted() -> Error {
-    Error::config("client key: it is encrypted, and keyfob cannot ask for its password").with_hint(
-        "decrypt it into a file that others cannot read: (umask 077; openssl pkey -in encrypted.pem -out key.pem)",
-    )
 }

@@ -2,8 +2,8 @@
 
 use super::certificate::Certificate;
 use super::identity::certified_key;
-use super::pem::{self, Broken};
 use crate::error::Error;
+use crate::pem::{self, Broken};
 use crate::request::fnv1a;
 use crate::secret::{Secret, io_reason};
 use alloc::format;

@@ -8,6 +8,8 @@ extern crate alloc;
 
 #[path = "../../../src/bin/keyfob/arguments.rs"]
 mod arguments;
+#[path = "../../../src/bin/keyfob/chain.rs"]
+mod chain;
 #[path = "../../../src/bin/keyfob/connection.rs"]
 mod connection;
 #[path = "../../../src/bin/keyfob/failure.rs"]
@@ -30,6 +32,8 @@ mod profile;
 mod secrets;
 #[path = "../../../src/bin/keyfob/settings.rs"]
 mod settings;
+#[path = "../../../src/bin/keyfob/sign_command.rs"]
+mod sign_command;
 #[path = "../../../src/bin/keyfob/verbose.rs"]
 mod verbose;
 #[path = "../../../src/words.rs"]
@@ -54,6 +58,10 @@ mod process {
 /// Nothing is written.
 mod stderr {
     pub(crate) fn line(_: &str) {}
+
+    pub(crate) fn for_child() -> std::process::Stdio {
+        std::process::Stdio::null()
+    }
 }
 
 use arguments::{Arguments, Verb};

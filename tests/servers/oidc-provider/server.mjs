@@ -1,4 +1,5 @@
 // oidc-provider with the clients of tests/real_servers.rs, in memory. Run by ../start: server.mjs PACKAGES http|https
+import { createPublicKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer as createPlain } from 'node:http';
 import { createServer as createTls } from 'node:https';
@@ -11,7 +12,9 @@ setTimeout(() => process.exit(), 600_000);
 // The library warns of what does not suit production.
 console.warn = console.info = () => {};
 
-const { default: Provider, errors } = await import(createRequire(`${packages}/package.json`).resolve('oidc-provider'));
+const require = createRequire(`${packages}/package.json`);
+const { default: Provider, errors } = await import(require.resolve('oidc-provider'));
+const { createLocalJWKSet, jwtVerify } = await import(require.resolve('jose'));
 
 const secret = 'p+/%:&= s3cret~';
 const [username, password] = ['alice', 'p@ss+w%rd &=é'];
@@ -25,13 +28,28 @@ const server = scheme === 'https' ? createTls({ key: tls('valid.key.pem'), cert:
 await new Promise((ready) => server.listen(0, '127.0.0.1', ready));
 const base = `${scheme}://127.0.0.1:${server.address().port}`;
 
+// The public halves of the keys that sign assertions.
+const jwk = (name) => {
+  const pem = readFileSync(new URL(`../../data/jwt/${name}.pem`, import.meta.url));
+  return { ...createPublicKey(pem).export({ format: 'jwk' }), kid: name, use: 'sig' };
+};
+const keys = ['p256', 'p384', 'ed25519', 'rsa'].map(jwk);
+const bearer = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
+const signing = (client_id, token_endpoint_auth_method, more) => ({
+  ...client(client_id, 'client_credentials', bearer), token_endpoint_auth_method, ...more,
+});
+const [byKey, bySecret, longSecret] = ['by:key+% b', 'by:secret+% b', 'p+/%:&= s3cret~ of 32 bytes or more'];
+
 const ttl = (context, token, { clientId }) => (clientId === short ? 2 : 600);
 const provider = new Provider(base, {
   clients: [
     client(machine, 'client_credentials'),
     client(person, 'password', 'refresh_token'),
     client(short, 'client_credentials', 'password', 'refresh_token'),
+    signing(byKey, 'private_key_jwt', { jwks: { keys }, client_secret: undefined }),
+    signing(bySecret, 'client_secret_jwt', { client_secret: longSecret }),
   ],
+  enabledJWA: { clientAuthSigningAlgValues: ['HS256', 'RS256', 'PS256', 'ES256', 'ES384', 'EdDSA', 'Ed25519'] },
   // `admin` is known, but no client's.
   scopes: ['read', 'write', 'admin'],
   features: { clientCredentials: { enabled: true }, revocation: { enabled: true }, devInteractions: { enabled: false } },
@@ -58,6 +76,15 @@ provider.registerGrantType('password', async (context) => {
   };
 }, ['username', 'password', 'scope']);
 
+// So is this one. It takes assertions of the keys above.
+provider.registerGrantType(bearer, async (context) => {
+  const { params, client } = context.oidc;
+  const rules = { audience: [base, `${base}/token`], subject: username, maxTokenAge: 300 };
+  await jwtVerify(params.assertion, createLocalJWKSet({ keys }), rules).catch((error) => { throw new errors.InvalidGrant(error.code); });
+  const token = new provider.ClientCredentials({ client, scope: params.scope });
+  context.body = { access_token: await token.save(), token_type: 'Bearer', expires_in: token.expiration, scope: params.scope };
+}, ['assertion', 'scope']);
+
 const issuer = provider.callback();
 server.on('request', async (request, response) => {
   if (request.url !== '/resource') return issuer(request, response);
@@ -72,6 +99,10 @@ for (const [key, value] of Object.entries({
   TOKEN_URL: `${base}/token`,
   REVOKE_URL: `${base}/token/revocation`,
   RESOURCE_URL: `${base}/resource`,
+  ISSUER: base,
+  KEY_ID: byKey,
+  SECRET_JWT_ID: bySecret,
+  LONG_SECRET: longSecret,
   MACHINE_ID: machine,
   PERSON_ID: person,
   SHORT_ID: short,

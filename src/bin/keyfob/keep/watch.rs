@@ -7,20 +7,20 @@ use std::time::{Duration, SystemTime};
 const LOOK: Duration = Duration::from_secs(2);
 
 /// The directory of the store: if it has changed, the store may have changed.
-pub(super) struct Watch {
+pub(crate) struct Watch {
     directory: PathBuf,
     seen: Option<SystemTime>,
     /// When it is examined next.
-    pub(super) at: Duration,
+    pub(crate) at: Duration,
 }
 
 impl Watch {
-    pub(super) fn new(directory: &Path) -> Self {
+    pub(crate) fn new(directory: &Path) -> Self {
         Self { directory: directory.to_owned(), seen: None, at: Duration::ZERO }
     }
 
     /// Returns whether it has changed since the last call; examines it every [`LOOK`] at most.
-    pub(super) fn has_changed(&mut self, now: Duration) -> bool {
+    pub(crate) fn has_changed(&mut self, now: Duration) -> bool {
         if now < self.at {
             return false;
         }

@@ -1,31 +1,41 @@
 //! Reads certificates and keys in PEM (RFC 7468). The output may be a private key, so it is wiped when it is dropped: the reader of
 //! rustls leaves a copy.
 
+use crate::error::Error;
+use alloc::format;
 use alloc::vec::Vec;
 use std::io::BufRead;
 use zeroize::Zeroizing;
 
-pub(super) struct Section<'p> {
+pub(crate) struct Section<'p> {
     /// The text after BEGIN: `CERTIFICATE`.
-    pub(super) label: &'p str,
-    pub(super) der: Zeroizing<Vec<u8>>,
+    pub(crate) label: &'p str,
+    pub(crate) der: Zeroizing<Vec<u8>>,
     /// Whether the header of RFC 1421 says so. `der` is empty then.
-    pub(super) is_encrypted: bool,
+    pub(crate) is_encrypted: bool,
 }
 
 /// A section that is incomplete, or whose content is not Base64.
-pub(super) struct Broken;
+pub(crate) struct Broken;
 
 /// Iterates over the sections of a text and skips all else. It continues after a broken one.
-pub(super) struct Sections<'p>(&'p [u8]);
+pub(crate) struct Sections<'p>(&'p [u8]);
 
 /// Returns the sections of a text. A byte-order mark at its start is skipped: Windows writes one.
-pub(super) fn sections(text: &[u8]) -> Sections<'_> {
+pub(crate) fn sections(text: &[u8]) -> Sections<'_> {
     Sections(text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text))
 }
 
+/// The error for a private key that only its password opens.
+pub(crate) fn encrypted(what: &str) -> Error {
+    Error::config(format!("{what}: it is encrypted, and keyfob cannot ask for its password")).with_hint(
+        "decrypt it into a file that others cannot read: (umask 077; openssl pkey -in encrypted.pem -out key.pem)",
+    )
+}
+
 /// Returns whether a label is that of a certificate: the one of RFC 7468 section 5.1, or the older one.
-pub(super) fn is_certificate(label: &str) -> bool {
+#[cfg(feature = "tls")]
+pub(crate) fn is_certificate(label: &str) -> bool {
     matches!(label, "CERTIFICATE" | "X509 CERTIFICATE")
 }
 
@@ -102,14 +112,19 @@ fn section<'p>(label: &'p str, content: &[u8]) -> Option<Section<'p>> {
 /// in the processor's cache, and keys have been recovered from them. The length of the text and the
 /// places of line ends and padding can still be observed.
 fn secret_digit(byte: u8) -> u8 {
+    digit(byte, b'+', b'/')
+}
+
+/// As `secret_digit`, with these two for the digits 62 and 63.
+fn digit(byte: u8, plus: u8, slash: u8) -> u8 {
     let byte = i16::from(byte);
     // All ones where the byte is from `first` to `last`.
     let is_within = |first: u8, last: u8| ((i16::from(first) - 1 - byte) & (byte - i16::from(last) - 1)) >> 8;
     let value = (is_within(b'A', b'Z') & (byte - 64))
         | (is_within(b'a', b'z') & (byte - 70))
         | (is_within(b'0', b'9') & (byte + 5))
-        | (is_within(b'+', b'+') & 63)
-        | (is_within(b'/', b'/') & 64);
+        | (is_within(plus, plus) & 63)
+        | (is_within(slash, slash) & 64);
     // Any other byte: 0 becomes 255.
     (value - 1) as u8
 }
@@ -130,6 +145,16 @@ const VALUES: [u8; 256] = {
     values
 };
 const NONE: u8 = 64;
+
+/// Decodes base64url without padding (RFC 7515 section 2), for the numbers of a private key.
+#[cfg(any(feature = "jwt", feature = "cli"))]
+pub(crate) fn base64_url(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    const PADDING: [&[u8]; 4] = [b"", b"===", b"==", b"="];
+    let mut padded = Zeroizing::new(Vec::with_capacity(text.len() + 3));
+    padded.extend_from_slice(text.as_bytes());
+    padded.extend_from_slice(PADDING[text.len() % 4]);
+    base64(&padded, |byte| digit(byte, b'-', b'_'))
+}
 
 /// Decodes Base64 with white space anywhere.
 fn base64(mut text: &[u8], value: impl Fn(u8) -> u8) -> Option<Zeroizing<Vec<u8>>> {
