@@ -8,9 +8,9 @@ use crate::options::{self, GROUPS, Kind, Origin, Row};
 const INDENT: usize = 30;
 const WIDTH: usize = 100;
 
-const SECRETS: &str = "A secret's file may be `-` for standard input; at a terminal you are asked for it, and what you type is not shown. A name without a slash is looked up in $CREDENTIALS_DIRECTORY first.";
-const PROFILE: &str = "PROFILE is a file if it has a slash, else ~/.config/keyfob/PROFILE.json or /etc/keyfob/PROFILE.json: a JSON object with the options' names, underscores for hyphens. Options override it. `keyfob help profile` lists its members.";
-const TIMES: &str = "A time T is in seconds (30, 0.5) or has a unit (500ms, 5s, 2m, 1h, 1d).";
+pub(crate) const SECRETS: &str = "A secret's file may be `-` for standard input; at a terminal you are asked for it, and what you type is not shown. A name without a slash is looked up in $CREDENTIALS_DIRECTORY first.";
+pub(crate) const PROFILE: &str = "PROFILE is a file if it has a slash, else ~/.config/keyfob/PROFILE.json or /etc/keyfob/PROFILE.json: a JSON object with the options' names, underscores for hyphens. Options override it. `keyfob help profile` lists its members.";
+pub(crate) const TIMES: &str = "A time T is in seconds (30, 0.5) or has a unit (500ms, 5s, 2m, 1h, 1d).";
 
 pub(crate) fn text(topic: Topic) -> String {
     match topic {
@@ -72,15 +72,8 @@ fn profile() -> String {
             text.push_str(&format!("\n{heading}\n"));
         }
         for row in members {
-            let names = row.names();
-            put(&mut text, &format!("\"{}\": {}", names[0].replace('-', "_"), row.example), row.help);
-            for (name, origin) in names.iter().zip(row.kind.origins()).skip(1) {
-                let example = format!("\"{}\": {}", name.replace('-', "_"), row.example_of(origin));
-                let help = match origin.ending {
-                    "profile" => "the same, as the token of another profile",
-                    _ => "the same, from an environment variable",
-                };
-                put(&mut text, &example, help);
+            for (member, help) in self::members(row) {
+                put(&mut text, &member, help);
             }
         }
     }
@@ -98,6 +91,33 @@ fn exit_codes() -> String {
     text
 }
 
+/// Returns the option as it is typed, with its value.
+pub(crate) fn option(row: &Row) -> String {
+    match (row.kind.origins(), row.short) {
+        ([], Some(short)) => format!("-{short}, --{} {}", row.name, row.value),
+        ([], None) => format!("--{} {}", row.name, row.value),
+        (origins, _) => {
+            let option =
+                |(name, origin): (String, &Origin)| format!("--{name} {}", row.value.replace('F', origin.value));
+            row.names().into_iter().zip(origins).map(option).collect::<Vec<_>>().join(", ")
+        }
+    }
+}
+
+/// Returns the members of a row with examples, each with its explanation.
+pub(crate) fn members(row: &'static Row) -> Vec<(String, &'static str)> {
+    let names: Vec<String> = row.names().iter().map(|name| name.replace('-', "_")).collect();
+    let first = (format!("\"{}\": {}", names[0], row.example), row.help);
+    let others = names.iter().zip(row.kind.origins()).skip(1).map(|(name, origin)| {
+        let help = match origin.ending {
+            "profile" => "the same, as the token of another profile",
+            _ => "the same, from an environment variable",
+        };
+        (format!("\"{name}\": {}", row.example_of(origin)), help)
+    });
+    std::iter::once(first).chain(others).collect()
+}
+
 /// Adds the groups of options that pass the filter.
 fn put_options(text: &mut String, is_wanted: impl Fn(&Row) -> bool) {
     for (heading, rows) in GROUPS {
@@ -107,17 +127,7 @@ fn put_options(text: &mut String, is_wanted: impl Fn(&Row) -> bool) {
             text.push_str(&format!("\n{heading}\n"));
         }
         for row in wanted {
-            let option = match (row.kind.origins(), row.short) {
-                ([], Some(short)) => format!("-{short}, --{} {}", row.name, row.value),
-                ([], None) => format!("--{} {}", row.name, row.value),
-                (origins, _) => {
-                    let option = |(name, origin): (String, &Origin)| {
-                        format!("--{name} {}", row.value.replace('F', origin.value))
-                    };
-                    row.names().into_iter().zip(origins).map(option).collect::<Vec<_>>().join(", ")
-                }
-            };
-            put(text, option.trim_end(), row.help);
+            put(text, option(row).trim_end(), row.help);
         }
     }
 }
