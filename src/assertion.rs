@@ -212,7 +212,8 @@ impl Assertion {
 
     /// Signs a new assertion.
     pub(crate) fn sign(&self, client: &ClientCredentials, occasion: &Occasion<'_>) -> Result<Signed, Error> {
-        let id = client.client_id.as_deref();
+        let id = client.id()?;
+        let id = id.as_deref();
         match &self.key {
             Key::Signer(signer) => self.sign_with(&**signer, signer.identity()?.expose().as_bytes(), id, occasion),
             Key::Source(source) => {

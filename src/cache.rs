@@ -237,6 +237,24 @@ impl TokenCache {
         self.state.renewal.invalidate(self.fetcher.now(), token)
     }
 
+    /// Forgets the token, the refresh token that came with it and remembered failures, in the store too. The server is not
+    /// asked or told: see [`revoke`](TokenCache::revoke) for that. Returns whether there was a valid token or a failure.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](ErrorKind::Config) if a secret cannot be read: the store finds its files by the request's secrets. Then
+    /// nothing is forgotten.
+    pub fn forget(&mut self) -> Result<bool, Error> {
+        self.fetcher.read_store(&mut self.state, Duration::ZERO)?;
+        let [held, unsaved] = self.state.forget();
+        let renewal = &mut self.state.renewal;
+        let pause = renewal.pause.take();
+        (renewal.failures, renewal.refusals) = (0, 0);
+        turn::forget(&self.fetcher, true);
+        let now = self.fetcher.now();
+        Ok(pause.is_some() || [held, unsaved].iter().flatten().any(|token| !token.is_expired(now)))
+    }
+
     /// Forgets the token, in the store too, then revokes it at the server. Does nothing if there is no token.
     ///
     /// # Errors

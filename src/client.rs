@@ -129,6 +129,23 @@ impl Client {
         self
     }
 
+    /// Sets the source that the client identifier is read from for each request, instead of
+    /// [`client_id`](Client::client_id). Some services have a key in its place: it is treated as a secret. Default: none.
+    ///
+    /// ```no_run
+    /// use keyfob::{Client, Endpoint, SecretSource};
+    ///
+    /// let client = Client::new(Endpoint::new("https://as.example/token")?)
+    ///     .client_id_source(SecretSource::file("/run/credentials/my.service/key"))
+    ///     .client_secret(SecretSource::value(""));
+    /// # Ok::<(), keyfob::Error>(())
+    /// ```
+    #[must_use]
+    pub fn client_id_source(mut self, source: impl Into<SecretSource>) -> Self {
+        self.credentials = self.credentials.client_id_source(source);
+        self
+    }
+
     /// Sets the client secret (RFC 6749 section 2.3.1), or the source that it is read from for each request. Default: none.
     #[must_use]
     pub fn client_secret(mut self, secret: impl Into<SecretSource>) -> Self {
@@ -237,7 +254,8 @@ impl Client {
         let Endpoint { extra, headers, variables, .. } = &self.endpoint;
         let fields = [extra, headers, variables, &grant.fields, &grant.parameters];
         let fields = fields.into_iter().flatten().filter_map(Field::secret_source);
-        let single = [self.credentials.client_secret.as_ref(), grant.bearer.as_ref()];
+        let ClientCredentials { id_source, client_secret, .. } = &self.credentials;
+        let single = [id_source.as_ref(), client_secret.as_ref(), grant.bearer.as_ref()];
         // Each of them: whose token was refused is unknown.
         single.into_iter().flatten().chain(fields).filter(|source| source.invalidate()).count() > 0
     }

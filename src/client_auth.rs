@@ -60,6 +60,8 @@ impl ClientAuthentication {
 #[derive(Debug, Default)]
 pub struct ClientCredentials {
     pub(crate) client_id: Option<String>,
+    /// Where the id is read from, if it is.
+    pub(crate) id_source: Option<SecretSource>,
     pub(crate) client_secret: Option<SecretSource>,
     pub(crate) certificate: Option<ClientCertificate<SecretSource>>,
     pub(crate) assertion: Option<Box<Assertion>>,
@@ -87,6 +89,14 @@ impl ClientCredentials {
         self
     }
 
+    /// Sets where the client identifier is read from for each request, as [`Client::client_id_source`](crate::Client::client_id_source)
+    /// does.
+    #[must_use]
+    pub fn client_id_source(mut self, source: impl Into<SecretSource>) -> Self {
+        self.id_source = Some(source.into());
+        self
+    }
+
     /// Sets the client secret, or where it is read from for each request.
     #[must_use]
     pub fn client_secret(mut self, secret: impl Into<SecretSource>) -> Self {
@@ -109,6 +119,14 @@ impl ClientCredentials {
         self
     }
 
+    /// Returns the client identifier as it is now.
+    pub(crate) fn id(&self) -> Result<Option<Exposed<'_>>, Error> {
+        match &self.id_source {
+            Some(source) => source.expose_line("client id").map(Some),
+            None => Ok(self.client_id.as_deref().map(Exposed::borrowed)),
+        }
+    }
+
     /// Reads the secrets and makes what one request carries to prove who the client is: with the method that the
     /// endpoint has `named`, in a request whose parameters are a form or not, beside what is `in_template`.
     pub(crate) fn prove(
@@ -122,7 +140,12 @@ impl ClientCredentials {
         use ClientAuthentication::{
             ClientSecretBasic, ClientSecretJwt, ClientSecretPost, None as Public, PrivateKeyJwt, TlsClientAuth,
         };
-        let id = self.client_id.as_deref();
+        let read_id = self.id()?;
+        let id = read_id.as_deref();
+        let sent_id = || match (&self.id_source, id) {
+            (Some(_), Some(id)) => Some(("client_id", Exposed::read(Secret::from(id)))),
+            _ => self.client_id.as_deref().map(|id| ("client_id", Exposed::borrowed(id))),
+        };
         let secret = self.client_secret.as_ref().filter(|_| !in_template.client_secret);
         let by_secret = self.assertion.as_ref().map(|assertion| assertion.is_by_client_secret());
         let method = match named {
@@ -136,6 +159,7 @@ impl ClientCredentials {
             None => &ClientSecretPost,
         };
         let mut proof = Proof::default();
+        proof.secrets.extend(id.filter(|_| self.id_source.is_some()).map(Secret::from));
         if let (Public | TlsClientAuth | PrivateKeyJwt, Some(_)) = (method, secret) {
             return Err(Error::config(format!(
                 "there is a client secret, but the client authentication is `{}`",
@@ -162,7 +186,7 @@ impl ClientCredentials {
         let missing_secret = || {
             Error::config("the client secret is missing").with_hint(
                 "name the file that holds it (`Client::client_secret`), or authenticate by `none` if the client has none; \
-                 for an empty secret set the header `Authorization: Basic {base64:{client_id}:}` (`Endpoint::header`)",
+                 an empty secret is said by `\"client_secret\": \"\"` in a profile",
             )
         };
         let missing_id =
@@ -179,20 +203,19 @@ impl ClientCredentials {
                 proof.secrets.push(Secret::from(&*secret));
             }
             ClientSecretPost => {
-                let (id, secret) = read()?;
+                let (_, secret) = read()?;
                 proof.secrets.push(Secret::from(&*secret));
-                proof.parameters = [Some(("client_id", Exposed::borrowed(id))), Some(("client_secret", secret))];
+                proof.parameters = [sent_id(), Some(("client_secret", secret))];
             }
             PrivateKeyJwt | ClientSecretJwt => {
-                let id = id.ok_or_else(missing_id)?;
-                proof.parameters[0] = Some(("client_id", Exposed::borrowed(id)));
+                proof.parameters[0] = Some(sent_id().ok_or_else(missing_id)?);
                 proof.assertion = Some(match &self.assertion {
                     Some(assertion) => assertion.sign(self, occasion)?,
                     None => Assertion::with_client_secret().sign(self, occasion)?,
                 });
             }
-            TlsClientAuth => proof.parameters[0] = Some(("client_id", Exposed::borrowed(id.ok_or_else(missing_id)?))),
-            Public => proof.parameters[0] = id.map(|id| ("client_id", Exposed::borrowed(id))),
+            TlsClientAuth => proof.parameters[0] = Some(sent_id().ok_or_else(missing_id)?),
+            Public => proof.parameters[0] = sent_id(),
         }
         if in_template.client_id {
             proof.parameters[0] = None;

@@ -46,6 +46,13 @@ const MEMBERS: &[&str] = &[
     "api",
 ];
 
+/// The members of `field`.
+const FIELD_MEMBERS: &[&str] =
+    &["access_token", "token_type", "expires_in", "expires_at", "refresh_token", "scope", "error", "error_description"];
+
+/// The members of `lifetime`.
+const LIFETIME_MEMBERS: &[&str] = &["absent", "zero", "unit", "maximum", "jwt", "trust_clock"];
+
 /// The members of `refresh`: a request of its own.
 const REFRESH_MEMBERS: &[&str] =
     &["with", "url", "method", "params", "auth", "basic_raw", "omit_grant_type", "param", "header"];
@@ -261,7 +268,7 @@ impl Endpoint {
             "api" => self = self.api_header(string(name, value)?)?,
             "field" => self = self.members(members(value)?),
             "lifetime" => self = self.lifetime(lifetime(value)?),
-            _ => return Err(unknown(name)),
+            _ => return Err(unknown("", name, MEMBERS)),
         }
         Ok(self)
     }
@@ -308,7 +315,10 @@ fn url(members: &Object) -> Result<String, Error> {
         return Err(Error::config(format!("`environment`: none is chosen of {}", names.join(", "))));
     };
     match environments.get(name) {
-        Some(base) => Ok(format!("{}{path}", string(name, base)?.trim_end_matches('/'))),
+        Some(base) => {
+            let base = string(&format!("environments.{name}"), base)?;
+            Ok(format!("{}{path}", base.trim_end_matches('/')))
+        }
         None => Err(one_of("environment", name, &names)),
     }
 }
@@ -317,11 +327,11 @@ fn url(members: &Object) -> Result<String, Error> {
 fn members(value: &Value) -> Result<Members, Error> {
     let Value::Object(paths) = value else { return Members::new(string("field", value)?) };
     let mut members = match paths.get("access_token") {
-        Some(path) => Members::new(string("field", path)?)?,
+        Some(path) => Members::new(string("field.access_token", path)?)?,
         None => Members::default(),
     };
     for (name, path) in paths {
-        let path = string("field", path)?;
+        let path = string(&format!("field.{name}"), path)?;
         members = match name.as_str() {
             "access_token" => members,
             "token_type" => members.token_type(path)?,
@@ -331,19 +341,7 @@ fn members(value: &Value) -> Result<Members, Error> {
             "expires_at" => members.expires_at(path)?,
             "error" => members.error(path)?,
             "error_description" => members.error_description(path)?,
-            _ => {
-                let names = [
-                    "access_token",
-                    "token_type",
-                    "expires_in",
-                    "expires_at",
-                    "refresh_token",
-                    "scope",
-                    "error",
-                    "error_description",
-                ];
-                return Err(one_of("field", name, &names));
-            }
+            _ => return Err(unknown("field", name, FIELD_MEMBERS)),
         };
     }
     Ok(members)
@@ -384,7 +382,7 @@ fn lifetime(value: &Value) -> Result<LifetimeRules, Error> {
             "maximum" => rules.maximum = seconds(&path, value)?,
             "jwt" => rules.jwt = flag(&path, value)?,
             "trust_clock" => rules.trust_clock = flag(&path, value)?,
-            _ => return Err(one_of("lifetime", name, &["absent", "zero", "unit", "maximum", "jwt", "trust_clock"])),
+            _ => return Err(unknown("lifetime", name, LIFETIME_MEMBERS)),
         }
     }
     Ok(rules)
@@ -411,19 +409,20 @@ fn seconds(name: &str, value: &Value) -> Result<Duration, Error> {
     }
 }
 
-fn unknown(name: &str) -> Error {
-    match words::nearest(name, MEMBERS.iter().copied()) {
-        Some(known) => Error::config(format!("unknown member {name:?}; did you mean {known:?}?")),
-        None => {
-            Error::config(format!("unknown member {name:?}")).with_hint(format!("known are {}", MEMBERS.join(", ")))
-        }
+/// The error for a member of `parent` that is none of `known`.
+fn unknown(parent: &str, name: &str, known: &[&str]) -> Error {
+    let path = if parent.is_empty() { name } else { &format!("{parent}.{name}") };
+    match words::nearest(name, known.iter().copied()) {
+        Some(known) => Error::config(format!("unknown member {path:?}; did you mean {known:?}?")),
+        None => Error::config(format!("unknown member {path:?}")).with_hint(format!("known are {}", known.join(", "))),
     }
 }
 
 /// Reads an object of texts; an array of texts gives its name several times.
 fn pairs<'v>(name: &str, value: &'v Value) -> Result<Vec<(&'v str, &'v str)>, Error> {
-    let fail = || wrong(name, "an object of names with their text, or an array of texts");
-    let Value::Object(object) = value else { return Err(fail()) };
+    let Value::Object(object) = value else {
+        return Err(wrong(name, "an object of names with their texts"));
+    };
     let mut pairs = Vec::new();
     for (key, value) in object {
         let values = match value {
@@ -431,7 +430,9 @@ fn pairs<'v>(name: &str, value: &'v Value) -> Result<Vec<(&'v str, &'v str)>, Er
             value => alloc::vec![value],
         };
         for value in values {
-            let Value::String(text) = value else { return Err(fail()) };
+            let Value::String(text) = value else {
+                return Err(wrong(&format!("{name}.{key}"), "a string or an array of strings"));
+            };
             pairs.push((key.as_str(), text.as_str()));
         }
     }
@@ -459,8 +460,8 @@ fn refresh_rule(value: &Value, description: &Object) -> Result<Refresh, Error> {
         Value::Object(given) => given,
         _ => return Err(wrong("refresh", "false, or an object")),
     };
-    if let Some(unknown) = given.keys().find(|name| !REFRESH_MEMBERS.contains(&name.as_str())) {
-        return Err(one_of("refresh", unknown, REFRESH_MEMBERS));
+    if let Some(name) = given.keys().find(|name| !REFRESH_MEMBERS.contains(&name.as_str())) {
+        return Err(unknown("refresh", name, REFRESH_MEMBERS));
     }
     let with_token = match given.get("with") {
         Some(with) => choice("refresh.with", with, &[("refresh_token", false), ("token", true)])?,

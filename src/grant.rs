@@ -218,8 +218,10 @@ impl Grant {
     }
 
     /// Whether the same request can be sent twice without harm. A refresh token may have been rotated by the first,
-    /// and what an extension grant carries may be good for one use.
+    /// and what an extension grant carries may be good for one use, unless that is another service's access token.
     pub(crate) fn is_repeatable(&self) -> bool {
-        !self.is_once
+        let mut secrets = self.parameters.iter().filter_map(Field::secret_source).peekable();
+        let is_exchange = self.fields.is_empty() && secrets.peek().is_some() && secrets.all(SecretSource::is_token);
+        !self.is_once || is_exchange
     }
 }

@@ -272,8 +272,10 @@ impl Request {
                 request
             }
             None => {
-                return Err(Error::config("this endpoint's description knows no way to end a token").with_hint(
-                    "say where it is revoked (`Endpoint::revocation`); of the dialects bearer-session has a way",
+                let host = endpoint.authority();
+                return Err(Error::config(format!("{host}: its description has no way to end a token")).with_hint(
+                    "set where tokens are revoked (`Endpoint::revocation`), or forget the token here alone \
+                     (`TokenCache::forget`)",
                 ));
             }
         };
@@ -808,7 +810,7 @@ impl<'e> Named<'e> {
         for &(name, place) in &self.0 {
             if values.get(name).is_none() {
                 let (secret, own) = match name {
-                    "client_id" => (None, credentials.client_id.as_deref()),
+                    "client_id" => (credentials.id_source.as_ref(), credentials.client_id.as_deref()),
                     "client_secret" => (credentials.client_secret.as_ref(), None),
                     "session_token" => (grant.bearer.as_ref(), None),
                     "token" => (grant.token.as_ref(), None),
@@ -817,6 +819,9 @@ impl<'e> Named<'e> {
                 let fields = grant.fields.iter().chain(variables.iter().rev());
                 let field = fields.into_iter().find(|field| field.name == name);
                 match (secret, own, field) {
+                    (Some(source), ..) if name == "client_id" && matches!(place, Place::Url) => {
+                        values.add_read(name, source.expose_line("client id")?);
+                    }
                     (Some(source), ..) => values.add_secret(name, source.expose_line(&name.replace('_', " "))?),
                     (_, Some(text), _) => values.add_plain(name, text),
                     (.., Some(field)) => match &field.value {

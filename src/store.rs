@@ -21,6 +21,7 @@ pub(crate) use self::record::{Contents, Record, UNSHARED_KEPT};
 use self::key::Key;
 use self::place::{boot_id, in_memory, no_boot, open, own_directory, private, reason, taken, time_namespace};
 use crate::client::Client;
+use crate::clock::{BootClock, Clock as _};
 use crate::encode;
 use crate::error::Error;
 use crate::file::Slot;
@@ -218,6 +219,20 @@ impl Store {
         &self.path
     }
 
+    /// Returns for how many requests the store has a valid token, whoever would send them.
+    #[must_use]
+    pub fn valid_tokens(&self) -> usize {
+        let key = Slot::new(self.directory.clone(), KEY).read(256).ok();
+        let Some(key) = key.and_then(|bytes| Key::read(&bytes, self.boot.as_deref()?)) else { return 0 };
+        let now = BootClock.now();
+        let is_valid = |name: &String| {
+            let slot = Slot::new(self.directory.clone(), name.as_str());
+            let record = Entry { slot, key: key.clone() }.load(now);
+            record.and_then(|record| record.held).is_some_and(|held| !held.token.is_expired(now))
+        };
+        self.names().filter(|name| name.starts_with(&self.prefix) && name.ends_with(".token")).filter(is_valid).count()
+    }
+
     /// Returns the file for what `client` gets for `grant`, with the secrets as they are now; or why the directory can no
     /// longer be used. If another process is just making the key, waits for it.
     pub(crate) fn entry(&self, client: &Client, grant: &Grant, waits: &mut Waits) -> Result<io::Result<Entry>, Error> {
@@ -271,6 +286,7 @@ impl Store {
             });
             let draft = slot.own_draft()?;
             // Before other processes can read the new key and use it.
+            // Nobody can read what the old key has sealed.
             self.clear();
             draft.commit(&[text.expose().as_bytes()], false).map_err(|unfinished| unfinished.error)?;
             // Read back as the other processes read it: a key that cannot be read would be made again and again.
@@ -278,8 +294,8 @@ impl Store {
         }
     }
 
-    /// Removes all files of this format: their key is gone, so nobody can read them.
-    fn clear(&self) {
+    /// Removes the tokens and remembered failures of all requests.
+    pub fn clear(&self) {
         let format = format!("keyfob{FORMAT}-");
         for name in self.names().filter(|name| name.trim_start_matches('.').starts_with(&format)) {
             Slot::new(self.directory.clone(), name).remove();

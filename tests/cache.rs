@@ -1415,3 +1415,23 @@ fn a_loop_around_the_next_attempt_never_spins() {
         }
     }
 }
+
+/// A lost answer uses up an assertion, but not another service's access token.
+#[test]
+fn a_grant_of_access_tokens_may_be_sent_again() {
+    let token = || SecretSource::token(AccessToken::bearer("first").unwrap());
+    let exchange = |name: &str| Grant::extension("urn:example:exchange").secret_parameter(name, token());
+    for (grant, is_sent_again) in [
+        (exchange("subject_token"), true),
+        (exchange("subject_token").secret_parameter("actor_token", token()), true),
+        (exchange("subject_token").secret_parameter("actor_token", SecretSource::value("once")), false),
+        (Grant::extension("urn:example:exchange").secret_parameter("assertion", SecretSource::value("once")), false),
+        (Grant::extension("urn:example:exchange"), false),
+    ] {
+        let world = World::answers([Fail(ErrorKind::OutcomeUnknown), lives(3600)]);
+        let mut tokens = TokenCache::new(world.client(), grant);
+        assert_eq!(tokens.token().unwrap_err().kind(), ErrorKind::OutcomeUnknown);
+        world.pass(s(60));
+        assert_eq!(tokens.token().is_ok(), is_sent_again);
+    }
+}

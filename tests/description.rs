@@ -63,7 +63,7 @@ fn mistakes_are_named_with_their_place() {
         ),
         (
             r#"{"url": "https://as.example", "header": {"a": 1}}"#,
-            "`header`: this must be an object of names with their text, or an array of texts",
+            "`header.a`: this must be a string or an array of strings",
         ),
         (r#"{"url": "https://as.example", "keep": "a"}"#, "`keep`: this must be an array of paths"),
         (
@@ -71,11 +71,13 @@ fn mistakes_are_named_with_their_place() {
             "keep: \"a..b\" is not a path: names joined by dots, at most 8",
         ),
         (r#"{"url": "https://as.example", "field": 1}"#, "`field`: this must be a string"),
+        (r#"{"url": "https://as.example", "field": {"id": "a"}}"#, "unknown member \"field.id\""),
         (
-            r#"{"url": "https://as.example", "field": {"token": "a"}}"#,
-            "`field`: \"token\" is none of access_token, token_type, expires_in, expires_at, refresh_token, scope, error, \
-             error_description",
+            r#"{"url": "https://as.example", "field": {"expires_inn": "a"}}"#,
+            "unknown member \"field.expires_inn\"; did you mean \"expires_in\"?",
         ),
+        (r#"{"url": "https://as.example", "field": {"scope": 1}}"#, "`field.scope`: this must be a string"),
+        (r#"{"environments": {"eu": 1}, "environment": "eu"}"#, "`environments.eu`: this must be a string"),
         (
             r#"{"url": "https://as.example", "lifetime": 0}"#,
             "`lifetime`: this must be longer than 0: seconds (30, 0.5) or a number with a unit (500ms, 5s, 2m, 1h, 1d)",
@@ -96,9 +98,14 @@ fn mistakes_are_named_with_their_place() {
             r#"{"url": "https://as.example", "lifetime": {"unit": "hours"}}"#,
             "`lifetime.unit`: \"hours\" is none of seconds, milliseconds, minutes, text",
         ),
+        (r#"{"url": "https://as.example", "lifetime": {"default": 1}}"#, "unknown member \"lifetime.default\""),
         (
-            r#"{"url": "https://as.example", "lifetime": {"default": 1}}"#,
-            "`lifetime`: \"default\" is none of absent, zero, unit, maximum, jwt, trust_clock",
+            r#"{"url": "https://as.example", "lifetime": {"maximun": 1}}"#,
+            "unknown member \"lifetime.maximun\"; did you mean \"maximum\"?",
+        ),
+        (
+            r#"{"url": "https://as.example", "refresh": {"parms": "json"}}"#,
+            "unknown member \"refresh.parms\"; did you mean \"params\"?",
         ),
         (r#"{"url": "https://as.example", "revoke": "post"}"#, "`revoke`: \"post\" is none of delete"),
         (

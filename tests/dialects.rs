@@ -311,7 +311,7 @@ fn what_is_missing_is_told_before_anything_is_sent() {
     let token = AccessToken::bearer("a-token").unwrap();
     let error = client(endpoint).revoke(token.clone()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
-    assert_eq!(error.to_string(), "this endpoint's description knows no way to end a token");
+    assert!(error.to_string().ends_with("its description has no way to end a token"), "{error}");
     assert_eq!(token.authorization().unwrap().expose(), "Bearer a-token");
     assert_eq!(service.requests(), []);
 }

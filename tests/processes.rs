@@ -895,8 +895,12 @@ fn a_failed_revocation_forgets_the_token_but_an_impossible_one_keeps_it() {
     asked("token", &session).prints("tok-1");
     assert_eq!(asked("revoke", &session).code, Some(5));
     asked("token", &session).prints("tok-2");
-    let no_way = "keyfob: this endpoint's description knows no way to end a token\n\
-                  hint: say where it is revoked (`revocation_url`); of the dialects bearer-session has a way";
+    let no_way = "keyfob: HOST: its description has no way to end a token\n\
+                  hint: set where tokens are revoked (`revocation_url`), or forget the token here alone \
+                  (keyfob forget)";
+    let no_way = &no_way.replace("HOST", &server.address().to_string());
+    // Whether there is a token or not.
+    asked("revoke", &["--client-id", "none"]).fails(2, no_way);
     let client = ["--client-id", "c"];
     asked("token", &client).prints("tok-3");
     asked("revoke", &client).fails(2, no_way);

@@ -3,11 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use core::time::Duration;
 use keyfob::{
-    Assertion, ClientAuthentication, ClientCredentials, Endpoint, ErrorKind, Grant, Method, Parameters, Request, Secret,
+    Assertion, Client, ClientAuthentication, ClientCredentials, Endpoint, Error, ErrorKind, Grant, Method, Parameters,
+    Request, Response, Secret, SecretSource, Signer,
 };
-use keyfob::{Error, SecretSource, Signer};
-use std::time::Duration;
 
 fn endpoint() -> Endpoint {
     Endpoint::new("https://as.example/token").unwrap()
@@ -238,7 +238,7 @@ fn an_empty_secret_is_sent_where_it_is_said_on_purpose() {
     let basic = endpoint().authentication(ClientAuthentication::ClientSecretBasic);
     let error = Request::token(&basic, &client(), &grant).unwrap_err();
     assert_eq!(error.to_string(), "the client secret is missing");
-    assert!(error.hint().unwrap().ends_with("`Authorization: Basic {base64:{client_id}:}` (`Endpoint::header`)"));
+    assert!(error.hint().unwrap().ends_with("an empty secret is said by `\"client_secret\": \"\"` in a profile"));
     let own = endpoint().header("Authorization", "Basic {base64:{client_id}:}");
     let request = Request::token(&own, &client(), &grant).unwrap();
     assert!(request.headers().any(|header| header == ("Authorization", "Basic Y2Y6")));
@@ -303,4 +303,34 @@ fn a_build_without_signatures_says_so() {
         "this build has no signatures: it cannot sign with a key",
         "build keyfob with the feature `jwt`, and the command with `tls`",
     );
+}
+
+/// An id that is read is a secret: no error repeats it. In a URL it is none.
+#[test]
+fn a_client_id_that_is_read_is_a_secret() {
+    let read = || ClientCredentials::default().client_id_source(SecretSource::value("k3y"));
+    let grant = Grant::client_credentials();
+    let with_secret = || read().client_secret(SecretSource::value(""));
+    for (endpoint, credentials, expected) in [
+        (endpoint(), read(), "grant_type=client_credentials&client_id=k3y"),
+        (
+            endpoint().authentication(ClientAuthentication::ClientSecretPost),
+            with_secret(),
+            "grant_type=client_credentials&client_id=k3y&client_secret=",
+        ),
+        (endpoint().parameter("key", "{client_id}"), read(), "grant_type=client_credentials&key=k3y"),
+    ] {
+        let request = Request::token(&endpoint, &credentials, &grant).unwrap();
+        assert_eq!(request.body().map(|body| String::from_utf8_lossy(body).into_owned()), Some(expected.to_owned()));
+        assert!(!format!("{credentials:?} {request:?}").contains("k3y"));
+    }
+    let request = Request::token(&endpoint(), &with_secret(), &grant).unwrap();
+    assert!(request.headers().any(|header| header == ("Authorization", "Basic azN5Og==")));
+    let in_path = Endpoint::new("https://as.example/{client_id}/token").unwrap();
+    assert_eq!(Request::token(&in_path, &read(), &grant).unwrap().url(), "https://as.example/k3y/token");
+    let answer = r#"{"error":"invalid_client","error_description":"no such key: k3y"}"#;
+    let client =
+        Client::with_parts(endpoint(), move |_: &Request| Ok(Response::new(401, answer.as_bytes())), || Duration::ZERO);
+    let error = client.client_id_source(SecretSource::value("k3y")).fetch(&grant).unwrap_err();
+    assert!(error.to_string().ends_with("invalid_client (‹redacted›)"), "{error}");
 }

@@ -171,6 +171,41 @@ fn a_token_that_one_process_fetched_serves_the_next_until_it_expires() {
 }
 
 #[test]
+fn what_is_forgotten_is_asked_for_again_and_the_server_is_not_told() {
+    let directory = Directory::new();
+    let world = World::answering(&[REFRESHABLE]);
+    let mut tokens = world.machine(&directory);
+    assert!(!tokens.forget().unwrap());
+    assert_eq!(text(&mut tokens), "a1");
+    assert!(world.machine(&directory).forget().unwrap(), "by another process");
+    assert_eq!((directory.content(), text(&mut tokens)), (String::new(), "a1".to_owned()));
+    assert!(tokens.forget().unwrap());
+    assert!(!tokens.forget().unwrap());
+    assert_eq!(text(&mut tokens), "a2");
+    assert!(world.sent().iter().all(|body| body == "grant_type=client_credentials"), "not by the refresh token");
+    tokens.forget().unwrap();
+    // Of the server, and on the way to it.
+    for answer in [Ok(r#"400 {"error":"invalid_client"}"#), Err(ErrorKind::Unreachable)] {
+        world.pass(1);
+        match answer {
+            Ok(answer) => world.then(&[answer]),
+            Err(kind) => world.then_fails(kind),
+        }
+        world.machine(&directory).token().unwrap_err();
+        tokens.token().unwrap_err();
+        assert_eq!(world.sent().len(), 1, "the failure is remembered");
+        assert!(tokens.forget().unwrap());
+        assert!(!world.machine(&directory).forget().unwrap());
+        world.then(&[HOURLY]);
+        assert!(tokens.token().is_ok());
+        tokens.forget().unwrap();
+        world.sent();
+    }
+    let unreadable = Grant::bearer_session(SecretSource::file("/nonexistent/secret"));
+    assert_eq!(world.process(&directory, unreadable).forget().unwrap_err().kind(), ErrorKind::Config);
+}
+
+#[test]
 fn the_header_that_an_api_wants_comes_back_with_the_token() {
     let directory = Directory::new();
     let world = World::answering(&[HOURLY]);

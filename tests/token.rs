@@ -270,7 +270,7 @@ fn a_token_that_cannot_be_ended_stays_usable() {
     let token = AccessToken::bearer("t").unwrap();
     let error = client.revoke(token.clone()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
-    assert_eq!(error.to_string(), "this endpoint's description knows no way to end a token");
+    assert!(error.to_string().ends_with("its description has no way to end a token"), "{error}");
     assert!(token.authorization().is_ok());
 }
 

@@ -254,7 +254,7 @@ impl Fetcher {
         self.client.check_revocation()?;
         let [held, unsaved] = forget();
         let is_other = |token: &AccessToken| held.as_ref().is_none_or(|held| held.expose() != token.expose());
-        let stored = turn::forget(self).filter(is_other);
+        let stored = turn::forget(self, false).filter(is_other);
         let mut first = Ok(());
         for token in [held, unsaved, stored].into_iter().flatten() {
             first = first.and(self.client.revoke(token));

@@ -373,8 +373,8 @@ fn is_first_failure(fetcher: &Fetcher, state: &mut impl Access, min_life: Durati
         })
 }
 
-/// Removes the token for this request from the store, and returns it.
-pub(super) fn forget(fetcher: &Fetcher) -> Option<AccessToken> {
+/// Removes the token for this request from the store, and returns it. With `failures`, also removes those of this route.
+pub(super) fn forget(fetcher: &Fetcher, failures: bool) -> Option<AccessToken> {
     let mut turn = Turn::default();
     let entry = |waits: &mut Waits| fetcher.store.as_ref()?.entry(&fetcher.client, &fetcher.grant, waits).ok()?.ok();
     loop {
@@ -387,6 +387,9 @@ pub(super) fn forget(fetcher: &Fetcher) -> Option<AccessToken> {
         let entry = entry(&mut turn.waits)?;
         let record = entry.load(fetcher.now());
         entry.slot.remove();
+        if let (true, Some(store)) = (failures, &fetcher.store) {
+            store.entry_by_route(&entry, &fetcher.client).inspect(|entry| entry.slot.remove());
+        }
         return record?.held.map(|held| held.token);
     }
 }

@@ -211,6 +211,16 @@ impl SecretSource {
         }
     }
 
+    /// Returns whether it is the token of another source, which is good for many uses.
+    pub(crate) fn is_token(&self) -> bool {
+        match &self.0 {
+            Source::Token(_) => true,
+            #[cfg(all(feature = "std", unix))]
+            Source::Identified(source, _) => source.is_token(),
+            _ => false,
+        }
+    }
+
     /// Reports that the secret was refused, if it is a token. Returns whether the next one may be better.
     pub(crate) fn invalidate(&self) -> bool {
         match &self.0 {

@@ -157,6 +157,10 @@ pub(super) fn credentials(client: &Client, grant: &Grant, mark: &mut Seal) -> Re
             mark.add(query.text());
         }
     }
+    if let Some(source) = &client.credentials().id_source {
+        mark.add("client id");
+        mark.add_secret(source)?;
+    }
     for source in [client.credentials().client_secret.as_ref(), grant.bearer.as_ref()] {
         match source {
             Some(source) => mark.add_secret(source)?,

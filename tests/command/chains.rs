@@ -30,6 +30,10 @@ fn bodies(server: &Server) -> Vec<String> {
 #[test]
 fn each_kind_of_secret_may_be_another_profiles_token() {
     for (members, expected) in [
+        (
+            r#", "grant": "urn:example:exchange", "subject_token_profile": "login", "actor_token_profile": "login""#,
+            "grant_type=urn%3Aexample%3Aexchange&subject_token=one-1&actor_token=one-1",
+        ),
         (EXCHANGE, "grant_type=urn%3Aexample%3Aexchange&subject_token=one-1"),
         (
             r#", "client_id": "c", "auth": "client_secret_post", "client_secret_profile": "login""#,
@@ -253,6 +257,8 @@ fn other_verbs_follow_the_chain() {
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     // One fetch, whose token is ended.
     assert_eq!((first.requests().len(), second.requests().len()), (1, 4));
+    profile(&place, "exchange", &second, EXCHANGE);
+    assert_eq!(place.keyfob(["bench", "exchange", "-n", "1", "--cache-dir", &cache]).outcome().code, Some(0));
     // With -v both are shown; no secret is.
     let outcome = place.keyfob(["token", "api", "--fresh", "-v"]).outcome_with_secrets();
     for server in [&first, &second] {
@@ -292,4 +298,20 @@ fn a_first_token_that_is_refused_is_replaced_once() {
         assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(3), ""), "{outcome:?}");
         assert_eq!((first.requests().len(), second.requests().len()), counts, "{options:?} {outcome:?}");
     }
+}
+
+/// A program inherits the token, and no secret of any profile on the way to it.
+#[test]
+fn programs_inherit_no_secret_of_the_first() {
+    let place = Place::new();
+    let (first, second) = (issuing("one", 3600), issuing("two", 3600));
+    profile(&place, "login", &first, r#", "client_id": "l", "client_secret_env": "FIRST""#);
+    profile(&place, "api", &second, r#", "header_profile": {"X-Login": "login"}, "var_env": {"key": "SECOND"}"#);
+    let cache = place.path("cache");
+    let run = place.keyfob(["exec", "api", "--cache-dir", &cache, "--", "/usr/bin/env"]);
+    let outcome = run.variable("FIRST", "hunter2").variable("SECOND", "hunter2").variable("THIRD", "third").outcome();
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert!(outcome.stdout.contains("THIRD=third\n"), "{outcome:?}");
+    assert!(!outcome.stdout.contains("FIRST=") && !outcome.stdout.contains("SECOND="), "{outcome:?}");
+    assert_eq!(first.request().header("authorization"), Some("Basic bDpodW50ZXIy"));
 }

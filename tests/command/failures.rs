@@ -423,3 +423,21 @@ fn html_is_no_form_whatever_it_is_called() {
         run.outcome().is(5, &format!("{{\"reject\":\"{reject}\"}}\n"), "");
     }
 }
+
+#[test]
+fn the_place_of_an_error_object_can_be_chosen() {
+    let place = Place::new();
+    let gone = Refusing::new();
+    let url = format!("http://{}/t", gone.address());
+    let why = format!("no connection to {}: connection refused", gone.address());
+    let json = error_json("unreachable", &why, None, None, None, true);
+    let run = |options: &[&str]| place.token(&url, &[&["--client-id", "c"], options].concat()).outcome();
+    run(&["--format", "json", "--error-to", "stdout"]).is(4, &format!("{json}\n"), "");
+    run(&["--error-to=stdout", "--format=json"]).is(4, &format!("{json}\n"), "");
+    run(&["--format", "json", "--error-to", "stderr"]).fails(4, &json);
+    run(&["--error-to", "stdout"]).fails(4, &format!("keyfob: {why}"));
+    run(&["--error-to", "elsewhere"]).fails(2, "keyfob: --error-to: must be stdout or stderr");
+    // Even where the command line is wrong.
+    let outcome = run(&["--format", "json", "--error-to", "stdout", "--nonsense"]);
+    assert!(outcome.code == Some(2) && outcome.stdout.starts_with("{\"error\":\"config\""), "{outcome:?}");
+}

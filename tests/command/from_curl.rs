@@ -15,6 +15,7 @@ const LINES: &[&str] = &[
     "curl -u abc:hunter2 -d grant_type=client_credentials URL/v1/oauth2/token",
     "curl -v -X POST \"URL/v1/oauth2/token\" -u \"abc:hunter2\" -H \"Content-Type: application/x-www-form-urlencoded\" -d \"grant_type=client_credentials\"",
     "curl URL/api/token --user abc:hunter2 --data grant_type=client_credentials --data scope=read",
+    "curl -u hunter2: -d grant_type=client_credentials URL/v1/tokens",
     "curl -u 'a:hunter2&+/ =' -d grant_type=client_credentials URL/t",
     "curl -ua+b@c:hunter2%2F -d grant_type=client_credentials URL/t",
     "curl -uabc:hunter2 --basic -dgrant_type=client_credentials URL/t",

@@ -62,7 +62,7 @@ fn each_verb_has_a_help_of_its_own() {
         ("profiles", "help: unknown topic \"profiles\"; did you mean \"profile\"?"),
         (
             "hunter2",
-            "help: unknown topic; the topics are token, revoke, keep, exec, bench, parse, from-curl, helper, demo, help, profile and exit-codes",
+            "help: unknown topic; the topics are token, revoke, keep, exec, status, forget, helper, bench, parse, from-curl, demo, help, profile and exit-codes",
         ),
     ] {
         let outcome = Place::new().keyfob(["help", topic]).outcome();
@@ -82,9 +82,13 @@ fn the_documentation_names_no_option_that_the_help_does_not_have() {
     let help = help(&["help"]);
     let known = options(&help);
     // Options of other programs and of demonstrations.
-    let foreign = ["--features", "--release", "--help", "--builds", "--no-default-features"];
+    let foreign =
+        ["--config", "--password-stdin", "--features", "--release", "--help", "--builds", "--no-default-features"];
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let pages = std::fs::read_dir(root.join("src/docs")).unwrap().map(|entry| entry.unwrap().path());
+    let pages = std::fs::read_dir(root.join("src/docs"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file());
     let mut seen = 0;
     for page in pages.chain([root.join("README.md")]) {
         let text = std::fs::read_to_string(&page).unwrap();
@@ -113,6 +117,55 @@ fn the_page_of_profiles_has_each_member() {
         let is_there = |name: &str| page.contains(&format!("`{name}`"));
         assert!(is_there(member) || is_there(secret), "{member} is not in profiles.md");
     }
+}
+
+/// Each line of the page's tables names members that there are, and its example is accepted with no other members.
+#[test]
+fn each_example_of_the_page_of_profiles_is_accepted() {
+    let place = Place::new();
+    let help = help(&["help", "profile"]);
+    let page = include_str!("../../src/docs/profiles.md");
+    let mut count = 0;
+    for (heading, is_endpoint) in [("## The endpoint\n", true), ("## The client\n", false)] {
+        let section = page.split(heading).nth(1).unwrap().split("\n## ").next().unwrap();
+        for line in section.lines().filter(|line| line.starts_with("| `")) {
+            let cells: Vec<&str> = line.trim_matches(['|', ' ']).split(" | ").collect();
+            let [names, _, example] = cells[..] else { panic!("{line}") };
+            let names: Vec<&str> = names.split(", ").map(|name| name.trim_matches('`')).collect();
+            for name in &names {
+                assert!(help.contains(&format!("\n  \"{name}\": ")), "there is no member {name}");
+            }
+            let example = example.trim_matches('`');
+            let url = if example.contains("\"url\"") || names[0] == "environments" {
+                ""
+            } else {
+                r#""url": "https://as.example", "#
+            };
+            let profile = format!("{{{url}{example}}}");
+            let Ok(miniserde::json::Value::Object(members)) = miniserde::json::from_str(&profile) else {
+                panic!("{profile}")
+            };
+            assert!(members.keys().all(|name| names.contains(&name.as_str()) || name == "url"), "{line}");
+            if is_endpoint {
+                keyfob::Endpoint::from_json(&profile).unwrap();
+            }
+            place.file("here/p.json", &profile);
+            // Without a token to end nothing is sent.
+            let outcome = place.keyfob(["revoke", "./p.json", "--no-cache"]).outcome();
+            assert!(outcome.stderr.contains("revoke: no token to end"), "{profile}: {outcome:?}");
+            count += 1;
+        }
+    }
+    assert!(count > 30, "{count}");
+    // And the whole profiles.
+    place.file("config/keyfob/login.json", r#"{"url": "https://login.example", "keep": ["instance_url"]}"#);
+    let profiles: Vec<&str> = page.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    for profile in &profiles {
+        place.file("here/p.json", profile);
+        let outcome = place.keyfob(["revoke", "./p.json", "--no-cache"]).outcome();
+        assert!(outcome.stderr.contains("revoke: no token to end"), "{profile}: {outcome:?}");
+    }
+    assert!(profiles.len() > 3);
 }
 
 /// A profile of all the examples is read, as far as they do not exclude each other.

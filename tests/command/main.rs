@@ -30,6 +30,7 @@ mod proxy;
 mod requests;
 mod revoke;
 mod secrets;
+mod status;
 mod token;
 mod trust;
 mod variables;

@@ -135,7 +135,7 @@ fn a_wrong_profile_is_an_error_that_names_the_place() {
         (r#"{"url": "https://as.example", "client_id": ["c"]}"#, "`client_id`: must be a string"),
         (
             r#"{"url": "https://as.example", "header": {"a": 1}}"#,
-            "`header`: this must be an object of names with their text, or an array of texts",
+            "`header.a`: this must be a string or an array of strings",
         ),
         (
             r#"{"url": "https://as.example", "param_file": "a=b"}"#,

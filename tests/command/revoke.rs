@@ -58,8 +58,10 @@ fn a_revocation_that_fails_says_so() {
     revoke(&[&session[..], &["--format", "json"]].concat()).fails(3, &json);
     assert_eq!(server.requests().len(), 2);
 
-    let no_way = "keyfob: this endpoint's description knows no way to end a token\n\
-                  hint: say where it is revoked (`revocation_url`); of the dialects bearer-session has a way";
+    let no_way = "keyfob: HOST: its description has no way to end a token\n\
+                  hint: set where tokens are revoked (`revocation_url`), or forget the token here alone \
+                  (keyfob forget)";
+    let no_way = &no_way.replace("HOST", &server.address().to_string());
     for dialect in ["json-credentials", "form-credentials", "user-credentials"] {
         revoke(&["--dialect", dialect, "--access-token-file", "secret"]).fails(2, no_way);
     }

@@ -14,10 +14,12 @@ pub(crate) enum Verb {
     Revoke,
     Keep,
     Exec,
+    Helper,
+    Status,
+    Forget,
     Bench,
     Parse,
     FromCurl,
-    Helper,
     Demo,
     Help,
     Version,
@@ -34,6 +36,19 @@ pub(crate) const VERBS: &[(&str, Verb, &str, &str)] = &[
         "[PROFILE] [options] -- CMD [ARG …]",
         "run a program with a token that is kept fresh; without a token it is not started",
     ),
+    ("status", Verb::Status, "[PROFILE] [options]", "show what is cached or remembered, for all profiles without one"),
+    (
+        "forget",
+        Verb::Forget,
+        "[PROFILE | --all] [options]",
+        "drop what is cached or remembered, without telling the server",
+    ),
+    (
+        "helper",
+        Verb::Helper,
+        "git | cargo | kubectl | docker | gcp PROFILE [get | store | erase] [options]",
+        "answer a program that asks for a credential, in its own words",
+    ),
     ("bench", Verb::Bench, "[PROFILE] [-n N] [options]", "time cold-start fetches, step by step"),
     ("parse", Verb::Parse, "[options]", "show how keyfob reads the token response on standard input"),
     (
@@ -41,12 +56,6 @@ pub(crate) const VERBS: &[(&str, Verb, &str, &str)] = &[
         Verb::FromCurl,
         "[--name NAME]",
         "make a profile and secret files of the curl command line on standard input",
-    ),
-    (
-        "helper",
-        Verb::Helper,
-        "git|cargo|kubectl|docker|gcp PROFILE [options] [OPERATION]",
-        "answer as the credential helper of that program",
     ),
     ("demo", Verb::Demo, "", "fetch from five services, played by a server in the same process (feature `demo`)"),
     ("help", Verb::Help, "[VERB | profile | exit-codes]", "print this help, or that of a verb or topic"),
@@ -67,17 +76,15 @@ pub(crate) struct Arguments {
     pub(crate) verb: Verb,
     pub(crate) topic: Topic,
     pub(crate) profile: Option<OsString>,
-    /// The words of a helper: program, profile and operation.
-    pub(crate) words: Vec<OsString>,
     /// The options that were given, by their names with underscores.
     pub(crate) options: Object,
-    /// The program to run, with its arguments: all words after `--`.
+    /// The program to run, with its arguments: all words after `--`. For a helper, what asks, and what for.
     pub(crate) program: Vec<OsString>,
 }
 
 impl Arguments {
     pub(crate) fn new(verb: Verb) -> Self {
-        Self { verb, topic: Topic::All, profile: None, words: Vec::new(), options: Object::new(), program: Vec::new() }
+        Self { verb, topic: Topic::All, profile: None, options: Object::new(), program: Vec::new() }
     }
 
     pub(crate) fn from_command_line() -> Result<Self, Error> {
@@ -89,15 +96,14 @@ impl Arguments {
         let verb = match parser.next().map_err(wrong)? {
             None | Some(Arg::Long("help") | Arg::Short('h')) => Verb::Help,
             Some(Arg::Long("version") | Arg::Short('V')) => Verb::Version,
-            Some(Arg::Value(word)) => verb(&word)?,
-            // How cargo starts a credential provider.
+            // cargo starts a helper with this word alone.
             Some(Arg::Long("cargo-plugin")) => {
-                let words = vec!["cargo".into()];
-                return Ok(Self { words, ..Self::new(Verb::Helper) });
+                return Ok(Self { program: vec!["cargo".into()], ..Self::new(Verb::Helper) });
             }
+            Some(Arg::Value(word)) => verb(&word)?,
             Some(_) => return Err(usage(format!("no command before the options; the commands are {}", verbs()))),
         };
-        let has_profile = matches!(verb, Verb::Token | Verb::Revoke | Verb::Keep | Verb::Exec | Verb::Bench);
+        let has_profile = options::option(verb, "url").is_some();
         let mut arguments = Self::new(verb);
         loop {
             if verb == Verb::Exec {
@@ -130,12 +136,14 @@ impl Arguments {
                     arguments.topic = self::topic(&topic)?;
                     continue;
                 }
-                Arg::Value(profile) if has_profile && arguments.profile.is_none() => {
-                    arguments.profile = Some(profile);
+                Arg::Value(word)
+                    if verb == Verb::Helper && (arguments.program.is_empty() || arguments.profile.is_some()) =>
+                {
+                    arguments.program.push(word);
                     continue;
                 }
-                Arg::Value(word) if verb == Verb::Helper && arguments.words.len() < 3 => {
-                    arguments.words.push(word);
+                Arg::Value(profile) if has_profile && arguments.profile.is_none() => {
+                    arguments.profile = Some(profile);
                     continue;
                 }
                 Arg::Value(_) if verb == Verb::Exec => {
@@ -213,6 +221,12 @@ pub(crate) fn requested_format() -> Format {
         Requested::Format(word) => word.to_str().and_then(Format::from_name).unwrap_or(Format::Token),
         Requested::Profiles(_) => Format::Token,
     }
+}
+
+/// Whether `--error-to stdout` is given, even if the rest is wrong.
+pub(crate) fn is_error_to_stdout() -> bool {
+    let words: Vec<OsString> = std::env::args_os().take_while(|word| word != "--").collect();
+    words.iter().any(|word| word == "--error-to=stdout") || words.windows(2).any(|two| two == ["--error-to", "stdout"])
 }
 
 /// What the command line says about the format, as far as it can be understood.

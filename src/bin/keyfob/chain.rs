@@ -52,6 +52,8 @@ struct Link {
     login: Option<Arc<Login>>,
     /// The members that it keeps of its answer.
     kept: Vec<String>,
+    /// The environment variables that contain its secrets.
+    variables: Vec<String>,
 }
 
 impl Links {
@@ -69,7 +71,8 @@ impl Links {
             let members = profile::read(path)?;
             let settings = Settings::of(members, &options, false, &mut Format::Token, &trail);
             let settings = settings.map_err(|error| within(error, &name))?;
-            Ok(Link { kept: settings.kept.clone(), settings: Some(settings), login: None, name })
+            let (kept, variables) = (settings.kept.clone(), settings.secret_variables());
+            Ok(Link { name, settings: Some(settings), login: None, kept, variables })
         };
         names.into_iter().map(read).collect::<Result<_, _>>().map(Self)
     }
@@ -90,6 +93,11 @@ impl Links {
     /// Returns the profiles' settings, as far as they are not in use yet.
     pub(crate) fn settings(&self) -> impl Iterator<Item = &Settings> {
         self.0.iter().filter_map(|link| link.settings.as_ref())
+    }
+
+    /// Returns the environment variables that contain the profiles' secrets.
+    pub(crate) fn secret_variables(&self) -> impl Iterator<Item = String> {
+        self.0.iter().flat_map(|link| link.variables.iter().cloned())
     }
 
     /// Returns the secret that is the token of this profile.

@@ -58,7 +58,7 @@ pub(crate) fn run(mut arguments: Arguments, format: &mut Format) -> Result<ExitC
     // How an error is shown: there is no curl that could read it.
     *format = if its_format == Format::Json { Format::Json } else { Format::Token };
     let mut settings = settings?;
-    let (asked, is_used_up) = (settings.asked, !settings.is_repeatable());
+    let (asked, is_used_up) = (settings.asked, settings.may_be_used_up());
     let mut command = Command::new(name);
     command.args(words);
     for variable in settings.secret_variables() {

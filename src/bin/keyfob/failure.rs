@@ -1,5 +1,6 @@
 //! How a failure is reported, and the exit codes.
 
+use crate::arguments::is_error_to_stdout;
 use crate::format::Format;
 use crate::output::{line, note, to_json};
 use keyfob::{Error, ErrorKind};
@@ -74,14 +75,18 @@ struct ErrorAnswer<'a> {
 pub(crate) fn report(error: &Error, format: Format) -> ExitCode {
     let message = error.to_string();
     if format == Format::Json {
-        note(&to_json(&ErrorAnswer {
+        let answer = to_json(&ErrorAnswer {
             error: error.kind().as_str(),
             message: &message,
             status: error.status(),
             oauth_error: error.oauth_error(),
             retry_after: error.retry_after().map(whole_seconds),
             retryable: error.is_retryable(),
-        }));
+        });
+        // A standard output that cannot be written to may be the error.
+        if !is_error_to_stdout() || line(&answer).is_err() {
+            note(&answer);
+        }
     } else {
         warn(error);
         if let (ErrorKind::Wait, Some(wait)) = (error.kind(), error.retry_after()) {
@@ -92,6 +97,11 @@ pub(crate) fn report(error: &Error, format: Format) -> ExitCode {
         // So that `keyfob … | curl -K - URL` sends nothing instead of a request without a token.
         let _ = line("proto = \"-all\"");
     }
+    exit_code(error)
+}
+
+/// Returns the exit code of an error.
+pub(crate) fn exit_code(error: &Error) -> ExitCode {
     let row = EXIT_CODES.iter().find(|row| row.kinds.contains(&error.kind()));
     ExitCode::from(row.map_or(1, |row| row.code))
 }
@@ -146,6 +156,7 @@ const METHODS: &[(&str, &str)] = &[
     ("`Parameters::Form`", "--params form"),
     ("`Parameters::Json`", "json"),
     ("`Store::at`", "--cache-dir"),
+    ("`TokenCache::forget`", "keyfob forget"),
     ("`TokenCache::renew`", "--fresh"),
     ("`HttpTransport::connect_to`", "--connect-to"),
     ("`HttpTransport::no_proxy`", "--no-proxy"),
@@ -154,6 +165,6 @@ const METHODS: &[(&str, &str)] = &[
 ];
 
 /// A hint of the library, with options instead of methods.
-pub(crate) fn in_options(hint: &str) -> String {
+fn in_options(hint: &str) -> String {
     METHODS.iter().fold(hint.to_owned(), |hint, (item, option)| hint.replace(item, option))
 }

@@ -7,6 +7,9 @@ use std::time::Duration;
 
 /// Returns a token as the options ask for it.
 pub(crate) fn token(tokens: &mut TokenCache, asked: Asked) -> Result<AccessToken, Error> {
+    if asked.offline {
+        return at_hand(tokens, asked.min_valid.unwrap_or_default());
+    }
     if let Some(until) = delay(tokens, asked)? {
         events::sleep_until(until);
     }
@@ -37,6 +40,18 @@ pub(crate) fn token(tokens: &mut TokenCache, asked: Asked) -> Result<AccessToken
             _ => return Err(error),
         }
     }
+}
+
+/// Returns the token that is cached, or the remembered failure. Asks nobody.
+fn at_hand(tokens: &mut TokenCache, min_life: Duration) -> Result<AccessToken, Error> {
+    if let Some(token) = tokens.at_hand(min_life)? {
+        return Ok(token);
+    }
+    Err(tokens.last_failure().unwrap_or_else(nothing_cached))
+}
+
+pub(crate) fn nothing_cached() -> Error {
+    Error::new(ErrorKind::Unreachable, "no valid token is cached, and nobody was asked")
 }
 
 /// Returns until when the first fetch after a boot is delayed (`--splay`): by this device's share, so that the devices of a

@@ -127,17 +127,21 @@ impl Draft {
             self.set_text("auth", "none".to_owned());
             return Ok(());
         };
-        let (id, secret) = user.split_once(':').unwrap_or((&user, ""));
-        if secret.is_empty() {
+        let Some((id, secret)) = user.split_once(':') else {
             return Err(wrong(
                 "--user: the password is missing, which curl would ask for; write it here: -u ID:SECRET",
             ));
-        }
+        };
         self.set_text("auth", "client_secret_basic".to_owned());
         let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '*');
         // curl does not encode them; without other characters it makes no difference.
         if !user.chars().all(|c| is_plain(c) || c == ':') {
             self.members.push(("basic_raw".to_owned(), Value::Bool(true)));
+        }
+        if secret.is_empty() {
+            // The id alone says who asks: it is a key.
+            self.set_text("client_secret", String::new());
+            return self.set_secret("client_id", id.to_owned());
         }
         self.set_text("client_id", plain(id)?);
         self.set_secret("client_secret", secret.to_owned())

@@ -87,7 +87,7 @@ fn exit_codes() -> String {
         let kinds: Vec<&str> = row.kinds.iter().map(|kind| kind.as_str()).collect();
         put(&mut text, format!("{}  {}", row.code, kinds.join(", ")).trim_end(), row.when);
     }
-    text.push_str("\nbench and keep exit with 128 + N, if signal N ends them before they have done their work.\n");
+    text.push_str("\nbench and keep exit with 128 + N, if signal N ends them before they have done their work. exec exits\nwith 126 or 127 if the program cannot be started, and else as the program does.\n");
     text
 }
 

@@ -73,8 +73,10 @@ const PROFILE: Places = 128;
 const PRESET: Places = 256;
 const FROM_CURL: Places = 512;
 const EXEC: Places = 1024;
-const HELPER: Places = 4096;
-const FETCH: Places = TOKEN | REVOKE | KEEP | BENCH | EXEC | HELPER;
+const STATUS: Places = 2048;
+const FORGET: Places = 4096;
+const HELPER: Places = 8192;
+const FETCH: Places = TOKEN | REVOKE | KEEP | BENCH | EXEC | STATUS | FORGET | HELPER;
 const DESCRIBED: Places = FETCH | ENDPOINT;
 const ASKED: Places = FETCH | PROFILE;
 
@@ -164,8 +166,10 @@ fn place(verb: Verb) -> Places {
         Verb::Bench => BENCH,
         Verb::Parse => PARSE,
         Verb::FromCurl => FROM_CURL,
-        Verb::Helper => HELPER,
         Verb::Exec => EXEC,
+        Verb::Status => STATUS,
+        Verb::Forget => FORGET,
+        Verb::Helper => HELPER,
         Verb::Demo | Verb::Help | Verb::Version => 0,
     }
 }
@@ -258,8 +262,6 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
             row("method", Kind::Text, DESCRIBED | PRESET, "M", "POST (default; GET for a bearer session), PUT or GET")
                 .example(r#""POST""#),
             row("client-id", Kind::Text, ASKED, "ID", "the client identifier").example(r#""my-client""#),
-            row("client-id", Kind::OwnSecret, ASKED, "F", "the client identifier, from a file F or an environment variable V")
-                .example(r#""client-id""#),
             row("username", Kind::Text, ASKED, "U", "the user name, for the grant password").example(r#""meter-7""#),
             row("scope", Kind::Texts, ASKED, "S", "the scope; may be repeated").example(r#"["read", "write"]"#),
             row(
@@ -297,6 +299,8 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
     (
         "Secrets, from a file F, an environment variable V or as the token of another profile P",
         &[
+            row("client-id", Kind::Secret, ASKED, "F", "the client identifier, if it is read; it is treated as a secret")
+                .example(r#""client-id""#),
             row("client-secret", Kind::Json, PROFILE, "", "an empty text: the client secret is empty").example(r#""""#),
             row("client-secret", Kind::Secret, ASKED, "F", "the client secret").example(r#""client-secret""#),
             row("password", Kind::Secret, ASKED, "F", "the user's password").example(r#""~/password""#),
@@ -310,6 +314,8 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
                  the next one",
             )
             .example(r#""/var/lib/meter/refresh-token""#),
+            row("subject-token", Kind::Secret, ASKED, "F", "the token to exchange (RFC 8693)").example(r#""subject-token""#),
+            row("actor-token", Kind::Secret, ASKED, "F", "the token of whoever acts with it").example(r#""actor-token""#),
             row("access-token", Kind::OwnSecret, ASKED, "F", "for revoke: the token to end, if it is not the cached one")
                 .example(r#""access-token""#),
             row("param", Kind::SecretPairs('='), ASKED, "K=F", "an extra parameter whose value is a secret; may be repeated")
@@ -372,6 +378,7 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
                  to send nothing, also if a profile cannot be read and might say curl (not at a terminal)",
             )
             .example(r#""header""#),
+            row("error-to", Kind::Text, FETCH, "PLACE", "where the error object of --format json goes: stderr (default) or stdout"),
         ],
     ),
     (
@@ -401,6 +408,8 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
         &[
             row("no-cache", Kind::Flag, ASKED, "", "neither read nor write it").example("true"),
             row("fresh", Kind::Flag, ASKED, "", "ask the server, whatever is cached or remembered").example("true"),
+            row("offline", Kind::Flag, TOKEN | EXEC | HELPER, "", "take what is cached; ask nobody"),
+            row("all", Kind::Flag, FORGET, "", "everything in it, of all requests"),
             row(
                 "cache-dir",
                 Kind::Path,
@@ -487,16 +496,6 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
             FROM_CURL,
             "NAME",
             "the profile's name, or its path if it has a slash (the host's name)",
-        )],
-    ),
-    (
-        "helper",
-        &[row(
-            "as-user",
-            Kind::Text,
-            HELPER,
-            "U",
-            "git and docker: send the token as the password of this user (oauth2, where they cannot send it as it is)",
         )],
     ),
     (

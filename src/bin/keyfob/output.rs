@@ -13,6 +13,20 @@ struct RevokedAnswer {
     revoked: bool,
 }
 
+#[derive(Serialize)]
+struct ForgottenAnswer {
+    forgotten: bool,
+}
+
+/// Prints whether there was something to forget.
+pub(crate) fn forgotten(forgotten: bool, format: Format) -> Result<(), Error> {
+    line(match (format, forgotten) {
+        (Format::Json, _) => return line(&to_json(&ForgottenAnswer { forgotten })),
+        (_, true) => "forgotten",
+        (_, false) => "nothing to forget",
+    })
+}
+
 /// Prints whether there was a token to revoke.
 pub(crate) fn revoked(revoked: bool, format: Format) -> Result<(), Error> {
     line(match (format, revoked) {

@@ -134,6 +134,24 @@ pub(crate) fn find_profile(name: &Path) -> Result<PathBuf, Error> {
     })
 }
 
+/// Returns the names of all profiles, each with its environments if it leaves open which.
+pub(crate) fn all() -> Vec<(String, Vec<String>)> {
+    let places = own_directory().into_iter().chain([PathBuf::from("/etc")]);
+    let files = places.flat_map(|place| std::fs::read_dir(place.join("keyfob")).into_iter().flatten().flatten());
+    let mut names: Vec<String> =
+        files.filter_map(|file| Some(file.file_name().to_str()?.strip_suffix(".json")?.to_owned())).collect();
+    names.sort();
+    names.dedup();
+    let environments = |name: &str| match read(Path::new(name)) {
+        Ok(members) if !members.contains_key("environment") => match members.get("environments") {
+            Some(Value::Object(environments)) => environments.keys().cloned().collect(),
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    };
+    names.into_iter().map(|name| (name.clone(), environments(&name))).collect()
+}
+
 /// Returns where a new profile of this name belongs: the name itself if it has a slash, else in the user's directory.
 pub(crate) fn place_for(name: &str) -> Result<PathBuf, Error> {
     if name.contains('/') {

@@ -53,6 +53,7 @@ pub(crate) struct Asked {
     pub(crate) min_valid: Option<Duration>,
     pub(crate) no_cache: bool,
     pub(crate) fresh: bool,
+    pub(crate) offline: bool,
     pub(crate) wait: Duration,
     pub(crate) splay: Duration,
     pub(crate) verbose: bool,
@@ -105,6 +106,13 @@ impl Settings {
         trail: &Trail,
     ) -> Result<Self, Error> {
         override_by(&mut members, options);
+        // Options alone.
+        match members.remove("error_to").filter(|_| options.contains_key("error_to")) {
+            None => {}
+            Some(Value::String(place)) if place == "stdout" || place == "stderr" => {}
+            Some(_) => return Err(config("--error-to: must be stdout or stderr")),
+        }
+        let offline = options.get("offline").and_then(|_| members.remove("offline")).is_some();
         match members.remove("format") {
             None => {}
             Some(Value::String(name)) => *format = Format::from_name(&name).ok_or_else(|| Format::unknown(&name))?,
@@ -143,6 +151,7 @@ impl Settings {
                 min_valid: take_duration(&mut members, "min_valid")?,
                 no_cache: take_flag(&mut members, "no_cache")?,
                 fresh: take_flag(&mut members, "fresh")?,
+                offline,
                 wait: take_duration(&mut members, "wait")?.unwrap_or_default().min(LONGEST_WAIT),
                 splay: take_duration(&mut members, "splay")?.unwrap_or_default().min(LONGEST_WAIT),
                 verbose: take_flag(&mut members, "verbose")?,
@@ -160,10 +169,19 @@ impl Settings {
         })
     }
 
-    /// Whether the grant can be sent more than once.
+    /// Whether the grant can be sent more than once: also one that exchanges nothing but other profiles' tokens.
     pub(crate) fn is_repeatable(&self) -> bool {
         let name = self.endpoint.grant_type().unwrap_or(DEFAULT_GRANT);
-        [DEFAULT_GRANT, "password", "bearer_session"].contains(&name) || (name == JWT_BEARER && self.has_key())
+        let has_exchanged = |origin: &str| {
+            let given = self.members.get(&format!("param_{origin}"));
+            EXCHANGED.iter().any(|name| {
+                matches!(given, Some(Value::Object(given)) if given.contains_key(*name))
+                    || self.members.contains_key(&format!("{name}_{origin}"))
+            })
+        };
+        [DEFAULT_GRANT, "password", "bearer_session"].contains(&name)
+            || (name == JWT_BEARER && self.has_key())
+            || name != "refresh_token" && has_exchanged("profile") && !has_exchanged("file") && !has_exchanged("env")
     }
 
     /// Whether a grant may be used up by a fetch: this one or that of a profile whose token is needed.
@@ -290,7 +308,14 @@ impl Settings {
     fn secret_parameters(&mut self, of_grant: bool) -> Result<Vec<(String, SecretSource)>, Error> {
         let all = match self.parameters.take() {
             Some(all) => all,
-            None => take_secret_pairs(&mut self.members, &mut self.links, "param")?,
+            None => {
+                let mut all = take_secret_pairs(&mut self.members, &mut self.links, "param")?;
+                for name in ["subject_token", "actor_token"] {
+                    let source = take_secret(&mut self.members, &mut self.links, name)?;
+                    all.extend(source.map(|source| (name.to_owned(), source)));
+                }
+                all
+            }
         };
         let (taken, rest) = all.into_iter().partition(|(name, _)| EXCHANGED.contains(&name.as_str()) == of_grant);
         self.parameters = Some(rest);
@@ -395,13 +420,11 @@ impl Settings {
         if let Some(assertion) = assertion {
             client = client.assertion(assertion);
         }
-        let id = match take_secret(members, links, "client_id")? {
-            None => take_text(members, "client_id")?,
-            Some(source) if !members.contains_key("client_id") => Some((*source.expose()?).to_owned()),
-            Some(_) => return Err(config("`client_id` is given twice").with_hint("remove one of them")),
-        };
-        if let Some(id) = id {
-            client = client.client_id(id);
+        match (take_secret(members, links, "client_id")?, take_text(members, "client_id")?) {
+            (Some(source), None) => client = client.client_id_source(source),
+            (None, Some(id)) => client = client.client_id(id),
+            (Some(_), Some(_)) => return Err(config("`client_id` is given twice").with_hint("remove one of them")),
+            (None, None) => {}
         }
         match (take_secret(members, links, "client_secret")?, members.remove("client_secret")) {
             (Some(secret), None) => client = client.client_secret(secret),
@@ -444,7 +467,7 @@ impl Settings {
     /// Returns the environment variables that contain secrets.
     pub(crate) fn secret_variables(&self) -> Vec<String> {
         let mut variables = places(&self.members, "env");
-        variables.extend(self.links.settings().flat_map(Self::secret_variables));
+        variables.extend(self.links.secret_variables());
         variables
     }
 
