@@ -72,7 +72,7 @@ fn topics() -> Vec<&'static str> {
 /// The programs of `helper`, as its usage names them.
 fn programs() -> String {
     let usage = VERBS.iter().find(|(name, ..)| *name == "helper").map_or("", |(_, _, usage, _)| usage);
-    usage.split(' ').next().unwrap_or_default().replace('|', " ")
+    usage.split(" PROFILE").next().unwrap_or_default().replace(" |", "")
 }
 
 /// All files, by their paths below `src/docs`.

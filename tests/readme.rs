@@ -31,7 +31,7 @@ fn pages() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut paths: Vec<PathBuf> =
         std::fs::read_dir(root.join("src/docs")).unwrap().map(|e| e.unwrap().path()).collect();
-    paths.retain(|path| !path.ends_with("links.md") && !path.ends_with("pictures.md"));
+    paths.retain(|path| path.is_file() && !path.ends_with("links.md") && !path.ends_with("pictures.md"));
     paths.sort();
     paths.insert(0, root.join("README.md"));
     paths.into_iter().map(|path| (path.clone(), std::fs::read_to_string(path).unwrap())).collect()

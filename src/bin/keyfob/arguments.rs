@@ -46,8 +46,8 @@ pub(crate) const VERBS: &[(&str, Verb, &str, &str)] = &[
     (
         "helper",
         Verb::Helper,
-        "git|cargo|kubectl|docker|gcp PROFILE [options] [OPERATION]",
-        "answer as the credential helper of that program",
+        "git | cargo | kubectl | docker | gcp PROFILE [get | store | erase] [options]",
+        "answer a program that asks for a credential, in its own words",
     ),
     ("bench", Verb::Bench, "[PROFILE] [-n N] [options]", "time cold-start fetches, step by step"),
     ("parse", Verb::Parse, "[options]", "show how keyfob reads the token response on standard input"),
@@ -76,8 +76,6 @@ pub(crate) struct Arguments {
     pub(crate) verb: Verb,
     pub(crate) topic: Topic,
     pub(crate) profile: Option<OsString>,
-    /// The words of a helper: program, profile and operation.
-    pub(crate) words: Vec<OsString>,
     /// The options that were given, by their names with underscores.
     pub(crate) options: Object,
     /// The program to run, with its arguments: all words after `--`.
@@ -86,7 +84,7 @@ pub(crate) struct Arguments {
 
 impl Arguments {
     pub(crate) fn new(verb: Verb) -> Self {
-        Self { verb, topic: Topic::All, profile: None, words: Vec::new(), options: Object::new(), program: Vec::new() }
+        Self { verb, topic: Topic::All, profile: None, options: Object::new(), program: Vec::new() }
     }
 
     pub(crate) fn from_command_line() -> Result<Self, Error> {
@@ -99,11 +97,6 @@ impl Arguments {
             None | Some(Arg::Long("help") | Arg::Short('h')) => Verb::Help,
             Some(Arg::Long("version") | Arg::Short('V')) => Verb::Version,
             Some(Arg::Value(word)) => verb(&word)?,
-            // How cargo starts a credential provider.
-            Some(Arg::Long("cargo-plugin")) => {
-                let words = vec!["cargo".into()];
-                return Ok(Self { words, ..Self::new(Verb::Helper) });
-            }
             Some(_) => return Err(usage(format!("no command before the options; the commands are {}", verbs()))),
         };
         let has_profile = options::option(verb, "url").is_some() && verb != Verb::Helper;
@@ -141,10 +134,6 @@ impl Arguments {
                 }
                 Arg::Value(profile) if has_profile && arguments.profile.is_none() => {
                     arguments.profile = Some(profile);
-                    continue;
-                }
-                Arg::Value(word) if verb == Verb::Helper && arguments.words.len() < 3 => {
-                    arguments.words.push(word);
                     continue;
                 }
                 Arg::Value(_) if verb == Verb::Exec => {

@@ -1,356 +1,313 @@
-//! `keyfob helper`: answers git, cargo, kubectl, docker and Google's libraries as they ask a credential helper.
+//! `keyfob helper`: a credential for a program that asks for one in its own words.
 
-use crate::arguments::{Arguments, Verb, usage};
-use crate::failure;
+use crate::arguments::{Arguments, usage};
 use crate::fetch;
 use crate::format::Format;
-use crate::members::config;
-use crate::output::{self, to_json};
+use crate::members::{config, take_texts};
+use crate::output::{line, reason, to_json};
 use crate::settings::{self, Asked, Settings};
-use crate::words;
-use keyfob::{AccessToken, BootClock, Clock, Error, TokenCache};
+use keyfob::{AccessToken, Error, ErrorKind, Secret, TokenCache};
 use lexopt::Parser;
-use miniserde::json::{self, Number, Object, Value};
+use miniserde::Serialize;
+use miniserde::json::{self, Object, Value};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
-use std::net::IpAddr;
+use std::io::{BufRead, BufReader, Read};
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-type Helper = fn(&Arguments, &str) -> Result<(), Error>;
-
-/// The programs, each with its helper, which takes the operation.
-const HELPERS: &[(&str, Helper)] =
-    &[("git", git), ("cargo", cargo), ("kubectl", kubectl), ("docker", docker), ("gcp", gcp)];
-
-/// 2025-01-01: a device whose clock is before this has not set it yet.
-const CREDIBLE: Duration = Duration::from_secs(1_735_689_600);
-
-/// A question is a few lines.
-const MAX_QUESTION: u64 = 64 * 1024;
-
-const DEFAULT_USER: &str = "oauth2";
-
-pub(crate) fn run(mut arguments: Arguments) -> Result<(), Error> {
-    let mut given = std::mem::take(&mut arguments.words).into_iter();
-    let program = given.next().and_then(|word| word.into_string().ok()).unwrap_or_default();
-    arguments.profile = given.next();
-    let operation = given.next().and_then(|word| word.into_string().ok()).unwrap_or_default();
-    let names = HELPERS.iter().map(|(name, _)| *name);
-    match HELPERS.iter().find(|(name, _)| *name == program) {
-        Some((_, helper)) => helper(&arguments, &operation),
-        None => Err(match words::nearest(&program, names.clone()) {
-            Some(name) => usage(format!("helper: unknown program {program:?}; did you mean {name:?}?")),
-            None => usage(format!("helper: the program is one of {}", names.collect::<Vec<_>>().join(", "))),
-        }),
+pub(crate) fn run(mut arguments: Arguments, format: &mut Format) -> Result<(), Error> {
+    // The program reads standard output.
+    *format = Format::Token;
+    let words = std::mem::take(&mut arguments.program);
+    let words: Vec<&str> = words.iter().map(|word| word.to_str().unwrap_or_default()).collect();
+    match words[..] {
+        ["cargo"] => cargo(arguments),
+        ["kubectl"] => kubectl(arguments),
+        // The cache has it.
+        ["git", "store"] => Ok(()),
+        ["git", action @ ("get" | "erase")] => git(arguments, action),
+        // git may have more to say one day, and wants what is not known to be ignored.
+        ["git", _] => Ok(()),
+        ["git"] => Err(usage("helper: git wants get, store or erase")),
+        ["docker", action] => docker(arguments, action),
+        ["gcp"] => gcp(arguments),
+        _ => Err(usage("helper: the programs are git, cargo, kubectl, docker and gcp")),
     }
 }
 
-/// The git credential protocol (gitcredentials(7), git-credential(1)). An operation that git adds later is ignored, as it wants.
-fn git(arguments: &Arguments, operation: &str) -> Result<(), Error> {
-    if !["get", "erase"].contains(&operation) {
+fn tokens(arguments: &Arguments) -> Result<(TokenCache, Asked), Error> {
+    if arguments.profile.is_none() {
+        return Err(usage("helper: no profile is given"));
+    }
+    let mut settings = Settings::read(arguments, &mut Format::Token)?;
+    if settings.reads_once() {
+        return Err(config("helper: the program uses standard input, so secrets must be in files"));
+    }
+    let asked = settings.asked;
+    let (grant, store) = (settings.grant()?, settings.store()?);
+    Ok((settings::tokens(settings.client()?, grant, store), asked))
+}
+
+/// git's credential protocol (gitcredentials(7)): lines of `name=value`.
+fn git(arguments: Arguments, action: &str) -> Result<(), Error> {
+    let (mut tokens, asked) = tokens(&arguments)?;
+    let question = Question::read()?;
+    if action == "erase" {
+        // The server did not take this token. Any other is not this profile's, or was replaced already.
+        let refused = question.last("credential").or_else(|| question.last("password"));
+        if let (Some(refused), Some(cached)) = (refused, tokens.at_hand(Duration::ZERO)?) {
+            if cached.expose() == refused {
+                tokens.renew()?;
+            }
+        }
         return Ok(());
     }
-    let question = question()?;
-    let lines = || question.lines().take_while(|line| !line.is_empty()).filter_map(|line| line.split_once('='));
-    let attribute = |name: &str| lines().find(|(known, _)| *known == name).map(|(_, value)| value);
-    if operation == "erase" {
-        return replace(arguments, attribute("credential").or_else(|| attribute("password")));
+    let host = question.last("host").unwrap_or_default();
+    let is_here = ["localhost", "127.0.0.1", "[::1]"]
+        .iter()
+        .any(|here| host.strip_prefix(here).is_some_and(|port| port.is_empty() || port.starts_with(':')));
+    if question.last("protocol") != Some("https") && !is_here {
+        return Err(config("helper: git asks for a server that is not https, which gets no token"));
     }
-    check_scheme(&format!(
-        "{}://{}",
-        attribute("protocol").unwrap_or_default(),
-        attribute("host").unwrap_or_default()
-    ))?;
-    let (token, expiry) = token(arguments)?;
-    let user = user(arguments);
-    let knows_types = lines().any(|line| line == ("capability[]", "authtype"));
-    let mut answer = match (user, knows_types) {
-        (None, true) => {
-            let (scheme, credential) = authorization(&token)?;
-            format!("capability[]=authtype\nauthtype={scheme}\ncredential={credential}\nephemeral=true")
-        }
-        (user, _) => {
-            let user = user.or_else(|| attribute("username")).unwrap_or(DEFAULT_USER);
-            format!("username={user}\npassword={}", token.expose())
-        }
-    };
-    if let Some(expiry) = expiry {
-        answer = format!("{answer}\npassword_expiry_utc={}", expiry.as_secs());
+    let token = fetch::token(&mut tokens, asked)?;
+    // No line of its own is in there.
+    token.header()?;
+    if question.has(("capability[]", "authtype")) {
+        line("capability[]=authtype\nauthtype=Bearer\nephemeral=1")?;
+        line(Secret::from(format!("credential={}", token.expose())).expose())?;
+    } else {
+        line("username=oauth2")?;
+        line(Secret::from(format!("password={}", token.expose())).expose())?;
     }
-    output::line(&answer)
+    match expiry(&tokens, &token) {
+        Some(expiry) => line(&format!("password_expiry_utc={expiry}")),
+        None => Ok(()),
+    }
 }
 
-/// Cargo's credential provider protocol, version 1. A failure is an answer, and no exit code.
-fn cargo(arguments: &Arguments, _: &str) -> Result<(), Error> {
-    output::line(r#"{"v":[1]}"#)?;
-    let stdin = BufReader::new(stdin()?.take(MAX_QUESTION));
-    for line in stdin.lines() {
-        let line = line.map_err(unread)?;
-        let answer = match json::from_str::<Object>(&line) {
-            Ok(question) if text(&question, "kind") == "get" => cargo_get(arguments, &question),
-            _ => Ok(object([("Err", object([("kind", string("operation-not-supported"))]))])),
+#[derive(Serialize)]
+struct CargoOk<'a> {
+    kind: &'a str,
+    token: &'a str,
+    cache: &'a str,
+    expiration: Option<u64>,
+    operation_independent: bool,
+}
+
+/// cargo's credential protocol, version 1: a JSON object on each line. The words of its configuration are in there.
+fn cargo(given: Arguments) -> Result<(), Error> {
+    line(r#"{"v":[1]}"#)?;
+    for question in stdin()?.lines() {
+        let question = question.map_err(|error| unreadable(&error))?;
+        let members = match json::from_str(&question) {
+            Ok(Value::Object(members)) => members,
+            _ => Object::new(),
         };
-        output::line(&to_json(&answer.unwrap_or_else(|error| {
-            let hint = error.hint().map(|hint| string(&failure::in_options(hint)));
-            let causes = Value::Array(hint.into_iter().collect());
-            let fault = [("kind", string("other")), ("message", string(&error.to_string())), ("caused-by", causes)];
-            object([("Err", object(fault))])
-        })))?;
+        if text(&members, "kind").as_deref() != Some("get") {
+            line(r#"{"Err":{"kind":"operation-not-supported"}}"#)?;
+            continue;
+        }
+        match cargo_answer(&given, members) {
+            Ok(answer) => line(answer.expose())?,
+            Err(error) => {
+                let message = json::to_string(&error.to_string());
+                line(&format!(r#"{{"Err":{{"kind":"other","message":{message},"caused-by":[]}}}}"#))?;
+                return Err(error);
+            }
+        }
     }
     Ok(())
 }
 
-fn cargo_get(arguments: &Arguments, question: &Object) -> Result<Value, Error> {
-    if let Some(Value::Object(registry)) = question.get("registry") {
-        check_scheme(text(registry, "index-url").trim_start_matches("sparse+"))?;
-    }
-    // Cargo starts the program with one argument of its own, and sends those of its configuration.
-    let mut configured = None;
-    if let Some(Value::Array(words)) = question.get("args").filter(|_| arguments.profile.is_none()) {
-        let words = words.iter().filter_map(|word| if let Value::String(word) = word { Some(word) } else { None });
-        let mut read = Arguments::read(Parser::from_args(words))?;
-        if read.verb != Verb::Helper || read.words.first().is_none_or(|word| word != "cargo") {
-            return Err(usage("the provider is [\"keyfob\", \"helper\", \"cargo\", \"PROFILE\"]"));
+fn cargo_answer(given: &Arguments, mut members: Object) -> Result<Secret, Error> {
+    let words = take_texts(&mut members, "args")?;
+    let read;
+    let arguments = match words.is_empty() {
+        true => given,
+        false => {
+            read = Arguments::read(Parser::from_iter(std::iter::once("keyfob".to_owned()).chain(words)))?;
+            &read
         }
-        read.profile = read.words.get(1).cloned();
-        configured = Some(read);
-    }
-    let (token, expiry) = token(configured.as_ref().unwrap_or(arguments))?;
-    authorization(&token)?;
-    let (_, header) = token.header()?;
-    let ok = [
-        ("kind", string("get")),
-        ("token", string(header.expose())),
-        ("cache", string(if expiry.is_some() { "expires" } else { "never" })),
-        ("expiration", expiry.map_or(Value::Null, |expiry| number(expiry.as_secs()))),
-        ("operation_independent", Value::Bool(true)),
-    ];
-    Ok(object([("Ok", object(ok))]))
-}
-
-/// Kubernetes' client.authentication.k8s.io/v1.
-fn kubectl(arguments: &Arguments, _: &str) -> Result<(), Error> {
-    let (token, expiry) = token(arguments)?;
-    let expiry = expiry.map_or(Value::Null, |expiry| Value::String(rfc3339(expiry)));
-    let status = object([("token", string(token.expose())), ("expirationTimestamp", expiry)]);
-    output::line(&to_json(&object([
-        ("apiVersion", string("client.authentication.k8s.io/v1")),
-        ("kind", string("ExecCredential")),
-        ("status", status),
-    ])))
-}
-
-/// The protocol of docker-credential-helpers, which shows the fault that is on standard output.
-fn docker(arguments: &Arguments, operation: &str) -> Result<(), Error> {
-    let answer = || match operation {
-        "get" => {
-            let question = question()?;
-            let (token, _) = token(arguments)?;
-            let user = user(arguments).unwrap_or(DEFAULT_USER);
-            let secret = string(token.expose());
-            let login = [("ServerURL", string(question.trim())), ("Username", string(user)), ("Secret", secret)];
-            Ok(to_json(&object(login)))
-        }
-        _ => Err(usage("helper docker: the operation is get: the token is not docker's to store")),
     };
-    output::line(&answer().inspect_err(|error| drop(output::line(&error.to_string())))?)
-}
-
-/// Google's executable-sourced credentials (AIP-4117).
-fn gcp(arguments: &Arguments, _: &str) -> Result<(), Error> {
-    const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
-    const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
-    let wanted = std::env::var("GOOGLE_EXTERNAL_ACCOUNT_TOKEN_TYPE").unwrap_or_else(|_| JWT.to_owned());
-    let answer = || {
-        if ![JWT, ID_TOKEN].contains(&wanted.as_str()) {
-            return Err(config(format!("helper gcp: the token type must be {JWT} or {ID_TOKEN}")));
-        }
-        let (token, expiry) = token(arguments)?;
-        Ok(to_json(&object([
-            ("version", number(1)),
-            ("success", Value::Bool(true)),
-            ("token_type", string(&wanted)),
-            ("id_token", string(token.expose())),
-            ("expiration_time", expiry.map_or(Value::Null, |expiry| number(expiry.as_secs()))),
-        ])))
-    };
-    output::line(&answer().inspect_err(|error| {
-        let _ = output::line(&to_json(&object([
-            ("version", number(1)),
-            ("success", Value::Bool(false)),
-            ("code", string(error.kind().as_str())),
-            ("message", string(&error.to_string())),
-        ])));
-    })?)
-}
-
-fn open(arguments: &Arguments) -> Result<(TokenCache, Asked), Error> {
-    if arguments.profile.is_none() {
-        return Err(usage("helper: no profile is named"));
-    }
-    let mut options = arguments.options.clone();
-    options.remove("as_user");
-    let arguments = Arguments { profile: arguments.profile.clone(), options, ..Arguments::new(Verb::Helper) };
-    // A profile's `format` is for other verbs.
-    let mut settings = Settings::read(&arguments, &mut Format::Token)?;
-    if !settings.is_repeatable() {
-        crate::events::finish_first();
-    }
-    let (asked, grant, store) = (settings.asked, settings.grant()?, settings.store()?);
-    Ok((settings::tokens(settings.client()?, grant, store), asked))
-}
-
-/// Returns a token that can be sent, and when it expires, in time since 1970 began.
-fn token(arguments: &Arguments) -> Result<(AccessToken, Option<Duration>), Error> {
-    let (mut tokens, asked) = open(arguments)?;
+    let (mut tokens, asked) = tokens(arguments)?;
     let token = fetch::token(&mut tokens, asked)?;
-    token.header()?;
-    let left = token.remaining(tokens.client().now());
-    Ok((token, expiry(BootClock.wall_time(), left)))
+    let expiration = expiry(&tokens, &token);
+    let ok = to_json(&CargoOk {
+        kind: "get",
+        token: token.authorization()?.expose(),
+        cache: if expiration.is_some() { "expires" } else { "never" },
+        expiration,
+        operation_independent: true,
+    });
+    // An absent moment is no null there.
+    Ok(format!(r#"{{"Ok":{}}}"#, ok.replace(r#""expiration":null,"#, "")).into())
 }
 
-/// Returns when a token expires, unless that or the time of day is not known.
-fn expiry(wall_time: Option<Duration>, left: Option<Duration>) -> Option<Duration> {
-    wall_time.filter(|time| *time >= CREDIBLE)?.checked_add(left?)
+/// The ExecCredential of client-go, in the version that it asks for.
+fn kubectl(arguments: Arguments) -> Result<(), Error> {
+    let (mut tokens, asked) = tokens(&arguments)?;
+    let asked_for = std::env::var("KUBERNETES_EXEC_INFO").unwrap_or_default();
+    let version = match json::from_str(&asked_for) {
+        Ok(Value::Object(members)) => text(&members, "apiVersion"),
+        _ => None,
+    };
+    let version = version.unwrap_or_else(|| "client.authentication.k8s.io/v1".to_owned());
+    let token = fetch::token(&mut tokens, asked)?;
+    let expiry = expiry(&tokens, &token).map(|expiry| format!(r#","expirationTimestamp":"{}""#, rfc_3339(expiry)));
+    let (version, shown) = (json::to_string(&version), json::to_string(&token.expose().to_owned()));
+    line(&format!(
+        r#"{{"apiVersion":{version},"kind":"ExecCredential","status":{{"token":{shown}{}}}}}"#,
+        expiry.unwrap_or_default()
+    ))
 }
 
-/// Replaces the cached token if it is this one, or whichever it is: the server that git talks to has rejected it.
-fn replace(arguments: &Arguments, rejected: Option<&str>) -> Result<(), Error> {
-    let (mut tokens, _) = open(arguments)?;
-    match tokens.at_hand(Duration::ZERO)? {
-        Some(token) if rejected.is_none_or(|rejected| rejected == token.expose()) && tokens.invalidate(&token) => {
-            tokens.token().map(drop)
+#[derive(Serialize)]
+struct DockerLogin<'a> {
+    #[serde(rename = "ServerURL")]
+    server: &'a str,
+    #[serde(rename = "Username")]
+    user: &'a str,
+    #[serde(rename = "Secret")]
+    secret: &'a str,
+}
+
+/// The protocol of docker-credential-helpers; docker shows the fault that is on standard output.
+fn docker(arguments: Arguments, action: &str) -> Result<(), Error> {
+    let answer = || {
+        if action != "get" {
+            return Err(usage("helper: docker may get the token, not store or erase it"));
         }
-        _ => Ok(()),
-    }
+        let (mut tokens, asked) = tokens(&arguments)?;
+        let question = Question::read()?;
+        let token = fetch::token(&mut tokens, asked)?;
+        let login = DockerLogin { server: question.0.expose().trim(), user: "oauth2", secret: token.expose() };
+        Ok(Secret::from(to_json(&login)))
+    };
+    line(answer().inspect_err(|error| drop(line(&error.to_string())))?.expose())
 }
 
-/// Returns scheme and credentials of the `Authorization` header.
-fn authorization(token: &AccessToken) -> Result<(&str, &str), Error> {
-    match token.header()? {
-        (name, value) if name.eq_ignore_ascii_case("authorization") => {
-            value.expose().split_once(' ').ok_or_else(|| config("helper: the API's header has no scheme"))
+#[derive(Serialize)]
+struct GcpToken<'a> {
+    version: u32,
+    success: bool,
+    token_type: &'a str,
+    id_token: &'a str,
+    expiration_time: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct GcpFault<'a> {
+    version: u32,
+    success: bool,
+    code: &'a str,
+    message: &'a str,
+}
+
+/// Google's executable-sourced credentials, in the token type that the library asks for.
+fn gcp(arguments: Arguments) -> Result<(), Error> {
+    const TYPES: &str = "urn:ietf:params:oauth:token-type:";
+    let token_type = std::env::var("GOOGLE_EXTERNAL_ACCOUNT_TOKEN_TYPE").unwrap_or_else(|_| format!("{TYPES}jwt"));
+    let answer = || {
+        if !["jwt", "id_token"].iter().any(|known| token_type.strip_prefix(TYPES) == Some(known)) {
+            return Err(config("helper: gcp gets a token of type jwt or id_token"));
         }
-        (name, _) => Err(config(format!("helper: the API wants the token in {name}, not in Authorization"))),
-    }
+        let (mut tokens, asked) = tokens(&arguments)?;
+        let token = fetch::token(&mut tokens, asked)?;
+        let answer = to_json(&GcpToken {
+            version: 1,
+            success: true,
+            token_type: &token_type,
+            id_token: token.expose(),
+            expiration_time: expiry(&tokens, &token),
+        });
+        Ok(Secret::from(answer.replace(r#","expiration_time":null"#, "")))
+    };
+    let fault = |error: &Error| {
+        let (code, message) = (error.kind().as_str(), error.to_string());
+        let _ = line(&to_json(&GcpFault { version: 1, success: false, code, message: &message }));
+    };
+    line(answer().inspect_err(fault)?.expose())
 }
 
-/// Returns an error for plain http, on which everybody can read the token, unless the host is this one.
-fn check_scheme(url: &str) -> Result<(), Error> {
-    let url = url.to_ascii_lowercase();
-    let Some(rest) = url.strip_prefix("http://") else { return Ok(()) };
-    let place = rest.split('/').next().unwrap_or_default();
-    let host = place.rsplit_once(':').filter(|_| !place.ends_with(']')).map_or(place, |(host, _)| host);
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    if host == "localhost" || address.is_ok_and(|address| address.is_loopback()) {
-        return Ok(());
-    }
-    Err(config("helper: no token for plain http to another host").with_hint("use https"))
+/// Returns when the token expires, in seconds since 1970: none if that is unknown, or the wall clock is not credible.
+fn expiry(tokens: &TokenCache, token: &AccessToken) -> Option<u64> {
+    const BUILT: u64 = 1_735_689_600;
+    let now = SystemTime::UNIX_EPOCH.elapsed().ok()?.as_secs();
+    let left = token.remaining(tokens.client().now())?.as_secs();
+    (now >= BUILT).then(|| now.saturating_add(left))
 }
 
-/// Returns an object of the members that are not null.
-fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
-    let members = members.into_iter().filter(|(_, value)| !matches!(value, Value::Null));
-    Value::Object(members.map(|(name, value)| (name.to_owned(), value)).collect())
-}
-
-fn string(text: &str) -> Value {
-    Value::String(text.to_owned())
-}
-
-fn number(number: u64) -> Value {
-    Value::Number(Number::U64(number))
-}
-
-fn user(arguments: &Arguments) -> Option<&str> {
-    Some(text(&arguments.options, "as_user")).filter(|user| !user.is_empty())
-}
-
-fn text<'a>(object: &'a Object, name: &str) -> &'a str {
-    match object.get(name) {
-        Some(Value::String(text)) => text,
-        _ => "",
-    }
-}
-
-/// Reads what the program asks, to its end.
-fn question() -> Result<String, Error> {
-    let mut text = String::with_capacity(4096);
-    stdin()?.take(MAX_QUESTION).read_to_string(&mut text).map_err(unread)?;
-    Ok(text)
-}
-
-/// Standard input without std's buffer, which would keep a copy of a credential.
-fn stdin() -> Result<File, Error> {
-    io::stdin().as_fd().try_clone_to_owned().map(File::from).map_err(unread)
-}
-
-fn unread(error: io::Error) -> Error {
-    config(format!("standard input: {}", output::reason(&error))).with_source(error)
-}
-
-/// Returns a time since 1970 began as in RFC 3339, in UTC.
-fn rfc3339(time: Duration) -> String {
-    let (days, second) = (time.as_secs() / 86400, time.as_secs() % 86400);
-    // Years begin in March, so that the leap day is their last: the days since 0000-03-01 in eras of 400 years.
-    let days = days + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
+/// In UTC, by the Gregorian calendar whose years begin in March.
+fn rfc_3339(seconds: u64) -> String {
+    let (day, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
+    let (era, day) = (day / 146_097, day % 146_097);
     let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
     let day = day - (365 * year + year / 4 - year / 100);
     let month = (5 * day + 2) / 153;
     let day = day - (153 * month + 2) / 5 + 1;
-    let (year, month) = (era * 400 + year + month / 10, (month + 2) % 12 + 1);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
+    let (year, month) = if month < 10 { (year, month + 3) } else { (year + 1, month - 9) };
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z", era * 400 + year)
+}
+
+fn text(members: &Object, name: &str) -> Option<String> {
+    match members.get(name) {
+        Some(Value::String(text)) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+/// Standard input, not through std's buffer, which keeps what it read.
+fn stdin() -> Result<BufReader<File>, Error> {
+    let stdin = std::io::stdin().as_fd().try_clone_to_owned();
+    stdin.map(|stdin| BufReader::new(stdin.into())).map_err(|error| unreadable(&error))
+}
+
+fn unreadable(error: &std::io::Error) -> Error {
+    Error::new(ErrorKind::Config, format!("standard input: {}", reason(error)))
+}
+
+/// What git asks, which may contain a credential.
+struct Question(Secret);
+
+impl Question {
+    fn read() -> Result<Self, Error> {
+        const MOST: usize = 64 * 1024;
+        // Large enough, so that it does not grow and leave copies behind.
+        let mut text = String::with_capacity(MOST + 64);
+        stdin()?.take(MOST as u64).read_to_string(&mut text).map_err(|error| unreadable(&error))?;
+        Ok(Self(text.into()))
+    }
+
+    /// The last value of this name counts.
+    fn last(&self, name: &str) -> Option<&str> {
+        self.pairs().filter(|(known, _)| *known == name).last().map(|(_, value)| value)
+    }
+
+    fn has(&self, pair: (&str, &str)) -> bool {
+        self.pairs().any(|known| known == pair)
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.expose().lines().filter_map(|line| line.split_once('='))
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::rfc_3339;
 
     #[test]
-    fn a_time_is_written_as_in_rfc_3339() {
+    fn moments_are_written_as_kubectl_reads_them() {
         for (seconds, text) in [
             (0, "1970-01-01T00:00:00Z"),
             (951_782_399, "2000-02-28T23:59:59Z"),
             (951_782_400, "2000-02-29T00:00:00Z"),
-            (951_868_800, "2000-03-01T00:00:00Z"),
-            (1_735_689_599, "2024-12-31T23:59:59Z"),
+            (1_735_689_600, "2025-01-01T00:00:00Z"),
+            (4_107_542_399, "2100-02-28T23:59:59Z"),
             (4_107_542_400, "2100-03-01T00:00:00Z"),
         ] {
-            assert_eq!(rfc3339(Duration::from_secs(seconds)), text);
-        }
-    }
-
-    #[test]
-    fn without_a_credible_clock_nothing_is_said_about_the_end() {
-        let (left, second) = (Duration::from_secs(60), Duration::from_secs(1));
-        for (wall_time, left, expected) in [
-            (Some(CREDIBLE), Some(left), Some(CREDIBLE + left)),
-            (Some(CREDIBLE - second), Some(left), None),
-            (None, Some(left), None),
-            (Some(CREDIBLE), None, None),
-            (Some(Duration::MAX), Some(left), None),
-        ] {
-            assert_eq!(expiry(wall_time, left), expected, "{wall_time:?}");
-        }
-    }
-
-    #[test]
-    fn plain_http_is_for_this_host_alone() {
-        for (url, is_fine) in [
-            ("https://git.example", true),
-            ("http://127.0.0.1:8080", true),
-            ("http://[::1]:8080/index/", true),
-            ("http://[::1]", true),
-            ("HTTP://localhost", true),
-            ("http://git.example", false),
-            ("HTTP://git.example:80/", false),
-            ("http://localhost.example", false),
-            ("http://127.0.0.1@git.example", false),
-            ("http://", false),
-        ] {
-            assert_eq!(check_scheme(url).is_ok(), is_fine, "{url}");
+            assert_eq!(rfc_3339(seconds), text);
         }
     }
 }

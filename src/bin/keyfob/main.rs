@@ -84,7 +84,6 @@ fn run(format: &mut Format) -> Result<ExitCode, Error> {
         Verb::Exec => return exec::run(arguments, format),
         Verb::Bench => return bench::run(arguments, format),
         Verb::FromCurl => from_curl::run(&arguments)?,
-        Verb::Helper => helper::run(arguments)?,
         Verb::Demo => demo()?,
     }
     Ok(ExitCode::SUCCESS)

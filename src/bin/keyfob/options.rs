@@ -499,16 +499,6 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
         )],
     ),
     (
-        "helper",
-        &[row(
-            "as-user",
-            Kind::Text,
-            HELPER,
-            "U",
-            "git and docker: send the token as the password of this user (oauth2, where they cannot send it as it is)",
-        )],
-    ),
-    (
         "Messages",
         &[row(
             "verbose",
