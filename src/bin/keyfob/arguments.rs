@@ -78,7 +78,7 @@ pub(crate) struct Arguments {
     pub(crate) profile: Option<OsString>,
     /// The options that were given, by their names with underscores.
     pub(crate) options: Object,
-    /// The program to run, with its arguments: all words after `--`.
+    /// The program to run, with its arguments: all words after `--`. For a helper, what asks, and what for.
     pub(crate) program: Vec<OsString>,
 }
 
@@ -96,10 +96,14 @@ impl Arguments {
         let verb = match parser.next().map_err(wrong)? {
             None | Some(Arg::Long("help") | Arg::Short('h')) => Verb::Help,
             Some(Arg::Long("version") | Arg::Short('V')) => Verb::Version,
+            // cargo starts a helper with this word alone.
+            Some(Arg::Long("cargo-plugin")) => {
+                return Ok(Self { program: vec!["cargo".into()], ..Self::new(Verb::Helper) });
+            }
             Some(Arg::Value(word)) => verb(&word)?,
             Some(_) => return Err(usage(format!("no command before the options; the commands are {}", verbs()))),
         };
-        let has_profile = options::option(verb, "url").is_some() && verb != Verb::Helper;
+        let has_profile = options::option(verb, "url").is_some();
         let mut arguments = Self::new(verb);
         loop {
             if verb == Verb::Exec {
@@ -130,6 +134,12 @@ impl Arguments {
                 }
                 Arg::Value(topic) if verb == Verb::Help && matches!(arguments.topic, Topic::All) => {
                     arguments.topic = self::topic(&topic)?;
+                    continue;
+                }
+                Arg::Value(word)
+                    if verb == Verb::Helper && (arguments.program.is_empty() || arguments.profile.is_some()) =>
+                {
+                    arguments.program.push(word);
                     continue;
                 }
                 Arg::Value(profile) if has_profile && arguments.profile.is_none() => {

@@ -79,6 +79,7 @@ fn run(format: &mut Format) -> Result<ExitCode, Error> {
         Verb::Token => token(&arguments, format)?,
         Verb::Revoke => revoke(&arguments, format)?,
         Verb::Keep => keep::run(&arguments, format)?,
+        Verb::Helper => helper::run(arguments, format)?,
         Verb::Status => return status::run(arguments, format),
         Verb::Forget => status::forget(arguments, format)?,
         Verb::Exec => return exec::run(arguments, format),
