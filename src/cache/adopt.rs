@@ -82,19 +82,17 @@ mod tests {
             (Some((Refused, 20, 20)), Some((Wait, 10, 10)), Some((Wait, 10, 10))),
         ];
         let by_route: [Row; 1] = [(Some((Refused, 20, 20)), None, Some((Refused, 20, 20)))];
-        let adopt = |state: &mut State, record| state.adopt(record, None);
-        let adopt_pause = |state: &mut State, record| state.adopt_pause(record);
-        let ways: [(&str, &dyn Fn(&mut State, Record), &[Row]); 4] = [
-            ("request", &adopt, &both),
-            ("request", &adopt, &by_request),
-            ("route", &adopt_pause, &both),
-            ("route", &adopt_pause, &by_route),
-        ];
-        for (way, adopt, rows) in ways {
+        let ways: [(&str, &[Row]); 4] =
+            [("request", &both), ("request", &by_request), ("route", &both), ("route", &by_route)];
+        for (way, rows) in ways {
             for (own, other, expected) in rows {
                 let mut state = State::new(s(0));
                 (state.renewal.pause, state.renewal.failures) = (own.map(pause), 2);
-                adopt(&mut state, record(7, other.map(pause), 1));
+                let record = record(7, other.map(pause), 1);
+                match way {
+                    "request" => state.adopt(record, None),
+                    _ => state.adopt_pause(record),
+                }
                 let parts = |pause: &Pause| (pause.error.to_string(), pause.until, pause.calm_until);
                 let expected = expected.map(pause);
                 assert_eq!(
