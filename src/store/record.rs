@@ -341,6 +341,7 @@ impl<'b> Fields<'b> {
             _ => None,
         };
         Some(Pause {
+            since: self.time("written")?,
             until: self.time("pause").unwrap_or(Duration::MAX),
             calm_until: self.time("calm").unwrap_or(Duration::MAX),
             error,
