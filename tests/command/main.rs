@@ -18,6 +18,7 @@ mod help;
 mod options;
 mod output;
 mod parse;
+mod probe;
 mod profile;
 mod proxy;
 mod requests;

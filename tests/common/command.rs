@@ -57,7 +57,7 @@ impl Place {
         let (verb, options) = arguments.split_at(arguments.len().min(1));
         command.args(verb);
         // What one test caches is no other test's, and nobody else's.
-        let is_cached = verb.iter().any(|verb| verb == "token" || verb == "revoke" || verb == "keep");
+        let is_cached = verb.iter().any(|verb| ["token", "revoke", "keep", "probe"].iter().any(|known| verb == known));
         if is_cached && !options.iter().any(|option| option == "--cache-dir" || option == "--no-cache") {
             command.arg("--cache-dir").arg(self.root.join("cache"));
         }

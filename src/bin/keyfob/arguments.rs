@@ -14,6 +14,7 @@ pub(crate) enum Verb {
     Revoke,
     Keep,
     Bench,
+    Probe,
     Parse,
     FromCurl,
     Demo,
@@ -27,6 +28,13 @@ pub(crate) const VERBS: &[(&str, Verb, &str, &str)] = &[
     ("revoke", Verb::Revoke, "[PROFILE] [options]", "end a token at the server and forget it"),
     ("keep", Verb::Keep, "[PROFILE] --file F [options]", "keep a fresh token in a file"),
     ("bench", Verb::Bench, "[PROFILE] [-n N] [options]", "time cold-start fetches, step by step"),
+    (
+        "probe",
+        Verb::Probe,
+        "[PROFILE] [options]",
+        "fetch once and tell what was sent, answered and tolerated, and what would make the profile better; \
+         store nothing",
+    ),
     ("parse", Verb::Parse, "[options]", "show how keyfob reads the token response on standard input"),
     (
         "from-curl",
@@ -70,7 +78,7 @@ impl Arguments {
             Some(Arg::Value(word)) => verb(&word)?,
             Some(_) => return Err(usage(format!("no command before the options; the commands are {}", verbs()))),
         };
-        let has_profile = matches!(verb, Verb::Token | Verb::Revoke | Verb::Keep | Verb::Bench);
+        let has_profile = matches!(verb, Verb::Token | Verb::Revoke | Verb::Keep | Verb::Bench | Verb::Probe);
         let mut arguments = Self { verb, topic: Topic::All, profile: None, options: Object::new() };
         while let Some(argument) = parser.next().map_err(wrong)? {
             let (shown, name, row) = match argument {

@@ -92,6 +92,11 @@ pub(crate) fn report(error: &Error, format: Format) -> ExitCode {
         // So that `keyfob … | curl -K - URL` sends nothing instead of a request without a token.
         let _ = line("proto = \"-all\"");
     }
+    exit_code(error)
+}
+
+/// Returns the exit code of an error.
+pub(crate) fn exit_code(error: &Error) -> ExitCode {
     let row = EXIT_CODES.iter().find(|row| row.kinds.contains(&error.kind()));
     ExitCode::from(row.map_or(1, |row| row.code))
 }
@@ -148,6 +153,6 @@ const METHODS: &[(&str, &str)] = &[
 ];
 
 /// A hint of the library, with options instead of methods.
-fn in_options(hint: &str) -> String {
+pub(crate) fn in_options(hint: &str) -> String {
     METHODS.iter().fold(hint.to_owned(), |hint, (item, option)| hint.replace(item, option))
 }

@@ -23,6 +23,7 @@ mod options;
 mod output;
 mod parse;
 mod pipe;
+mod probe;
 mod process;
 mod profile;
 mod secrets;
@@ -75,6 +76,7 @@ fn run(format: &mut Format) -> Result<ExitCode, Error> {
         Verb::Revoke => revoke(&arguments, format)?,
         Verb::Keep => keep::run(&arguments, format)?,
         Verb::Bench => return bench::run(arguments, format),
+        Verb::Probe => return probe::run(&arguments, format),
         Verb::FromCurl => from_curl::run(&arguments)?,
         Verb::Demo => demo()?,
     }

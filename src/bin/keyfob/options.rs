@@ -47,7 +47,8 @@ const PROFILE: Places = 128;
 /// A member that a dialect sets.
 const PRESET: Places = 256;
 const FROM_CURL: Places = 512;
-const FETCH: Places = TOKEN | REVOKE | KEEP | BENCH;
+const PROBE: Places = 1024;
+const FETCH: Places = TOKEN | REVOKE | KEEP | BENCH | PROBE;
 const DESCRIBED: Places = FETCH | ENDPOINT;
 const ASKED: Places = FETCH | PROFILE;
 
@@ -125,6 +126,7 @@ fn place(verb: Verb) -> Places {
         Verb::Revoke => REVOKE,
         Verb::Keep => KEEP,
         Verb::Bench => BENCH,
+        Verb::Probe => PROBE,
         Verb::Parse => PARSE,
         Verb::FromCurl => FROM_CURL,
         Verb::Demo | Verb::Help | Verb::Version => 0,
@@ -280,7 +282,7 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
                 Kind::Text,
                 ASKED,
                 "F",
-                "token (default), header, curl (for `curl -K -`) or json; bench: json, else a table. On an error curl is told \
+                "token (default), header, curl (for `curl -K -`) or json; bench and probe: json, else a table. On an error curl is told \
                  to send nothing, also if a profile cannot be read and might say curl (not at a terminal)",
             )
             .example(r#""header""#),

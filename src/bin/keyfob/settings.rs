@@ -29,7 +29,7 @@ pub(crate) struct Settings {
     /// The client authenticates by its certificate (RFC 8705 section 2.1).
     needs_certificate: bool,
     /// A token is to be fetched with a refresh token whose successor only the cache can keep.
-    needs_store: bool,
+    pub(crate) needs_store: bool,
     is_revocation: bool,
 }
 
@@ -219,6 +219,25 @@ impl Settings {
         }
         self.asked.log(&format!("the cache is in {}", store.path().display()));
         Ok(Some(store))
+    }
+
+    /// Says where the cache is, or why there is none.
+    pub(crate) fn place_of_cache(&self) -> String {
+        let store = match &self.cache_dir {
+            _ if self.asked.no_cache => return "turned off (--no-cache)".to_owned(),
+            Some(directory) => Store::at(directory),
+            None => Store::find(),
+        };
+        match store {
+            Ok(store) => match store.note() {
+                Some(note) => format!("{}, but {note}", store.path().display()),
+                None => store.path().display().to_string(),
+            },
+            Err(error) => match error.hint() {
+                Some(hint) => format!("none: {error}: {hint}"),
+                None => format!("none: {error}"),
+            },
+        }
     }
 
     /// Returns the client, with its secret.
