@@ -240,6 +240,16 @@ fn each_failure_ends_with_what_was_learnt() {
              profile             \"method\": \"GET\"\n",
         ),
         (
+            json(400, r#"{"error":"unsupported_grant_type"}"#),
+            3,
+            "status              400\n\
+             answer              JSON, 34 bytes, application/json\n\
+             result              refused\n\
+             message             the server refused (status 400): unsupported_grant_type\n\
+             HINT\
+             profile             \"params\": \"json\"\n",
+        ),
+        (
             answer(415, &[], ""),
             5,
             "status              415\n\
@@ -542,6 +552,11 @@ fn no_member_or_header_shows_what_it_holds() {
         \x20                   ‹redacted›\n\
         \x20                   ‹34 bytes›: number\n";
     assert_eq!(rows(&text, &["answer", "members"]), expected);
+    let query = ["probe", "--url", &server.url("/t?{key}=1&b={key}"), "--var-file", "key=secret"];
+    let told = rows(&place.keyfob(query).outcome().stdout, &["request", "parameters"]);
+    let expected = format!("request             POST http://{}/t\n", server.address());
+    assert_eq!(told.lines().last().unwrap().replace(", ", " "), "parameters          b grant_type");
+    assert!(told.starts_with(&expected), "{told}");
     assert_eq!(rows(&text, &["answer headers"]), "answer headers      content-type, X-Ok, content-length\n");
 }
 
@@ -563,6 +578,9 @@ fn it_keeps_to_what_can_be_undone() {
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     let methods: Vec<String> = server.requests().into_iter().map(|seen| seen.method).collect();
     assert_eq!(methods, ["GET", "DELETE"]);
+    // Nor does a fault of the configuration come with a report.
+    let roots = place.keyfob(["probe", "--url", "https://127.0.0.1:9/t", "--ca-file", "none"]).outcome();
+    roots.fails(2, "keyfob: trusted roots: none: there is no such file");
     // A missing secret is said as always, for nothing was learnt.
     let missing = place.keyfob(["probe", "--url", &url, "--client-id", "c", "--client-secret-file", "none"]).outcome();
     assert_eq!((missing.code, missing.stdout.as_str()), (Some(2), ""), "{missing:?}");

@@ -53,8 +53,8 @@ pub(crate) fn run(arguments: &Arguments, format: &mut Format) -> Result<ExitCode
     let result = while_saying(&host, || client.fetch(&grant));
     let now = client.now();
     let seen = seen.lock().map(|mut seen| std::mem::take(&mut *seen)).unwrap_or_default();
-    if seen.request.is_empty() {
-        // Nothing was learnt.
+    if result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Config) {
+        // Nothing was sent, so nothing was learnt.
         return result.map(|_| ExitCode::SUCCESS);
     }
     let mut rows = seen.rows();
@@ -145,10 +145,7 @@ type Rows = Vec<(&'static str, Row)>;
 
 impl Seen {
     fn of(request: &Request, proxy: Option<String>) -> Self {
-        let hidden = |text: &str| match request.is_echoed_in(text) {
-            true => format!("{}/‹redacted›", request.authority()),
-            false => text.to_owned(),
-        };
+        // Host and path never hold a secret.
         let (place, query) = request.url().split_once('?').unwrap_or((request.url(), ""));
         let names = |text: &[u8]| body::form(text).into_iter().map(|member| member.path).collect::<Vec<_>>();
         let header = |wanted: &str| {
@@ -165,8 +162,10 @@ impl Seen {
             }
             _ => names(body),
         });
+        // A template may write a secret into a name of the query.
+        parameters.retain(|name| !request.is_echoed_in(name));
         Self {
-            request: format!("{} {}", request.method().as_str(), hidden(place)),
+            request: format!("{} {}", request.method().as_str(), place),
             headers: request.headers().map(|(name, _)| name.to_owned()).collect(),
             has_basic: header("authorization").starts_with("Basic "),
             has_secret: parameters.iter().any(|name| name == "client_secret"),
@@ -255,7 +254,7 @@ impl Seen {
     fn advice(&self, result: Result<&AccessToken, &Error>) -> Vec<String> {
         let mut lines = Vec::new();
         let Some(answer) = &self.answer else { return lines };
-        let first = |places: &[String]| places.first().map(|place| output::to_json(place));
+        let first = |places: &[String]| places.first().map(output::to_json);
         match result {
             Ok(token) => {
                 let has_trouble = token.expires_at_trouble().is_some();
@@ -290,10 +289,12 @@ impl Seen {
                     lines.extend(first(&answer.tokens).map(|place| format!("\"field\": {place}")));
                 }
                 let is_json = self.content_type == "application/json";
-                if status == 415
-                    || error.oauth_error() == Some("invalid_request")
-                    || status == 400 && error.oauth_error().is_none()
-                {
+                // Services that expect the other form see no parameters.
+                let sees_none = match error.oauth_error() {
+                    Some(code) => ["invalid_request", "unsupported_grant_type"].contains(&code),
+                    None => matches!(status, 400 | 415),
+                };
+                if sees_none {
                     lines.push(format!("\"params\": \"{}\"", if is_json { "form" } else { "json" }));
                 }
                 if status == 405 {

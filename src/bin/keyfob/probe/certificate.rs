@@ -1,6 +1,7 @@
 //! Who issued a certificate, for whom, and until when, in words.
 
 #[allow(dead_code, reason = "the library uses more of it")]
+#[cfg_attr(test, allow(clippy::unwrap_used))]
 #[path = "../../../transport/tls/certificate.rs"]
 mod der;
 
