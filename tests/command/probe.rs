@@ -552,6 +552,9 @@ fn no_member_or_header_shows_what_it_holds() {
         \x20                   ‹redacted›\n\
         \x20                   ‹34 bytes›: number\n";
     assert_eq!(rows(&text, &["answer", "members"]), expected);
+    let listed = Server::answering(json(200, r#"{"access_token":"to_be_hidden","sessions":{"to_be_hidden":1}}"#));
+    let (_, listing) = report(&place, &listed.url("/t"), &[]);
+    assert!(!listing.contains("to_be_hidden") && listing.contains("                    ‹redacted›\n"), "{listing}");
     let query = ["probe", "--url", &server.url("/t?{key}=1&b={key}"), "--var-file", "key=secret"];
     let told = rows(&place.keyfob(query).outcome().stdout, &["request", "parameters"]);
     let expected = format!("request             POST http://{}/t\n", server.address());

@@ -152,7 +152,13 @@ impl Answer {
         for member in &members {
             answer.find_places(member);
             let told = member.describe();
-            answer.members.push(if request.is_echoed_in(&told) { "‹redacted›".to_owned() } else { told });
+            // Some services list sessions by their tokens.
+            let is_value = members.iter().any(|other| other.is_word() && other.is_in(&told));
+            answer.members.push(if is_value || request.is_echoed_in(&told) {
+                "‹redacted›".to_owned()
+            } else {
+                told
+            });
         }
         for places in [&mut answer.lifetimes, &mut answer.moments, &mut answer.tokens, &mut answer.refusals] {
             places.retain(|place| !request.is_echoed_in(place));

@@ -50,6 +50,11 @@ impl Member<'_> {
         self.name == name.as_bytes()
     }
 
+    /// Whether the value is in a text.
+    pub(super) fn is_in(&self, text: &str) -> bool {
+        std::str::from_utf8(self.value).is_ok_and(|value| text.contains(value))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.value.is_empty() || self.value == b"null"
     }
@@ -190,5 +195,37 @@ impl<'b> Scan<'b, '_> {
         let (text, rest) = self.rest.split_at(end);
         self.rest = &rest[1..];
         Some(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(body: &[u8]) -> Vec<String> {
+        json(body, &mut Oddities::default()).iter().map(Member::describe).collect()
+    }
+
+    #[test]
+    fn a_body_is_listed_as_far_as_it_can_be_read() {
+        const BODY: &[u8] = br#"{"a":"x\"y","b":[1,{"c":null},],"d":{"e":true},}"#;
+        let all =
+            ["a: string of 4", "b: array", "b.0: number", "b.1: object", "b.1.c: null", "d: object", "d.e: boolean"];
+        assert_eq!(described(BODY), all);
+        for at in 0..BODY.len() {
+            let cut = described(&BODY[..at]);
+            assert!(
+                cut.len() <= all.len() && at < 11 || cut.first().is_some_and(|first| first == all[0]),
+                "{at}: {cut:?}"
+            );
+            for byte in *b"\"\\{}[],: \xFF0" {
+                let mut broken = BODY.to_vec();
+                broken[at] = byte;
+                let _ = described(&broken);
+            }
+        }
+        let deep = b"[".repeat(100_000);
+        assert_eq!(described(&deep).len(), DEEPEST);
+        assert_eq!(described(format!("[{}]", "1,".repeat(1000)).as_bytes()).len(), MOST);
     }
 }
