@@ -46,7 +46,8 @@ pub(crate) fn run(arguments: &Arguments, format: &mut Format) -> Result<ExitCode
         let observer = move |event: &Event<'_>| update(&route, |seen| seen.note(event));
         Ok(Recorder { transport: connection.transport()?.observer(observer), seen: exchange })
     })?;
-    if !is_repeatable {
+    let ends_session = client.endpoint().grant_type() == Some("bearer_session") && client.endpoint().can_revoke();
+    if !is_repeatable || ends_session {
         events::finish_first();
     }
     let host = client.endpoint().authority().to_owned();
@@ -73,18 +74,16 @@ pub(crate) fn run(arguments: &Arguments, format: &mut Format) -> Result<ExitCode
         }
     }
     rows.push(("profile", Row::Lines(seen.advice(result.as_ref()))));
-    output::line(&match *format {
+    let printed = output::line(&match *format {
         Format::Json => to_json(&rows),
         _ => to_text(&rows),
-    })?;
+    });
     match result {
-        Ok(token) if client.endpoint().grant_type() == Some("bearer_session") && client.endpoint().can_revoke() => {
-            // No session is left at the server.
-            client.revoke(token).map(|()| ExitCode::SUCCESS)
-        }
-        Ok(_) => Ok(ExitCode::SUCCESS),
+        // No session is left at the server, even if nobody can read the report.
+        Ok(token) if ends_session => client.revoke(token).and(printed).map(|()| ExitCode::SUCCESS),
+        Ok(_) => printed.map(|()| ExitCode::SUCCESS),
         // The report has said it.
-        Err(error) => Ok(exit_code(&error)),
+        Err(error) => printed.map(|()| exit_code(&error)),
     }
 }
 
