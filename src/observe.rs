@@ -72,7 +72,8 @@ pub enum Event<'a> {
     },
     /// The cache took a token from the store that another process had fetched.
     StoreHit,
-    /// The addresses of the server, or of the proxy, were found. As the following, from `HttpTransport::observer`.
+    /// The addresses of the server, or of the proxy, were found. This event and the following ones go to the observer of
+    /// `HttpTransport`, and not to that of a client.
     #[non_exhaustive]
     AddressesFound {
         /// In the order of the system.

@@ -6,7 +6,7 @@
 mod common;
 
 use common::{Seen, Server, Stream, answer, json, read_request};
-use keyfob::{AccessToken, BootClock, Client, Endpoint, Error, ErrorKind, Grant, HttpTransport, Parameters};
+use keyfob::{AccessToken, BootClock, Client, Endpoint, Error, ErrorKind, Event, Grant, HttpTransport, Parameters};
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -902,4 +902,17 @@ fn a_request_of_its_own_may_have_any_time_limit() {
     let request = Request::token(&endpoint, &ClientCredentials::default(), &Grant::client_credentials()).unwrap();
     let response = transport().send(&request.with_timeout(Duration::MAX)).unwrap();
     assert_eq!((response.status(), response.header("Content-Type")), (200, Some("application/json")));
+}
+
+#[test]
+fn an_observer_of_the_transport_receives_the_addresses_and_the_one_that_answered() {
+    let server = Server::answering(json(200, r#"{"access_token":"a"}"#));
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let hears = heard.clone();
+    let transport = transport().observer(move |event: &Event<'_>| hears.lock().unwrap().push(format!("{event:?}")));
+    client(Endpoint::new(server.url("/t")).unwrap(), transport).fetch(&Grant::client_credentials()).unwrap();
+    let address = server.address();
+    let expected =
+        [format!("AddressesFound {{ addresses: [{address}] }}"), format!("Connected {{ address: {address} }}")];
+    assert_eq!(*heard.lock().unwrap(), expected);
 }

@@ -38,6 +38,7 @@ fn each_verb_has_a_help_of_its_own() {
         ("revoke", &["--access-token-file"], &["--on-renew", "--count", "--status"]),
         ("keep", &["--on-renew", "--url"], &["--count", "--status"]),
         ("bench", &["-n, --count N", "--url"], &["--on-renew", "--status", "--single"]),
+        ("probe", &["--url", "--format"], &["--on-renew", "--status", "--count"]),
         ("parse", &["--status", "--show-secrets"], &["--url", "--verbose", "PROFILE is a file"]),
         ("demo", &["keyfob demo\n"], &["--url"]),
     ] {
@@ -62,7 +63,7 @@ fn each_verb_has_a_help_of_its_own() {
         ("profiles", "help: unknown topic \"profiles\"; did you mean \"profile\"?"),
         (
             "hunter2",
-            "help: unknown topic; the topics are token, revoke, keep, exec, status, forget, helper, bench, parse, from-curl, demo, help, profile and exit-codes",
+            "help: unknown topic; the topics are token, revoke, keep, exec, status, forget, helper, bench, probe, parse, from-curl, demo, help, profile and exit-codes",
         ),
     ] {
         let outcome = Place::new().keyfob(["help", topic]).outcome();

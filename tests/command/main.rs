@@ -25,6 +25,7 @@ mod helper;
 mod options;
 mod output;
 mod parse;
+mod probe;
 mod profile;
 mod proxy;
 mod requests;

@@ -57,7 +57,7 @@ impl Place {
         let (verb, options) = arguments.split_at(arguments.len().min(1));
         command.args(verb);
         // What one test caches is no other test's, and nobody else's.
-        let cached = ["token", "revoke", "keep", "exec", "status", "forget", "helper"];
+        let cached = ["token", "revoke", "keep", "exec", "status", "forget", "helper", "probe"];
         let is_cached = verb.iter().any(|verb| cached.iter().any(|cached| verb == cached));
         if is_cached && !options.iter().any(|option| option == "--cache-dir" || option == "--no-cache") {
             command.arg("--cache-dir").arg(self.root.join("cache"));

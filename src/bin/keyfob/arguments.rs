@@ -18,6 +18,7 @@ pub(crate) enum Verb {
     Status,
     Forget,
     Bench,
+    Probe,
     Parse,
     FromCurl,
     Demo,
@@ -50,6 +51,13 @@ pub(crate) const VERBS: &[(&str, Verb, &str, &str)] = &[
         "answer a program that asks for a credential, in its own words",
     ),
     ("bench", Verb::Bench, "[PROFILE] [-n N] [options]", "time cold-start fetches, step by step"),
+    (
+        "probe",
+        Verb::Probe,
+        "[PROFILE] [options]",
+        "fetch once and tell what was sent, answered and tolerated, and what would make the profile better; \
+         store nothing",
+    ),
     ("parse", Verb::Parse, "[options]", "show how keyfob reads the token response on standard input"),
     (
         "from-curl",

@@ -165,6 +165,6 @@ const METHODS: &[(&str, &str)] = &[
 ];
 
 /// A hint of the library, with options instead of methods.
-fn in_options(hint: &str) -> String {
+pub(crate) fn in_options(hint: &str) -> String {
     METHODS.iter().fold(hint.to_owned(), |hint, (item, option)| hint.replace(item, option))
 }

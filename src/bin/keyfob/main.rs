@@ -8,6 +8,10 @@ mod arguments;
 mod bench;
 mod chain;
 mod connection;
+#[cfg(feature = "tls")]
+#[allow(dead_code, reason = "the library uses more of it")]
+#[path = "../../der.rs"]
+mod der;
 #[cfg(feature = "demo")]
 mod demo;
 mod events;
@@ -26,6 +30,7 @@ mod options;
 mod output;
 mod parse;
 mod pipe;
+mod probe;
 mod process;
 mod profile;
 mod secrets;
@@ -84,6 +89,7 @@ fn run(format: &mut Format) -> Result<ExitCode, Error> {
         Verb::Forget => status::forget(arguments, format)?,
         Verb::Exec => return exec::run(arguments, format),
         Verb::Bench => return bench::run(arguments, format),
+        Verb::Probe => return probe::run(&arguments, format),
         Verb::FromCurl => from_curl::run(&arguments)?,
         Verb::Demo => demo()?,
     }

@@ -76,7 +76,8 @@ const EXEC: Places = 1024;
 const STATUS: Places = 2048;
 const FORGET: Places = 4096;
 const HELPER: Places = 8192;
-const FETCH: Places = TOKEN | REVOKE | KEEP | BENCH | EXEC | STATUS | FORGET | HELPER;
+const PROBE: Places = 16384;
+const FETCH: Places = TOKEN | REVOKE | KEEP | BENCH | PROBE | EXEC | STATUS | FORGET | HELPER;
 const DESCRIBED: Places = FETCH | ENDPOINT;
 const ASKED: Places = FETCH | PROFILE;
 
@@ -164,6 +165,7 @@ fn place(verb: Verb) -> Places {
         Verb::Revoke => REVOKE,
         Verb::Keep => KEEP,
         Verb::Bench => BENCH,
+        Verb::Probe => PROBE,
         Verb::Parse => PARSE,
         Verb::FromCurl => FROM_CURL,
         Verb::Exec => EXEC,
@@ -374,7 +376,7 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
                 Kind::Text,
                 ASKED,
                 "F",
-                "token (default), header, curl (for `curl -K -`) or json; bench: json, else a table. On an error curl is told \
+                "token (default), header, curl (for `curl -K -`) or json; bench and probe: json, else a table. On an error curl is told \
                  to send nothing, also if a profile cannot be read and might say curl (not at a terminal)",
             )
             .example(r#""header""#),

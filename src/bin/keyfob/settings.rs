@@ -36,7 +36,7 @@ pub(crate) struct Settings {
     /// How the client authenticates, if it is said.
     auth: Option<String>,
     /// A token is to be fetched with a refresh token whose successor only the cache can keep.
-    needs_store: bool,
+    pub(crate) needs_store: bool,
     is_revocation: bool,
     /// The other profiles whose tokens this one needs.
     pub(crate) links: Links,
@@ -362,6 +362,25 @@ impl Settings {
         }
         self.asked.log(&format!("the cache is in {}", store.path().display()));
         Ok(Some(store))
+    }
+
+    /// Says where the cache is, or why there is none.
+    pub(crate) fn place_of_cache(&self) -> String {
+        let store = match &self.cache_dir {
+            _ if self.asked.no_cache => return "turned off (--no-cache)".to_owned(),
+            Some(directory) => Store::at(directory),
+            None => Store::find(),
+        };
+        match store {
+            Ok(store) => match store.note() {
+                Some(note) => format!("{}, but {note}", store.path().display()),
+                None => store.path().display().to_string(),
+            },
+            Err(error) => match error.hint() {
+                Some(hint) => format!("none: {error}: {hint}"),
+                None => format!("none: {error}"),
+            },
+        }
     }
 
     /// Returns the client, with its secret.

@@ -58,6 +58,14 @@ fn until(end: Duration) -> u64 {
     end.saturating_sub(BootClock.now()).as_secs()
 }
 
+/// Returns the URL of the proxy on a route, without its credentials.
+pub(crate) fn proxy_of(route: &Secret) -> Option<String> {
+    // The route begins with `direct`, or with the proxy's scheme, its address and its credentials.
+    let mut words = route.expose().split([' ', '\n']);
+    let scheme = words.next().filter(|scheme| ["http", "https"].contains(scheme))?;
+    Some(format!("{scheme}://{}", words.next()?))
+}
+
 /// A transport that logs the proxy of each request, if it has one.
 pub(crate) struct Traced {
     pub(crate) transport: HttpTransport,
@@ -67,11 +75,8 @@ pub(crate) struct Traced {
 impl Transport for Traced {
     fn send(&self, request: &Request) -> Result<Response, Error> {
         if self.is_verbose {
-            // The route begins with `direct`, or with the proxy's scheme, its address and its credentials.
-            let route = self.route(request.url());
-            let mut words = route.as_ref().map_or("", Secret::expose).split([' ', '\n']);
-            if let (Some(scheme @ ("http" | "https")), Some(address)) = (words.next(), words.next()) {
-                note(&format!("keyfob: through the proxy {scheme}://{address}"));
+            if let Some(proxy) = self.route(request.url()).as_ref().and_then(proxy_of) {
+                note(&format!("keyfob: through the proxy {proxy}"));
             }
         }
         self.transport.send(request)
