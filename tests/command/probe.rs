@@ -582,9 +582,43 @@ fn it_keeps_to_what_can_be_undone() {
     let methods: Vec<String> = server.requests().into_iter().map(|seen| seen.method).collect();
     assert_eq!(methods, ["GET", "DELETE"]);
     // Nor does a fault of the configuration come with a report.
-    let roots = place.keyfob(["probe", "--url", "https://127.0.0.1:9/t", "--ca-file", "none"]).outcome();
-    roots.fails(2, "keyfob: trusted roots: none: there is no such file");
+    if cfg!(feature = "tls") {
+        let roots = place.keyfob(["probe", "--url", "https://127.0.0.1:9/t", "--ca-file", "none"]).outcome();
+        roots.fails(2, "keyfob: trusted roots: none: there is no such file");
+    }
     // A missing secret is said as always, for nothing was learnt.
     let missing = place.keyfob(["probe", "--url", &url, "--client-id", "c", "--client-secret-file", "none"]).outcome();
     assert_eq!((missing.code, missing.stdout.as_str()), (Some(2), ""), "{missing:?}");
+}
+
+#[test]
+fn the_cache_is_named_or_why_there_is_none() {
+    let place = Place::new();
+    let server = token_server();
+    let (url, open) = (server.url("/t"), place.path("here"));
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o755)).unwrap();
+    for (options, expected) in [
+        (&["--cache-dir", "../cache"][..], "../cache".to_owned()),
+        (&["--no-cache"], "turned off (--no-cache)".to_owned()),
+        (
+            &["--cache-dir", &open],
+            format!("none: cache directory {open}: not this user's, or open to others: chmod 700 {open}"),
+        ),
+        (&["--cache-dir", "a/b"], "none: cache directory a/b: there is no such file".to_owned()),
+    ] {
+        let outcome = place.keyfob([&["probe", "--url", &url], options].concat()).outcome();
+        let told = rows(&outcome.stdout, &["cache"]);
+        assert_eq!((outcome.code, told), (Some(0), format!("cache               {expected}\n")), "{outcome:?}");
+    }
+}
+
+#[test]
+fn a_failure_in_json_has_the_error_and_no_secret() {
+    let place = Place::new();
+    let body = r#"{"error":"invalid_client","error_description":"hunter2","hunter2":"hunter2"}"#;
+    let server = Server::answering(json(400, body));
+    let (code, text) = report(&place, &server.url("/t"), &["--format", "json"]);
+    assert_eq!(code, 3);
+    let message = "\"result\":\"refused\",\"message\":\"the server refused (status 400): invalid_client (‹redacted›)\"";
+    assert!(text.contains(message) && text.contains("\"profile\":[\"\\\"auth\\\": "), "{text}");
 }
