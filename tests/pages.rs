@@ -4,7 +4,7 @@
 
 #![cfg(feature = "cli")]
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "the command's modules, of which a part is used")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::write_with_newline)]
 
 extern crate alloc;
 
