@@ -121,6 +121,7 @@ fn address(name: &[u8]) -> std::io::Result<SocketAddr> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
