@@ -29,21 +29,15 @@ impl ApiHeader {
         if !place::is_name(&header.name) || !header.value.text().bytes().all(|byte| matches!(byte, 0x20..=0x7E)) {
             return Err(fail());
         }
-        let mut has_token = false;
-        header.value.names(&mut |name| has_token |= name == TOKEN);
-        if has_token { Ok(header) } else { Err(fail()) }
+        if header.names(TOKEN) { Ok(header) } else { Err(fail()) }
     }
 
-    /// Refuses a variable that has no value for the header, before a token is asked for.
+    /// Refuses a variable that has no value for the header, or cannot be read, before a token is asked for.
     pub(crate) fn check(&self, endpoint: &Endpoint) -> Result<(), Error> {
         let kept = endpoint.session_members.iter().map(|(name, _)| name);
-        let read = endpoint.variables.iter().filter(|field| field.secret_source().is_some()).map(|field| &field.name);
         let kept: Vec<(String, Secret)> = kept.map(|name| (name.clone(), Secret::from("x"))).collect();
         match self.make(endpoint, "x", &kept) {
             Ok(_) => Ok(()),
-            Err(Fault::Missing(name)) if read.clone().any(|read| read == name) => Err(Error::config(format!(
-                "`api`: the variable {name:?} is secret or read for each request, which this header cannot have"
-            ))),
             Err(Fault::Missing(name)) => {
                 let plain = endpoint.variables.iter().map(|field| &field.name);
                 let known = plain.chain(kept.iter().map(|(name, _)| name)).map(String::as_str);
@@ -55,6 +49,7 @@ impl ApiHeader {
                         .with_hint("set it (`Endpoint::variable`), or keep the answer's member of this name (`keep`)")),
                 }
             }
+            Err(Fault::Unread(error)) => Err(error),
             Err(Fault::Unprintable) => Err(Error::config(format!("`api`: {UNPRINTABLE}"))),
         }
     }
@@ -65,16 +60,32 @@ impl ApiHeader {
             Fault::Missing(name) => {
                 Error::new(ErrorKind::Unusable, format!("the answer has no member {name:?}, which `api` names"))
             }
+            Fault::Unread(error) => error,
             Fault::Unprintable => Error::new(ErrorKind::Unusable, format!("`api`: {UNPRINTABLE}")),
         })
+    }
+
+    /// Whether the header has a secret besides the token.
+    pub(crate) fn has_secret(&self, endpoint: &Endpoint) -> bool {
+        endpoint.variables.iter().any(|field| field.secret_source().is_some() && self.names(&field.name))
+    }
+
+    fn names(&self, wanted: &str) -> bool {
+        let mut is_named = false;
+        self.value.names(&mut |name| is_named |= name == wanted);
+        is_named
     }
 
     fn make(&self, endpoint: &Endpoint, token: &str, kept: &[(String, Secret)]) -> Result<Secret, Fault<'_>> {
         let mut values = Values::default();
         values.add_secret(TOKEN, Exposed::borrowed(token));
         for field in endpoint.variables.iter().rev() {
-            if let FieldValue::Plain(text) = &field.value {
-                values.add_plain(&field.name, text);
+            match &field.value {
+                FieldValue::Plain(text) => values.add_plain(&field.name, text),
+                _ if self.names(&field.name) => {
+                    values.add_secret(&field.name, field.expose(&Values::default()).map_err(Fault::Unread)?);
+                }
+                _ => {}
             }
         }
         for (name, value) in kept {
@@ -96,6 +107,7 @@ impl ApiHeader {
 enum Fault<'n> {
     /// A variable of this name.
     Missing(&'n str),
+    Unread(Error),
     Unprintable,
 }
 

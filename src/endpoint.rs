@@ -384,8 +384,8 @@ impl Endpoint {
     /// `Cookie: session={token}`. Default: `Authorization: Bearer {token}` (RFC 6750 section 2.1).
     ///
     /// A token of any type is sent in it. [`AccessToken::header`](crate::AccessToken::header) returns name and value. Besides
-    /// `{token}` the template may name [variables](Endpoint::variable) that are not secret, and members of the answer that
-    /// are [kept](Endpoint::keep_member). A request fails as [`Config`](crate::ErrorKind::Config), before it is sent, if one
+    /// `{token}` the template may name [variables](Endpoint::variable), and members of the answer that are
+    /// [kept](Endpoint::keep_member). If it names a secret variable, the token is not put into a store. A request fails as [`Config`](crate::ErrorKind::Config), before it is sent, if one
     /// of them has no value; an answer without a kept member that is named is [`Unusable`](crate::ErrorKind::Unusable).
     ///
     /// ```

@@ -13,7 +13,7 @@ use log::{debug, info, warn};
 ///
 /// | level | records |
 /// |---|---|
-/// | debug | a request is sent; another thread's or process's fetch was waited for |
+/// | debug | a request is sent; another thread's or process's fetch was waited for; a connection was made and secured |
 /// | info | a fetch ended, with its status, its time and the token's lifetime or the error; a token came out of the store |
 /// | warn | a cache could not renew its token, with the error and the time until the next attempt |
 ///
@@ -93,6 +93,9 @@ impl Observer for LogObserver {
                 debug!(target: TARGET, "waited {} ms for another fetch of the same token", elapsed.as_millis());
             }
             Event::StoreHit => info!(target: TARGET, "a token from the store, fetched by another process"),
+            Event::Connected { address } => debug!(target: TARGET, "connected to {address}"),
+            Event::Secured { version, .. } => debug!(target: TARGET, "secured by {version}"),
+            Event::AddressesFound { .. } | Event::CertificateShown { .. } => {}
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::lifetime::Lifetime;
+use core::net::SocketAddr;
 use core::time::Duration;
 
 /// Receives the events of a [`Client`](crate::Client) and of a cache around it. Set it with
@@ -71,4 +72,32 @@ pub enum Event<'a> {
     },
     /// The cache took a token from the store that another process had fetched.
     StoreHit,
+    /// The addresses of the server, or of the proxy, were found. As the following, from `HttpTransport::observer`.
+    #[non_exhaustive]
+    AddressesFound {
+        /// In the order of the system.
+        addresses: &'a [SocketAddr],
+    },
+    /// One of the addresses answered.
+    #[non_exhaustive]
+    Connected {
+        /// The address of the server, or of the proxy.
+        address: SocketAddr,
+    },
+    /// A certificate was shown. It is not yet checked.
+    #[non_exhaustive]
+    CertificateShown {
+        /// The certificate in DER (RFC 5280 section 4.1), without those of its issuers.
+        certificate: &'a [u8],
+        /// Whether it is the proxy's, and not the server's.
+        is_proxys: bool,
+    },
+    /// A TLS handshake succeeded.
+    #[non_exhaustive]
+    Secured {
+        /// `TLS 1.2` or `TLS 1.3`.
+        version: &'static str,
+        /// Whether it was with the proxy, and not with the server.
+        is_proxys: bool,
+    },
 }

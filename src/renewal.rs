@@ -114,7 +114,9 @@ pub(crate) struct Held {
 }
 
 /// A pause after a failure. No request is sent before `until`; callers without a valid token get `error`.
+#[derive(Clone)]
 pub(crate) struct Pause {
+    pub(crate) since: Duration,
     pub(crate) until: Duration,
     /// With a valid token, no request is sent before this.
     pub(crate) calm_until: Duration,
@@ -151,6 +153,7 @@ impl Renewal {
     pub(crate) fn spread_first(&mut self, now: Duration, spread: Duration) {
         let until = now.saturating_add(self.spread.of(spread));
         self.pause = Some(Pause {
+            since: now,
             until,
             calm_until: until,
             error: Error::new(ErrorKind::Wait, "the first fetch is delayed to spread the load of a fleet")
@@ -233,7 +236,10 @@ impl Renewal {
     /// Keeps a token that was requested at `asked_at` and came at `fetched_at`, unless its lifetime is not credible or another
     /// token that came meanwhile lives at least as long.
     pub(crate) fn succeeded(&mut self, now: Duration, asked_at: Duration, fetched_at: Duration, token: &AccessToken) {
-        (self.pause, self.failures, self.refusals) = (None, 0, 0);
+        // The server may have asked another attempt to wait while this one was under way.
+        let is_over = |pause: &mut Pause| !(pause.is_asked() && pause.since > asked_at);
+        self.pause.take_if(is_over);
+        (self.failures, self.refusals) = (0, 0);
         if token.lifetime() == Lifetime::Once {
             // Not for keeping. The token from before stays if it is still valid, and no request is sent for a while.
             self.quiet_until = Duration::MAX;
@@ -308,16 +314,17 @@ impl Renewal {
             let asked = asked + self.spread.salted(grown(asked / 4, self.failures, cap), self.failures);
             (backoff.max(asked), calm)
         };
-        let until = now.saturating_add(wait);
-        // The server asked another attempt to wait for longer, and that still holds.
-        if self.pause.as_ref().is_some_and(|pause| pause.until > until && pause.error.retry_after().is_some()) {
-            return;
-        }
-        self.pause = Some(Pause {
-            until,
+        let pause = Pause {
+            since: now,
+            until: now.saturating_add(wait),
             calm_until: now.saturating_add(wait.max(calm)),
             error: error.clone(),
             refused: refused.map(Refused::Request),
+        };
+        // A failure does not shorten a wait that the server asked for.
+        self.pause = Some(match self.pause.take().filter(Pause::is_asked) {
+            Some(asked) => asked.merge(pause),
+            None => pause,
         });
     }
 
@@ -326,7 +333,8 @@ impl Renewal {
         let error =
             error.clone().with_hint("the refresh token or code may be used up, so it is not sent again: sign in again");
         let refused = Some(Refused::Once(once));
-        self.pause = Some(Pause { until: Duration::MAX, calm_until: Duration::MAX, error, refused });
+        let (since, until) = (Duration::ZERO, Duration::MAX);
+        self.pause = Some(Pause { since, until, calm_until: until, error, refused });
     }
 
     /// Forgets `token` if it is the current one, because a server refused it. Returns whether to try again: not if it has just
@@ -361,6 +369,18 @@ impl Renewal {
 }
 
 impl Pause {
+    /// Returns whether the server asked to wait.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.error.kind() == ErrorKind::Wait
+    }
+
+    /// Merges two pauses that are both in effect: neither is shortened, and the reason is that of the longer one.
+    pub(crate) fn merge(self, other: Self) -> Self {
+        let calm_until = self.calm_until.max(other.calm_until);
+        let longer = if other.until > self.until { other } else { self };
+        Self { calm_until, ..longer }
+    }
+
     /// Returns the error for callers during the pause: the failure that caused it, with the rest of the wait.
     fn error_at(&self, now: Duration) -> Error {
         match self.until {

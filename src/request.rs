@@ -484,12 +484,12 @@ impl Request {
 
     /// A number that differs (nearly always) where URL, headers or body differ. It is kept in memory only.
     pub(crate) fn fingerprint(&self) -> u32 {
-        if let Some(fingerprint) = self.computed {
-            return fingerprint;
-        }
         let headers = self.headers.iter().flat_map(|header| [&*header.name, header.value.expose()]);
         let body = self.body.as_ref().map_or("", |body| body.expose());
         let certificate = self.certificate.as_ref().map_or("", |certificate| certificate.chain.expose());
+        if let Some(computed) = self.computed {
+            return Fnv(computed).add(certificate).0;
+        }
         let Some(stable) = self.stable else {
             return hash([self.url.expose(), body, certificate].into_iter().chain(headers));
         };
@@ -527,6 +527,13 @@ impl Request {
     /// Drops the server's texts in `error` that echo a secret of this request.
     pub(crate) fn redact(&self, error: Error) -> Error {
         error.without(&self.echoes())
+    }
+
+    /// Returns whether a text of the server repeats a secret of this request, as it is or encoded: such a text must not be
+    /// shown or logged.
+    #[must_use]
+    pub fn is_echoed_in(&self, text: &str) -> bool {
+        self.echoes().are_in(text)
     }
 
     /// Returns what must not be shown of an answer.

@@ -47,6 +47,9 @@ struct Inner {
     unbelieved: Option<Duration>,
     date_trouble: Option<&'static str>,
     is_stored: bool,
+    /// The header has a secret besides the token.
+    #[cfg_attr(not(all(feature = "std", unix)), allow(dead_code, reason = "there is no store"))]
+    has_secret: bool,
     ended: AtomicBool,
 }
 
@@ -72,7 +75,7 @@ impl AccessToken {
             scope: None,
             lifetime_text: None,
         };
-        Ok(Self::new(&response, Lifetime::Unknown.into(), Vec::new(), None, false))
+        Ok(Self::new(&response, Lifetime::Unknown.into(), Vec::new(), None, false, false))
     }
 
     /// Reads the token out of the answer to a request. The range is from when the request was sent to when the answer
@@ -146,7 +149,9 @@ impl AccessToken {
             .api
             .as_ref()
             .map(|api| Ok((api.name.clone(), api.value(endpoint, response.access_token, &members)?)));
-        Ok(Self::new(&response, endpoint.lifetime.judge(&told, sent_at), members, api.transpose()?, false))
+        let has_secret = endpoint.api.as_ref().is_some_and(|api| api.has_secret(endpoint));
+        let judged = endpoint.lifetime.judge(&told, sent_at);
+        Ok(Self::new(&response, judged, members, api.transpose()?, false, has_secret))
     }
 
     /// An error if the token had expired when it arrived.
@@ -178,7 +183,7 @@ impl AccessToken {
         members: Vec<(String, Secret)>,
         api: Option<(String, Secret)>,
     ) -> Self {
-        Self::new(response, lifetime.into(), members, api, true)
+        Self::new(response, lifetime.into(), members, api, true, false)
     }
 
     fn new(
@@ -187,6 +192,7 @@ impl AccessToken {
         members: Vec<(String, Secret)>,
         api: Option<(String, Secret)>,
         is_stored: bool,
+        has_secret: bool,
     ) -> Self {
         let Judged { lifetime, unbelieved, date_trouble } = judged;
         let prefix = if is_bearer(response.token_type) { BEARER } else { "" };
@@ -211,6 +217,7 @@ impl AccessToken {
             unbelieved,
             date_trouble,
             is_stored,
+            has_secret,
             ended: AtomicBool::new(false),
         }))
     }
@@ -242,6 +249,12 @@ impl AccessToken {
     #[cfg(all(feature = "std", unix))]
     pub(crate) fn api_header(&self) -> Option<(&str, &str)> {
         self.0.api.as_ref().map(|(name, _)| (name.as_str(), self.0.header.expose()))
+    }
+
+    /// Whether the header has a secret besides the token: then it is not stored.
+    #[cfg(all(feature = "std", unix))]
+    pub(crate) fn has_secret(&self) -> bool {
+        self.0.has_secret
     }
 
     /// Returns the value of the `Authorization` header: `Bearer ‹token›` (RFC 6750 section 2.1), or what

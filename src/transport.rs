@@ -191,6 +191,19 @@ impl Response {
         self.headers.get(name)
     }
 
+    /// Returns the headers as pairs of name and value, in the order they came. Any value may repeat a secret.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.list.iter().map(|(name, value)| (&**name, value.expose()))
+    }
+
+    /// Returns the server's time since 1970 when it answered: its `Date` and `Age` headers (RFC 9110 section 6.6.1, RFC 9111
+    /// section 5.1). None without a `Date` that can be read.
+    #[must_use]
+    pub fn server_time(&self) -> Option<Duration> {
+        let milliseconds = crate::answer::server_time(&self.headers)?;
+        u64::try_from(milliseconds).ok().map(Duration::from_millis)
+    }
+
     /// Returns the duration of each step, if the transport measures it. `HttpTransport` does.
     #[must_use]
     pub fn timing(&self) -> Option<&Timing> {
@@ -262,6 +275,10 @@ mod tests {
     fn headers_are_found_in_any_case_and_bounded() {
         let response = Response::new(200, *b"").with_header("Content-Type", "a").with_header("content-type", "b");
         assert_eq!((response.header("CONTENT-TYPE"), response.header("date")), (Some("b"), None));
+        assert_eq!(response.headers().collect::<Vec<_>>(), [("Content-Type", "a"), ("content-type", "b")]);
+        let dated = |date| Response::new(200, *b"").with_header("Date", date).with_header("Age", "2").server_time();
+        assert_eq!(dated("Thu, 01 Jan 1970 00:00:05 GMT"), Some(Duration::from_secs(7)));
+        assert_eq!((dated("now"), dated("Wed, 31 Dec 1969 00:00:00 GMT")), (None, None));
         assert_eq!(response.headers.all("Content-type").collect::<Vec<_>>(), ["a", "b"]);
         let name = "x".repeat(1024);
         let response = (0..20).fold(response, |response, _| response.with_header(&name, ""));

@@ -224,8 +224,8 @@ fn the_token_is_where_it_was_asked_for_and_in_no_argument_list() {
 fn the_program_is_as_if_started_directly() {
     let place = Place::new();
     let server = issuing(3600, Duration::ZERO);
-    // Descriptors, the limit on core dumps, ignored signals, and the group.
-    let line = r#"ls -l /proc/self/fd >fds; sed 's/.* \([0-9]* ->\)/\1/;/proc/d' fds; ulimit -c; sed -n 's/^Sig[IB].*\(........\)$/\1/p' /proc/self/status; cut -d' ' -f5 /proc/$$/stat"#;
+    // Descriptors, the limit on core dumps, ignored signals (without those that glibc keeps for itself), and the group.
+    let line = r#"ls -l /proc/self/fd >fds; sed 's/.* \([0-9]* ->\)/\1/;/proc/d' fds; ulimit -c; sed -n 's/^Sig[IB].*\(.......\)$/\1/p' /proc/self/status; cut -d' ' -f5 /proc/$$/stat"#;
     let wrap = |command: &Command| {
         let mut outer = Command::new("sh");
         let prepare = r#"ulimit -Sc unlimited 2>/dev/null; trap "" HUP USR2; exec 7</dev/null; exec "$0" "$@""#;
@@ -282,6 +282,19 @@ fn a_signal_to_keyfob_reaches_the_program_once() {
             assert_eq!(left(&place), [""; 0]);
         }
     }
+    // With a grant that is good for one use, keyfob itself would end at a second one, but only while it fetches.
+    place.file("here/refresh", "rt");
+    let _ = ["here/got", "here/set"].map(|name| fs::remove_file(place.path(name)));
+    let then =
+        "trap 'echo TERM >>got' TERM; echo >set; until [ $(wc -l <got) = 2 ]; do sleep 0.01; done 2>/dev/null; exit 7";
+    let grant = ["--grant", "refresh_token", "--refresh-token-file", "refresh"];
+    let (mut started, _) = start(&place, &server.url("/t"), &grant, then);
+    until("the trap is set", || !text(&place, "here/set").is_empty());
+    for count in 1..=2 {
+        started.signal(Signal::TERM);
+        until("it has come", || text(&place, "here/got").lines().count() == count);
+    }
+    started.outcome().is(7, "", "");
     // Without a trap it ends the program, and so keyfob.
     let (mut started, _) = start(&place, &server.url("/t"), &[], "exec sleep 30");
     started.signal(Signal::TERM);
@@ -419,6 +432,31 @@ fn at_the_end_of_a_token_the_program_is_stopped_or_told_or_left_alone() {
             started.signal(Signal::CONT);
         }
         assert_eq!(started.outcome().code, code, "{at_end}: {line}");
+    }
+}
+
+// Where the file is.
+
+#[test]
+fn a_service_has_the_file_in_its_own_directory() {
+    if !can_unshare("exec", MOUNTS) {
+        return;
+    }
+    // As systemd makes it; as others could change it; and on a disk.
+    for (mount, is_there) in [
+        ("mount -t tmpfs -o mode=755 tmpfs own", true),
+        ("mount -t tmpfs -o mode=775 tmpfs own", false),
+        ("mount -t tmpfs -o mode=755,uid=65534 tmpfs own", false),
+        (":", false),
+    ] {
+        let place = Place::new();
+        let server = issuing(3600, Duration::ZERO);
+        let own = place.path("here/own");
+        let run =
+            sh(&place, &server.url("/t"), &[], "echo ${KEYFOB_TOKEN_FILE%/*/*}; stat -c %a ${KEYFOB_TOKEN_FILE%/*}");
+        let text = format!("mkdir own; {mount}; keyfob \"$@\"; ls own");
+        let outcome = Started::command(script(MOUNTS, run.variable("RUNTIME_DIRECTORY", &own), &text)).outcome();
+        outcome.is(0, &format!("{}\n700\n", if is_there { own } else { place.path("cache") }), "");
     }
 }
 

@@ -5,12 +5,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
+#[path = "common/keeping.rs"]
+mod keeping;
 #[path = "common/processes.rs"]
 mod processes;
 #[path = "common/command.rs"]
 mod running;
 
 use common::{Server, json};
+use keeping::{content, holds, keep, token};
 use keyfob::{BootClock, Clock};
 use processes::{Started, can, can_unshare, field, issuing, script, until};
 use running::Place;
@@ -25,19 +28,6 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-
-fn keep(place: &Place, url: &str, options: &[&str]) -> running::Run {
-    place.keyfob([&["keep", "--url", url, "--client-id", "c", "--file", "token"], options].concat())
-}
-
-fn content(place: &Place) -> Option<String> {
-    fs::read_to_string(place.path("here/token")).ok()
-}
-
-#[track_caller]
-fn holds(place: &Place, text: &str) {
-    until(text, || content(place).as_deref() == Some(text));
-}
 
 /// What is in the current directory besides the secrets.
 fn left(place: &Place) -> Vec<String> {
@@ -57,10 +47,6 @@ fn changing(first: Vec<u8>) -> (Server, Arc<Mutex<Vec<u8>>>) {
         let _ = stream.write_all(&answer);
     });
     (server, answer)
-}
-
-fn token(name: &str, seconds: u64) -> Vec<u8> {
-    json(200, &format!(r#"{{"access_token":"{name}","expires_in":{seconds}}}"#))
 }
 
 // The file.

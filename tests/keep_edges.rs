@@ -5,14 +5,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
+#[path = "common/keeping.rs"]
+mod keeping;
 #[path = "common/processes.rs"]
 mod processes;
 #[path = "common/command.rs"]
 mod running;
 
 use common::{Server, answer, json};
+use keeping::{content, holds, keep, token};
 use processes::{Started, can, issuing, until};
-use running::{Place, Run};
+use running::Place;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, Permissions};
 use std::io::Read;
@@ -22,23 +25,6 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-
-fn keep(place: &Place, url: &str, options: &[&str]) -> Run {
-    place.keyfob([&["keep", "--url", url, "--client-id", "c", "--file", "token"], options].concat())
-}
-
-fn content(place: &Place) -> Option<String> {
-    fs::read_to_string(place.path("here/token")).ok()
-}
-
-#[track_caller]
-fn holds(place: &Place, text: &str) {
-    until(text, || content(place).as_deref() == Some(text));
-}
-
-fn token(name: &str, seconds: u64) -> Vec<u8> {
-    json(200, &format!(r#"{{"access_token":"{name}","expires_in":{seconds}}}"#))
-}
 
 /// Issues tok-1 for so long, and answers everything later with an error.
 fn once(seconds: u64) -> Server {

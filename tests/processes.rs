@@ -1072,6 +1072,18 @@ fn nothing_is_sent_if_the_file_could_not_take_a_new_refresh_token() {
     assert_eq!(server.requests(), [], "nothing was sent");
 }
 
+#[test]
+fn what_is_in_the_way_of_a_new_refresh_token_is_named() {
+    let place = Place::new();
+    let (server, _) = rotating(0, AT_ONCE, short);
+    place.file("here/rt", "rt-1\n");
+    fs::create_dir(place.path("here/.rt.new")).unwrap();
+    let outcome = run(&place, &server.url("/t"), &["--grant", "refresh_token", "--refresh-token-file", "rt"]);
+    assert_eq!(outcome.code, Some(2), "{outcome:?}");
+    assert!(outcome.stderr.contains("rt: cannot be rewritten: .rt.new is in the way\n"), "{outcome:?}");
+    assert_eq!(server.requests(), [], "nothing was sent");
+}
+
 /// A refresh token that no file holds: each new one is in the cache alone.
 #[test]
 fn nothing_is_sent_if_the_store_could_not_take_a_new_refresh_token() {

@@ -248,6 +248,30 @@ const ORDINARY: &[Service] = &[
     ),
 ];
 
+/// What one service alone needs.
+const ODD: &[Service] = &[
+    // A client whose secret is empty, as Cloud Foundry's `cf`.
+    service(
+        r#""url": "http://as.example/t", "client_id": "cf", "client_secret": "", "grant": "password", "username": "u",
+           "password_file": "key""#,
+        &[
+            "POST as.example/t form",
+            "authorization: Basic Y2Y6",
+            ">grant_type=password&username=u&password=hunter2-key",
+        ],
+        PLAIN,
+        "tok-1 3600",
+    ),
+    // A header of the API with a member of the answer, and with a variable.
+    service(
+        r#""url": "http://as.example/t", "omit_grant_type": true, "keep": ["session.org"], "var": {"app": "a1"},
+           "api": "Authorization: Session app={app} org={session.org} token={token}""#,
+        &["POST as.example/t form"],
+        r#"{"access_token":"tok-1","expires_in":60,"session":{"org":"o9"}}"#,
+        "tok-1 60 Authorization: Session app=a1 org=o9 token=tok-1",
+    ),
+];
+
 /// A person's login.
 const LOGINS: &[Service] = &[
     service(
@@ -350,10 +374,11 @@ const LOGINS: &[Service] = &[
     service(
         r#""url": "http://api.example/v1/authentication", "method": "GET", "omit_grant_type": true,
            "header": {"Authorization": "Basic {base64:{key}:{user}:{pass}}"}, "var": {"user": "u"},
-           "var_file": {"key": "key", "pass": "password"}, "field": "authenticated_user.user_key""#,
+           "var_file": {"key": "key", "pass": "password"}, "field": "authenticated_user.user_key",
+           "api": "Authorization: Userkeyauth {base64:{key}:{token}}""#,
         &["GET api.example/v1/authentication", "authorization: Basic aHVudGVyMi1rZXk6dTpodW50ZXIyICJwIg=="],
         r#"{"authenticated_user":{"id":1,"user_key":"tok-1"}}"#,
-        "tok-1 -",
+        "tok-1 - Authorization: Userkeyauth aHVudGVyMi1rZXk6dG9rLTE=",
     ),
     // As SAP Business One has it: the API wants the session as a cookie.
     service(
@@ -777,6 +802,25 @@ fn check(services: &[Service]) {
 #[test]
 fn the_client_asks_with_a_form() {
     check(ORDINARY);
+}
+
+#[test]
+fn one_service_alone_needs_it() {
+    check(ODD);
+}
+
+/// The secret in the header would stand in the store.
+#[test]
+fn a_token_whose_header_has_a_secret_is_not_stored() {
+    for (api, count) in [("X-T: {tenant}.{token}", 1), ("X-T: {key}.{token}", 2)] {
+        let place = place(&format!(
+            r#""url": "http://as.example/t", "var": {{"tenant": "a"}}, "var_file": {{"key": "key"}}, "api": "{api}""#
+        ));
+        let server = Server::answering(json(200, PLAIN));
+        token(&place, &server, &[]).prints("tok-1");
+        token(&place, &server, &[]).prints("tok-1");
+        assert_eq!(server.requests().len(), count, "{api}");
+    }
 }
 
 #[test]

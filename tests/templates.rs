@@ -642,12 +642,19 @@ fn time_random_numbers_and_hashes_are_computed_for_each_request() {
 #[test]
 fn a_refusal_is_remembered_for_requests_with_computed_parts() {
     const REFUSED: Answer = (401, r#"{"error":"invalid_client"}"#);
-    let (client, sent) = played(endpoint(r#""header": {"X-Id": "{random}"}"#).unwrap(), &[REFUSED]);
-    let mut tokens = TokenCache::new(client, Grant::client_credentials());
-    for _ in 0..3 {
-        assert_eq!(tokens.token().unwrap_err().kind(), ErrorKind::Refused);
+    for members in [
+        r#""header": {"X-Id": "{random}"}"#,
+        #[cfg(feature = "jwt")]
+        r#""header": {"X-Id": "{random}"}, "auth": "client_secret_jwt""#,
+    ] {
+        let (client, sent) = played(endpoint(members).unwrap(), &[REFUSED]);
+        let client = client.client_secret(SecretSource::value("a secret that is long enough for it"));
+        let mut tokens = TokenCache::new(client, Grant::client_credentials());
+        for _ in 0..3 {
+            assert_eq!(tokens.token().unwrap_err().kind(), ErrorKind::Refused);
+        }
+        assert_eq!(sent.lock().unwrap().len(), 1);
     }
-    assert_eq!(sent.lock().unwrap().len(), 1);
 }
 
 #[test]

@@ -14,9 +14,14 @@ impl State {
             self.renewal.adopt(held);
         }
         if record.written_at > self.store.known_at {
+            // Whoever wrote it may not know of this process's own wait, so it does not end or shorten that.
+            let is_unknown = |pause: &Pause| pause.is_asked() && pause.since > self.store.known_at;
+            let own = self.renewal.pause.take();
+            let own = own.filter(|own| own.refused.is_none() && (record.pause.is_some() || is_unknown(own)));
+            (self.renewal.failures, self.renewal.refusals) = (record.failures, record.refusals);
+            self.renewal.pause = own;
+            self.renewal.adopt_pause(record.pause, 0, 0);
             self.store.known_at = record.written_at;
-            (self.renewal.pause, self.renewal.failures, self.renewal.refusals) =
-                (record.pause, record.failures, record.refusals);
             // A refresh token that is being sent is not sent a second time.
             let sending = self.sending.as_ref().and_then(AccessToken::refresh_token).map(Secret::expose);
             let is_being_sent = |token: &Secret| sending == Some(token.expose());
@@ -25,12 +30,79 @@ impl State {
         }
     }
 
-    /// Takes over the failure of another process with the same route, if its pause lasts longer than this one's.
+    /// Takes over the failure of another process with the same route.
     pub(super) fn adopt_pause(&mut self, record: Record) {
-        let until = |pause: &Option<Pause>| pause.as_ref().map(|pause| pause.until.max(pause.calm_until));
-        if until(&record.pause) > until(&self.renewal.pause) {
-            (self.renewal.pause, self.renewal.failures, self.renewal.refusals) =
-                (record.pause, record.failures, record.refusals);
+        self.renewal.adopt_pause(record.pause, record.failures, record.refusals);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Error, ErrorKind};
+    use crate::renewal::Refused;
+    use alloc::string::ToString;
+    use core::time::Duration;
+
+    const fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// A wait that the server asked for, a failure on the way, and a refusal, until these moments.
+    fn pause((kind, until, calm_until): (ErrorKind, u64, u64)) -> Pause {
+        let refused = (kind == ErrorKind::Refused).then_some(Refused::Request(0));
+        let error = Error::new(kind, kind.as_str());
+        Pause { since: s(5), until: s(until), calm_until: s(calm_until), error, refused }
+    }
+
+    fn record(written_at: u64, pause: Option<Pause>, failures: u32) -> Record {
+        let (held, refresh, is_used, unshared_at) = (None, None, false, None);
+        Record { written_at: s(written_at), held, refresh, is_used, failures, refusals: 0, pause, unshared_at }
+    }
+
+    #[test]
+    fn no_pause_is_shortened_and_the_error_is_that_of_the_one_that_decides() {
+        use ErrorKind::{Refused, Unreachable, Wait};
+        type Row = (Option<(ErrorKind, u64, u64)>, Option<(ErrorKind, u64, u64)>, Option<(ErrorKind, u64, u64)>);
+        let both: [Row; 7] = [
+            (None, Some((Wait, 20, 20)), Some((Wait, 20, 20))),
+            // A token was held, so the failure's calm wait is long.
+            (Some((Wait, 20, 20)), Some((Unreachable, 6, 90)), Some((Wait, 20, 90))),
+            (Some((Unreachable, 6, 90)), Some((Wait, 20, 20)), Some((Wait, 20, 90))),
+            (Some((Wait, 20, 20)), Some((Wait, 10, 10)), Some((Wait, 20, 20))),
+            (Some((Wait, 10, 10)), Some((Wait, 20, 20)), Some((Wait, 20, 20))),
+            (Some((Wait, 10, 10)), Some((Refused, 15, 15)), Some((Refused, 15, 15))),
+            (Some((Wait, 20, 20)), Some((Refused, 15, 15)), Some((Wait, 20, 20))),
+        ];
+        // By the record for the request alone: it may also end a pause.
+        let by_request: [Row; 4] = [
+            (Some((Wait, 20, 20)), None, Some((Wait, 20, 20))),
+            (Some((Unreachable, 20, 20)), None, None),
+            (Some((Refused, 20, 20)), None, None),
+            (Some((Refused, 20, 20)), Some((Wait, 10, 10)), Some((Wait, 10, 10))),
+        ];
+        let by_route: [Row; 1] = [(Some((Refused, 20, 20)), None, Some((Refused, 20, 20)))];
+        let ways: [(&str, &[Row]); 4] =
+            [("request", &both), ("request", &by_request), ("route", &both), ("route", &by_route)];
+        for (way, rows) in ways {
+            for (own, other, expected) in rows {
+                let mut state = State::new(s(0));
+                (state.renewal.pause, state.renewal.failures) = (own.map(pause), 2);
+                let record = record(7, other.map(pause), 1);
+                match way {
+                    "request" => state.adopt(record, None),
+                    _ => state.adopt_pause(record),
+                }
+                let parts = |pause: &Pause| (pause.error.to_string(), pause.until, pause.calm_until);
+                let expected = expected.map(pause);
+                assert_eq!(
+                    state.renewal.pause.as_ref().map(parts),
+                    expected.as_ref().map(parts),
+                    "by {way}: {own:?}, {other:?}"
+                );
+                let refused = |pause: &Option<Pause>| pause.as_ref().is_some_and(|pause| pause.refused.is_some());
+                assert_eq!(refused(&state.renewal.pause), refused(&expected), "by {way}: {own:?}, {other:?}");
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::file::waits::Waits;
 use crate::grant::Grant;
 use crate::lifetime::Lifetime;
 use crate::refresh_file::RefreshTurn;
-use crate::renewal::{Refused, Step};
+use crate::renewal::{Pause, Refused, Step};
 use crate::secret::io_reason;
 use crate::store::{Contents, Entry, Record, Store, UNSHARED_KEPT};
 use crate::token::AccessToken;
@@ -154,7 +154,12 @@ impl Turn {
             None => !self.is_alone,
         };
         let is_apart = !is_ours && fetcher.grant.is_repeatable();
-        let in_place = if !is_of_all || is_apart { before.load(now) } else { None };
+        // A process without the turn may have stored a wait that the server asked for meanwhile.
+        let in_place = before.load(now);
+        if let Some(record) = in_place.as_ref().filter(|record| is_of_all && record.written_at > self.began_at) {
+            let asked = record.pause.clone().filter(Pause::is_asked);
+            state.with(|state| state.renewal.adopt_pause(asked, 0, 0));
+        }
         if is_apart {
             let has_token = result.as_ref().is_ok_and(is_shareable);
             if !self.may_replace(&before, in_place.as_ref(), has_token) {

@@ -84,7 +84,12 @@ impl Slot {
         // Left by a process that was killed.
         let _ = fs::unlinkat(&self.directory, &name, AtFlags::empty());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = File::from(fs::openat(&self.directory, &name, flags, Mode::RUSR | Mode::WUSR)?);
+        let file = fs::openat(&self.directory, &name, flags, Mode::RUSR | Mode::WUSR).map_err(|error| match error {
+            // A directory, say.
+            Errno::EXIST => io::Error::new(io::ErrorKind::AlreadyExists, format!("{name} is in the way")),
+            error => error.into(),
+        })?;
+        let file = File::from(file);
         let draft = Draft { slot: self.clone(), name, file: Some(file) };
         let Some(file) = &draft.file else { return Err(io::ErrorKind::Other.into()) };
         if let Some(Lock(like)) = like {

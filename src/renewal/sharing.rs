@@ -16,6 +16,16 @@ impl Renewal {
         }
     }
 
+    /// Takes over a pause of another process beside this one's own.
+    pub(crate) fn adopt_pause(&mut self, pause: Option<Pause>, failures: u32, refusals: u32) {
+        let Some(pause) = pause else { return };
+        (self.failures, self.refusals) = (self.failures.max(failures), self.refusals.max(refusals));
+        self.pause = Some(match self.pause.take() {
+            Some(own) => own.merge(pause),
+            None => pause,
+        });
+    }
+
     /// Returns the current token if its expiry is known; only then can it be stored.
     pub(crate) fn lasting(&self) -> Option<AccessToken> {
         let token = &self.held.as_ref()?.token;

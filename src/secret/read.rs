@@ -148,6 +148,8 @@ pub(crate) fn io_reason(error: &std::io::Error) -> String {
         std::io::ErrorKind::NotFound => "there is no such file".into(),
         std::io::ErrorKind::PermissionDenied => "permission denied".into(),
         std::io::ErrorKind::IsADirectory => "it is a directory".into(),
+        // It names what is there.
+        std::io::ErrorKind::AlreadyExists if error.get_ref().is_some() => format!("{error}"),
         // What has no kind of its own in `std`.
         _ if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) => "too many files are open".into(),
         kind => format!("{kind}"),

@@ -36,6 +36,8 @@ enum Fate {
 const FATES: [Fate; 4] = [Fate::GoesOn, Fate::IsDelayed, Fate::IsStopped, Fate::IsKilled];
 const DELAY: Duration = ms(100);
 const STOP: Duration = ms(60_000);
+/// The wait that the server asks for with status 503.
+const RETRY_AFTER: Duration = ms(2000);
 
 /// Interventions: at the point of this number, this fate.
 type History = Vec<(usize, Fate)>;
@@ -45,6 +47,7 @@ type History = Vec<(usize, Fate)>;
 struct Setting {
     starts_at: Duration,
     timeout: Duration,
+    min_life: Duration,
     route: &'static str,
     grant: fn() -> Grant,
     /// The number of its files' format, and what its boot clock is ahead by.
@@ -59,6 +62,7 @@ struct Setting {
 const PLAIN: Setting = Setting {
     starts_at: Duration::ZERO,
     timeout: ms(4000),
+    min_life: Duration::ZERO,
     route: "direct",
     grant: Grant::client_credentials,
     format: FORMAT,
@@ -107,6 +111,8 @@ struct Process {
     is_killed: bool,
     lost: Duration,
     had_failure: bool,
+    /// Until when the server has asked this process to wait, in its current call.
+    asked_until: Option<Duration>,
 }
 
 #[derive(Default)]
@@ -122,6 +128,10 @@ struct State {
     /// The refresh tokens that were sent, by whom.
     refreshes: Vec<(usize, String)>,
     requests: usize,
+    /// Since when others can know of a wait that the server asked for, and until when it lasts.
+    asked: Vec<(Duration, Duration)>,
+    /// The first request before the end of such a wait.
+    early: Option<String>,
     /// When each token ends, by its number.
     deadlines: Vec<Duration>,
 }
@@ -239,6 +249,16 @@ impl Transport for Line {
         let answer = {
             let mut state = world.state();
             state.requests += 1;
+            let now = state.now;
+            // A process that was kept from going on has decided before.
+            let decided = now.saturating_sub(state.processes[*process].lost);
+            let wait = state.asked.iter().find(|(since, until)| *since < decided && now < *until);
+            let early = wait.map(|(since, until)| {
+                format!(
+                    "{process} sent a request at {now:?}; at {since:?} the server had asked to wait until {until:?}"
+                )
+            });
+            state.early = state.early.take().or(early);
             let answer = (world.server)(state.requests, self.route);
             if let (Some(refresh), false) = (&refresh, matches!(answer, Answer::NoConnection)) {
                 state.refreshes.push((*process, refresh.clone()));
@@ -258,7 +278,9 @@ impl Transport for Line {
                 self.seat.point();
                 let mut state = world.state();
                 if status != 200 {
-                    state.processes[*process].had_failure = true;
+                    let asked_until = (status == 503).then(|| state.now + RETRY_AFTER);
+                    let own = &mut state.processes[*process];
+                    (own.had_failure, own.asked_until) = (true, asked_until);
                 }
                 let number = state.deadlines.len();
                 let life =
@@ -267,7 +289,11 @@ impl Transport for Line {
                 // One that is said to live for no time is handed out once.
                 let life = life.filter(|life| *life > 0).map(Duration::from_secs);
                 state.deadlines.push(life.map_or(Duration::MAX, |life| sent_at + life));
-                Ok(Response::new(status, body.replace('#', &number.to_string())))
+                let response = Response::new(status, body.replace('#', &number.to_string()));
+                Ok(match status {
+                    503 => response.with_header("Retry-After", &RETRY_AFTER.as_secs().to_string()),
+                    _ => response,
+                })
             }
             Answer::After(..) | Answer::Never => {
                 self.seat.sleep(timeout);
@@ -302,10 +328,19 @@ fn play(world: &Arc<World>, process: usize, setting: &Setting, directory: PathBu
             (own.lost, own.had_failure) = (Duration::ZERO, false);
             now
         };
-        let outcome = tokens.token().map(|token| token.expose().to_owned()).map_err(|error| error.to_string());
+        let outcome = tokens
+            .token_valid_for(setting.min_life)
+            .map(|token| token.expose().to_owned())
+            .map_err(|error| error.to_string());
         let mut state = world.state();
         let (ended, own) = (state.now, &state.processes[process]);
         let (lost, had_failure) = (own.lost, own.had_failure);
+        let asked_until = state.processes[process].asked_until.take();
+        // While the one that makes the key is stopped, nothing can be stored.
+        let has_key = std::fs::metadata(store.path().join(super::KEY)).is_ok_and(|key| key.len() > 0);
+        // Nobody knows how old the answer is that a process reads after a stop.
+        let is_shared = has_key && lost < STOP;
+        state.asked.extend(asked_until.filter(|_| is_shared).map(|until| (ended, until)));
         state.calls.push(Call { process, started, ended, lost, had_failure, outcome });
         drop(state);
         world.block(process, ended + setting.pause);
@@ -367,6 +402,7 @@ fn check(scenario: &Scenario, state: &State, is_calm: bool) -> Result<(), String
             // Half of the time may be gone before it asks; what else keeps it is its own.
             Err(_) if setting.is_hopeless || call.had_failure || !(setting.grant)().is_repeatable() => {}
             Err(_) if call.lost > DELAY * 2 => {}
+            Err(error) if error.contains("the server asks to wait") => {}
             Err(_) => return Err(format!("worse than alone: {what}")),
         }
     }
@@ -376,6 +412,9 @@ fn check(scenario: &Scenario, state: &State, is_calm: bool) -> Result<(), String
         if let Some((other, _)) = before.filter(|(other, _)| !state.processes[*other].is_killed) {
             return Err(format!("{refresh} sent twice: by {other} and {process}"));
         }
+    }
+    if let Some(early) = &state.early {
+        return Err(format!("early: {early}"));
     }
     if is_calm && state.requests > scenario.requests {
         return Err(format!("{} requests", state.requests));
@@ -397,6 +436,7 @@ fn scenarios() -> Vec<Scenario> {
     let three = |setting: Setting| Vec::from([setting; 3]);
     let by_refresh_token: fn() -> Grant = || Grant::refresh_token(crate::SecretSource::value("r0"));
     let by_password: fn() -> Grant = || Grant::password("alice", crate::SecretSource::value("p"));
+    let early = Setting { min_life: ms(20_000), ..PLAIN };
     let repeated = Setting { calls: 3, pause: ms(11_000), ..PLAIN };
     Vec::from([
         Scenario {
@@ -492,6 +532,21 @@ fn scenarios() -> Vec<Scenario> {
             },
             requests: 5,
             longest: ms(8000),
+        },
+        Scenario {
+            name: "a renewal fails on its way, and then the server asks others to wait",
+            settings: Vec::from([
+                Setting { calls: 2, pause: ms(86_000), ..PLAIN },
+                Setting { starts_at: ms(86_500), timeout: ms(6000), ..early },
+                Setting { starts_at: ms(87_600), calls: 2, pause: ms(400), is_hopeless: true, ..early },
+            ]),
+            server: |number, _| match number {
+                2 => Answer::NoConnection,
+                3 => Answer::After(ms(50), 503, String::new()),
+                _ => Answer::After(ms(50), 200, token(r#","expires_in":100"#)),
+            },
+            requests: 4,
+            longest: ms(1000),
         },
         Scenario {
             name: "another format",

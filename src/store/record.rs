@@ -117,6 +117,8 @@ impl Entry {
     pub(crate) fn compose(contents: &Contents<'_>, now: Duration) -> Option<Secret> {
         let Contents { held, refresh, is_used, failures, refusals, pause, unshared_at } = *contents;
         let held = held.filter(|held| !held.token.is_ended() && !held.token.is_expired(now));
+        // A secret of the user's is in no file but the user's own.
+        let held = held.filter(|held| !held.token.has_secret());
         // A token without a known end would be handed out after it.
         let held = held.and_then(|held| match held.token.lifetime() {
             Lifetime::Until(deadline) => Some((held, deadline)),
@@ -339,6 +341,7 @@ impl<'b> Fields<'b> {
             _ => None,
         };
         Some(Pause {
+            since: self.time("written")?,
             until: self.time("pause").unwrap_or(Duration::MAX),
             calm_until: self.time("calm").unwrap_or(Duration::MAX),
             error,

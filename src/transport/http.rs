@@ -22,6 +22,7 @@ use super::{Response, Timing, Transport};
 use crate::clock::{BootClock, Clock};
 use crate::encode;
 use crate::error::Error;
+use crate::observe::{Event, Observer};
 use crate::request::{Request, USER_AGENT};
 use crate::secret::Secret;
 use crate::url::{is_link_local, is_loopback, is_near};
@@ -81,6 +82,7 @@ pub struct HttpTransport {
     proxy: ProxyChoice,
     /// Host and port, or a host alone.
     connect_to: Option<String>,
+    observer: Option<Arc<dyn Observer>>,
     #[cfg(feature = "tls")]
     roots: tls::Roots,
 }
@@ -110,6 +112,7 @@ impl HttpTransport {
             user_agent: None,
             proxy: ProxyChoice::Environment,
             connect_to: None,
+            observer: None,
             #[cfg(feature = "tls")]
             roots: tls::Roots::Mozilla,
         }
@@ -206,6 +209,22 @@ impl HttpTransport {
         self
     }
 
+    /// Sets the observer that receives the events of connections: [`Event::AddressesFound`], [`Event::Connected`],
+    /// [`Event::CertificateShown`] and [`Event::Secured`]. Default: none.
+    ///
+    /// ```
+    /// use keyfob::{Event, HttpTransport};
+    ///
+    /// let transport = HttpTransport::new().observer(|event: &Event<'_>| if let Event::Connected { address, .. } = event {
+    ///     println!("connected to {address}");
+    /// });
+    /// ```
+    #[must_use]
+    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
     fn target<'u>(&self, url: &'u str) -> Option<Target<'u>> {
         let mut target = Target::of(url)?;
         if let Some(place) = &self.connect_to {
@@ -269,10 +288,12 @@ impl HttpTransport {
     #[cfg(feature = "tls")]
     fn sessions(&self, request: &Request, is_https: bool, is_proxy_https: bool) -> Result<Sessions, Error> {
         let shown = Arc::new(OnceLock::new());
-        let config = |certificate| tls::client_config(&self.roots, certificate, shown.clone());
+        let config = |certificate, is_proxys| {
+            tls::client_config(&self.roots, certificate, shown.clone(), self.observer.clone(), is_proxys)
+        };
         Ok(Sessions {
-            server: is_https.then(|| config(request.client_certificate())).transpose()?,
-            proxy: is_proxy_https.then(|| config(None)).transpose()?,
+            server: is_https.then(|| config(request.client_certificate(), false)).transpose()?,
+            proxy: is_proxy_https.then(|| config(None, true)).transpose()?,
             shown,
         })
     }
@@ -340,6 +361,7 @@ impl Transport for HttpTransport {
             request,
             target: &target,
             proxy: proxy.as_deref(),
+            observer: self.observer.as_deref(),
             #[cfg(feature = "tls")]
             shown: &sessions.shown,
         };
@@ -347,7 +369,9 @@ impl Transport for HttpTransport {
         let (mut watch, mut timing) = (Watch::start(), Timing::default());
         let addresses = connect::look_up(call.dialled(), deadline).map_err(|error| call.not_found(error))?;
         timing.look_up = watch.lap();
-        let tcp = Tcp::connect(&addresses, deadline).map_err(|error| call.unreachable(error))?;
+        call.notify(&Event::AddressesFound { addresses: &addresses });
+        let (tcp, address) = Tcp::connect(&addresses, deadline).map_err(|error| call.unreachable(error))?;
+        call.notify(&Event::Connected { address });
         let mut wire: Box<dyn Wire> = Box::new(tcp);
         if let Some(proxy) = &proxy {
             #[cfg(feature = "tls")]

@@ -315,3 +315,22 @@ fn programs_inherit_no_secret_of_the_first() {
     assert!(!outcome.stdout.contains("FIRST=") && !outcome.stdout.contains("SECOND="), "{outcome:?}");
     assert_eq!(first.request().header("authorization"), Some("Basic bDpodW50ZXIy"));
 }
+
+/// What only looks at the cache asks no server, not even for what a remembered refusal is compared with.
+#[test]
+fn what_asks_nobody_asks_nobody_on_the_way() {
+    let place = Place::new();
+    let (first, second) = (issuing("one", 1), Server::answering(json(401, r#"{"error":"invalid_client"}"#)));
+    profile(&place, "login", &first, "");
+    profile(&place, "api", &second, EXCHANGE);
+    assert_eq!(place.keyfob(["token", "api"]).outcome().code, Some(3));
+    let asked = (first.requests().len(), second.requests().len());
+    std::thread::sleep(Duration::from_millis(1100));
+    let cache = place.path("cache");
+    for words in
+        [&["status", "api"][..], &["token", "api", "--offline"], &["forget", "api"], &["token", "api", "--offline"]]
+    {
+        let outcome = place.keyfob([words, &["--cache-dir", &cache]].concat()).outcome();
+        assert_eq!((first.requests().len(), second.requests().len()), asked, "{words:?} {outcome:?}");
+    }
+}

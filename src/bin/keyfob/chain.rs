@@ -2,7 +2,7 @@
 
 use crate::connection::DEFAULT_TIMEOUT;
 use crate::format::Format;
-use crate::members::config;
+use crate::members::{config, nothing_cached};
 use crate::profile;
 use crate::secrets::places;
 use crate::settings::{Settings, spread};
@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The options that count for the other profiles as well.
-const INHERITED: &[&str] = &["cache_dir", "no_cache", "fresh", "verbose"];
+const INHERITED: &[&str] = &["cache_dir", "no_cache", "fresh", "offline", "verbose"];
 
 /// The profiles on the way to this one, so that none needs a token of its own: files, and names for messages.
 #[derive(Clone, Default)]
@@ -139,6 +139,8 @@ struct Login {
     min_life: Duration,
     /// The next token comes from the server in any case.
     is_fresh: AtomicBool,
+    /// The server is never asked.
+    is_offline: bool,
 }
 
 impl Login {
@@ -155,6 +157,7 @@ impl Login {
             tokens: Arc::new(tokens),
             min_life: asked.min_valid.unwrap_or_default(),
             is_fresh: asked.fresh.into(),
+            is_offline: asked.offline,
         })
     }
 
@@ -173,6 +176,9 @@ impl Login {
 impl TokenSource for Login {
     fn token(&self) -> Result<AccessToken, Error> {
         let token = match self.is_fresh.swap(false, Ordering::Relaxed) {
+            _ if self.is_offline => {
+                self.tokens.at_hand(self.min_life).and_then(|token| token.ok_or_else(nothing_cached))
+            }
             true => self.tokens.renew(),
             false => self.tokens.token_valid_for(self.min_life),
         };

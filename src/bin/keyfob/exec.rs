@@ -15,7 +15,7 @@ use crate::settings::{self, Settings};
 use crate::token_file::TokenFile;
 use crate::{failure, fetch, output, process, stderr};
 use directory::Directory;
-use keyfob::{AccessToken, BootClock, Clock, Error, ErrorKind, Store};
+use keyfob::{AccessToken, BootClock, Clock, Error, ErrorKind};
 use miniserde::json::{Number, Object, Value};
 use program::{AtEnd, Change, PASSED_ON, Program, stop};
 use rustix::fs::{OFlags, fcntl_setfl};
@@ -67,9 +67,8 @@ pub(crate) fn run(mut arguments: Arguments, format: &mut Format) -> Result<ExitC
     let handlers = if is_used_up { events::finish_first() } else { Vec::new() };
     let (grant, store) = (settings.grant()?, settings.store()?);
     // Before a token is asked for that could be put nowhere.
-    let place = match (&way, &store) {
-        (Way::File, Some(store)) => Some(store.path().to_owned()),
-        (Way::File, None) => Some(place_without_cache()?),
+    let place = match way {
+        Way::File => Some(directory::place(store.as_ref())?),
         _ => None,
     };
     let watch = store.as_ref().map(|store| Watch::new(store.path()));
@@ -103,16 +102,6 @@ pub(crate) fn run(mut arguments: Arguments, format: &mut Format) -> Result<ExitC
     };
     drop(directory);
     Ok(program.end())
-}
-
-fn place_without_cache() -> Result<std::path::PathBuf, Error> {
-    let store = Store::find().map_err(|error| {
-        let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
-        config("exec: no directory in memory for the token")
-            .with_hint(format!("hand it over by --env, --fd or --stdin, or name a directory (--cache-dir){hint}"))
-            .with_source(error)
-    })?;
-    Ok(store.path().to_owned())
 }
 
 /// Runs the program, and does what is to be done when its token ends.

@@ -1,6 +1,7 @@
 //! A token for the command, from the cache or the server, at once or as soon as the network is ready.
 
 use crate::events;
+use crate::members::nothing_cached;
 use crate::settings::{self, Asked};
 use keyfob::{AccessToken, Error, ErrorKind, Lifetime, TokenCache};
 use std::time::Duration;
@@ -48,10 +49,6 @@ fn at_hand(tokens: &mut TokenCache, min_life: Duration) -> Result<AccessToken, E
         return Ok(token);
     }
     Err(tokens.last_failure().unwrap_or_else(nothing_cached))
-}
-
-pub(crate) fn nothing_cached() -> Error {
-    Error::new(ErrorKind::Unreachable, "no valid token is cached, and nobody was asked")
 }
 
 /// Returns until when the first fetch after a boot is delayed (`--splay`): by this device's share, so that the devices of a

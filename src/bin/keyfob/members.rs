@@ -99,3 +99,8 @@ pub(crate) fn wrong(name: &str, expected: &str) -> Error {
 pub(crate) fn config(message: impl AsRef<str>) -> Error {
     Error::new(ErrorKind::Config, message)
 }
+
+/// The error where there is no token and the server is not to be asked.
+pub(crate) fn nothing_cached() -> Error {
+    Error::new(ErrorKind::Unreachable, "no valid token is cached, and nobody was asked")
+}

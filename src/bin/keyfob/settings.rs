@@ -92,7 +92,12 @@ impl Settings {
             None => (Object::new(), Trail::default()),
         };
         let is_revocation = arguments.verb == Verb::Revoke;
-        let mut settings = Self::of(members, &arguments.options, is_revocation, format, &trail)?;
+        let mut options = arguments.options.clone();
+        // Nor are the servers of other profiles asked.
+        if matches!(arguments.verb, Verb::Status | Verb::Forget) {
+            options.insert("offline".to_owned(), Value::Bool(true));
+        }
+        let mut settings = Self::of(members, &options, is_revocation, format, &trail)?;
         settings.links.limit(settings.connection.timeout.unwrap_or(DEFAULT_TIMEOUT));
         Ok(settings)
     }

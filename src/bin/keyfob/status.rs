@@ -2,9 +2,8 @@
 
 use crate::arguments::Arguments;
 use crate::failure::{self, whole_seconds};
-use crate::fetch;
 use crate::format::Format;
-use crate::members::{config, take_flag};
+use crate::members::{config, nothing_cached, take_flag};
 use crate::output::{self, line, to_json};
 use crate::profile;
 use crate::settings::{self, Settings};
@@ -195,7 +194,7 @@ fn show(
     let code = match (state, error) {
         ("valid", _) => ExitCode::SUCCESS,
         (_, Some(error)) => failure::exit_code(error),
-        (_, None) => failure::exit_code(&fetch::nothing_cached()),
+        (_, None) => failure::exit_code(&nothing_cached()),
     };
     Ok((code, state == "valid"))
 }

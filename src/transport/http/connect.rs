@@ -45,7 +45,7 @@ pub(super) fn look_up(place: &HostPort, deadline: Instant) -> io::Result<Vec<Soc
 
 /// Connects to the first address that answers. The addresses are tried in turn, and the slow ones again in the next round with
 /// twice the time: a dead address costs a second, and a slow one is still reached. The last one left has all the time.
-fn dial(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
+fn dial(addresses: &[SocketAddr], deadline: Instant) -> io::Result<(TcpStream, SocketAddr)> {
     let mut waiting = alternating(addresses);
     let mut patience = FIRST_PATIENCE;
     let mut failure = None;
@@ -58,7 +58,7 @@ fn dial(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
                 return Err(ErrorKind::TimedOut.into());
             }
             match TcpStream::connect_timeout(&address, if is_last { left } else { patience.min(left) }) {
-                Ok(stream) => return Ok(stream),
+                Ok(stream) => return Ok((stream, address)),
                 Err(error) if is_timeout(&error) => slow.push(address),
                 // There is no route, or it refuses. Another address may not.
                 Err(error) => failure = Some(error),
@@ -102,11 +102,12 @@ pub(super) struct Tcp {
 }
 
 impl Tcp {
-    pub(super) fn connect(addresses: &[SocketAddr], deadline: Instant) -> io::Result<Self> {
-        let stream = dial(addresses, deadline)?;
+    /// Returns the connection and the address that answered.
+    pub(super) fn connect(addresses: &[SocketAddr], deadline: Instant) -> io::Result<(Self, SocketAddr)> {
+        let (stream, address) = dial(addresses, deadline)?;
         // Otherwise the last part of a message waits until the others are acknowledged.
         stream.set_nodelay(true)?;
-        Ok(Self { stream, deadline, sent: 0, received: 0 })
+        Ok((Self { stream, deadline, sent: 0, received: 0 }, address))
     }
 
     /// Calls `act` with the time left, and again if a signal interrupts it.
@@ -206,7 +207,10 @@ mod tests {
             (&[dead, dead], 3 * SECOND, None, 3 * SECOND),
         ] {
             let started = Instant::now();
-            let result = dial(addresses, started + time).map(|stream| stream.peer_addr().unwrap());
+            let result = dial(addresses, started + time).map(|(stream, address)| {
+                assert_eq!(stream.peer_addr().unwrap(), address);
+                address
+            });
             let took = started.elapsed();
             match (result, expected) {
                 (Ok(address), Some(expected)) => assert_eq!(address, expected),
@@ -232,8 +236,8 @@ mod tests {
             let accepted = listener.accept().unwrap();
             (listener, accepted)
         });
-        let stream = dial(&[slow, dead], Instant::now() + Duration::from_secs(15)).unwrap();
-        assert_eq!(stream.peer_addr().unwrap(), slow);
+        let (_stream, address) = dial(&[slow, dead], Instant::now() + Duration::from_secs(15)).unwrap();
+        assert_eq!(address, slow);
         drop((opener.join().unwrap(), first));
     }
 

@@ -9,6 +9,7 @@ use super::proxy::Proxy;
 #[cfg(feature = "tls")]
 use super::tls_stream::{Tls, error_in};
 use crate::error::{Error, ErrorKind};
+use crate::observe::{Event, Observer};
 use crate::request::Request;
 #[cfg(feature = "tls")]
 use crate::transport::tls;
@@ -28,6 +29,7 @@ pub(super) struct Call<'c> {
     pub(super) request: &'c Request,
     pub(super) target: &'c Target<'c>,
     pub(super) proxy: Option<&'c Proxy>,
+    pub(super) observer: Option<&'c dyn Observer>,
     #[cfg(feature = "tls")]
     pub(super) shown: &'c OnceLock<tls::Shown>,
 }
@@ -36,6 +38,12 @@ impl Call<'_> {
     /// Returns where the connection goes: to the proxy, or to the server.
     pub(super) fn dialled(&self) -> &HostPort {
         self.proxy.map_or(&self.target.place, |proxy| &proxy.place)
+    }
+
+    pub(super) fn notify(&self, event: &Event<'_>) {
+        if let Some(observer) = self.observer {
+            observer.event(event);
+        }
     }
 
     /// Returns whether `connect_to` names another place than the URL.
@@ -168,7 +176,10 @@ impl Call<'_> {
             return Err(Error::new(ErrorKind::Untrusted, message));
         };
         match Tls::connect(wire, config, name.to_owned()) {
-            Ok(tls) => Ok(Box::new(tls)),
+            Ok(tls) => {
+                self.notify(&Event::Secured { version: tls.version(), is_proxys });
+                Ok(Box::new(tls))
+            }
             Err(error) => Err(match error_in(&error) {
                 Some(cause) => self.untrusted(cause.clone(), is_proxys),
                 None if is_end(&error) => {

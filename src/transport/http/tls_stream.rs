@@ -4,7 +4,7 @@ use super::connect::Wire;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection};
+use rustls::{ClientConfig, ClientConnection, ProtocolVersion};
 use std::io::{self, ErrorKind, Read, Write};
 
 /// Returns the rustls error inside an I/O error.
@@ -37,6 +37,14 @@ impl Tls {
             }
         }
         Ok(tls)
+    }
+
+    /// Returns the version of TLS.
+    pub(super) fn version(&self) -> &'static str {
+        match self.session.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
+            _ => "TLS 1.3",
+        }
     }
 
     /// Sends the records that are ready.

@@ -7,6 +7,8 @@ use crate::der::{Element, INTEGER, SEQUENCE};
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Certificate<'c> {
     pub(super) issuer: &'c [u8],
+    #[allow(dead_code, reason = "the command, which includes this file, reads it")]
+    pub(super) validity: &'c [u8],
     pub(super) subject: &'c [u8],
     pub(super) public_key: &'c [u8],
 }
@@ -27,12 +29,12 @@ impl<'c> Certificate<'c> {
         let issuer = element.next()?;
         issuer.content(SEQUENCE)?;
         let validity = issuer.next()?;
-        validity.content(SEQUENCE)?;
+        let dates = validity.content(SEQUENCE)?;
         let subject = validity.next()?;
         subject.content(SEQUENCE)?;
         let public_key = subject.next()?;
         public_key.content(SEQUENCE)?;
-        Some(Self { issuer: issuer.whole, subject: subject.whole, public_key: public_key.whole })
+        Some(Self { issuer: issuer.whole, validity: dates, subject: subject.whole, public_key: public_key.whole })
     }
 
     /// Returns whether issuer and subject are the same.
@@ -50,11 +52,12 @@ impl<'c> Certificate<'c> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pem;
     use alloc::vec::Vec;
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject;
 
     fn der(text: &str) -> Vec<u8> {
-        pem::sections(text.as_bytes()).next().and_then(Result::ok).unwrap().der.to_vec()
+        CertificateDer::from_pem_slice(text.as_bytes()).unwrap().to_vec()
     }
 
     #[test]

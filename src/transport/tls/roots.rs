@@ -3,6 +3,7 @@
 use super::certificate::Certificate;
 use super::identity::certified_key;
 use crate::error::Error;
+use crate::observe::{Event, Observer};
 use crate::pem::{self, Broken};
 use crate::request::fnv1a;
 use crate::secret::{Secret, io_reason};
@@ -10,6 +11,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring};
@@ -249,8 +251,10 @@ pub(in crate::transport) fn client_config(
     roots: &Roots,
     certificate: Option<(&Secret, &Secret)>,
     shown: Arc<OnceLock<Shown>>,
+    observer: Option<Arc<dyn Observer>>,
+    is_proxys: bool,
 ) -> Result<Arc<ClientConfig>, Error> {
-    let verifier = Observer { verifier: roots.verifier()?, shown };
+    let verifier = Verifier { verifier: roots.verifier()?, shown, observer, is_proxys };
     let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(rustls::ALL_VERSIONS)
         .map_err(|error| Error::config("the process's provider of cryptography cannot do TLS").with_source(error))?
@@ -267,13 +271,20 @@ pub(in crate::transport) fn client_config(
 }
 
 /// Decides as rustls does, and remembers the kind of a refused certificate.
-#[derive(Debug)]
-struct Observer {
+struct Verifier {
     verifier: Arc<WebPkiServerVerifier>,
     shown: Arc<OnceLock<Shown>>,
+    observer: Option<Arc<dyn Observer>>,
+    is_proxys: bool,
 }
 
-impl Observer {
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier").finish_non_exhaustive()
+    }
+}
+
+impl Verifier {
     /// rustls reports a signature with such a key as wrong.
     fn note_short_key(&self, certificate: &CertificateDer<'_>, is_refused: bool) {
         if is_refused && Certificate::read(certificate).is_some_and(|certificate| certificate.has_short_rsa_key()) {
@@ -282,7 +293,7 @@ impl Observer {
     }
 }
 
-impl ServerCertVerifier for Observer {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -291,6 +302,9 @@ impl ServerCertVerifier for Observer {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        if let Some(observer) = &self.observer {
+            observer.event(&Event::CertificateShown { certificate: end_entity, is_proxys: self.is_proxys });
+        }
         let verdict = self.verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         if verdict.is_err() {
             let is_self_signed = Certificate::read(end_entity).is_some_and(|certificate| certificate.is_self_issued());

@@ -2,9 +2,10 @@
 //! left goes at the next start, whatever has its process number by then.
 
 use crate::output;
-use keyfob::{Error, ErrorKind};
+use keyfob::{Error, ErrorKind, Store};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
-use std::fs::{self, DirBuilder, File};
+use rustix::process::geteuid;
+use std::fs::{self, DirBuilder, File, Metadata};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -19,8 +20,41 @@ const PREFIX: &str = "keyfob-exec-";
 /// As many runs with the same process number, in containers that share the place, are no accident.
 const MOST: usize = 100;
 
+/// Returns the place for it: the service's own directory, which goes with the service, or that of the cache.
+pub(crate) fn place(store: Option<&Store>) -> Result<PathBuf, Error> {
+    let names = std::env::var_os("RUNTIME_DIRECTORY").unwrap_or_default();
+    // Others may read it, as systemd has it by default: what is made there is closed to them.
+    let is_own = |path: &PathBuf| {
+        let is_safe = |it: Metadata| it.is_dir() && it.uid() == geteuid().as_raw() && it.mode() & 0o022 == 0;
+        path.is_absolute() && fs::symlink_metadata(path).is_ok_and(is_safe) && is_in_memory(path)
+    };
+    if let Some(own) = std::env::split_paths(&names).find(is_own) {
+        return Ok(own);
+    }
+    if let Some(store) = store {
+        return Ok(store.path().to_owned());
+    }
+    let store = Store::find().map_err(|error| {
+        let reasons = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+        let hint = format!("hand it over by --env, --fd or --stdin, or name a directory (--cache-dir){reasons}");
+        Error::new(ErrorKind::Config, "exec: no directory in memory for the token").with_hint(hint).with_source(error)
+    })?;
+    Ok(store.path().to_owned())
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn is_in_memory(path: &Path) -> bool {
+    const TMPFS: u32 = 0x0102_1994;
+    const RAMFS: u32 = 0x8584_58F6;
+    rustix::fs::statfs(path).is_ok_and(|system| [TMPFS, RAMFS].contains(&(system.f_type as u32)))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn is_in_memory(_: &Path) -> bool {
+    false
+}
+
 impl Directory {
-    /// Makes it in the place where the cache is, or would be.
     pub(crate) fn make(place: &Path) -> Result<Self, Error> {
         let make = || {
             // A program with another working directory finds it, too.
@@ -73,6 +107,6 @@ fn lock(path: &Path) -> Option<File> {
     flock(&directory, FlockOperation::NonBlockingLockExclusive).ok()?;
     let own = directory.metadata().ok()?;
     let there = fs::symlink_metadata(path).ok()?;
-    let is_own = own.uid() == rustix::process::geteuid().as_raw();
+    let is_own = own.uid() == geteuid().as_raw();
     (is_own && (own.dev(), own.ino()) == (there.dev(), there.ino())).then_some(directory)
 }
