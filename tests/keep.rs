@@ -488,6 +488,24 @@ fn systemd_is_told_what_is_the_matter() {
 }
 
 #[test]
+fn the_watchdog_of_systemd_gets_signs_of_life_with_and_without_a_token() {
+    for answer in [token("tok-1", 3600), json(401, r#"{"error":"invalid_client"}"#)] {
+        let place = Place::new();
+        let server = Server::answering(answer);
+        let address = SocketAddr::from_pathname(place.path("socket")).unwrap();
+        let notes = Notes::new(UnixDatagram::bind_addr(&address).unwrap());
+        let run = keep(&place, &server.url("/t"), &[]).variable("NOTIFY_SOCKET", place.path("socket"));
+        let mut keep = Started::new(run.variable("WATCHDOG_USEC", "400000"));
+        for _ in 0..4 {
+            notes.until("WATCHDOG=1");
+        }
+        keep.signal(Signal::TERM);
+        notes.until("STOPPING=1");
+        assert_eq!(keep.outcome().code, Some(0));
+    }
+}
+
+#[test]
 fn a_socket_that_is_not_there_is_no_error() {
     for name in ["", "@", "relative", "/nowhere/at/all", "vsock:2:1234"] {
         let place = Place::new();

@@ -4,7 +4,7 @@
 
 #![cfg(feature = "cli")]
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "the command's modules, of which a part is used")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::write_with_newline)]
 
 extern crate alloc;
 
@@ -518,7 +518,7 @@ fn the_manual_pages_are_clean() {
 }
 
 #[test]
-fn the_completions_can_be_read_and_bash_completes() {
+fn the_completions_complete_where_their_shell_is_installed() {
     let path = |name: &str| root().join("completions").join(name).into_os_string().into_string().unwrap();
     checked("zsh", &["-n", &path("_keyfob")]);
     checked("fish", &["--no-execute", &path("keyfob.fish")]);
@@ -548,6 +548,33 @@ fn the_completions_can_be_read_and_bash_completes() {
         let Ok(output) = output else { break };
         let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         assert_eq!(text.trim(), expected, "{words}");
+    }
+    for (words, expected) in [
+        ("keyfob token met", "meter"),
+        ("keyfob token meter --environment ", "eu us"),
+        ("keyfob helper ku", "kubectl"),
+        ("keyfob token --url ", ""),
+    ] {
+        let script = format!("source {}; complete -C '{words}'", path("keyfob.fish"));
+        let output = Command::new("fish").args(["--no-config", "-c", &script]).env("XDG_CONFIG_HOME", &config).output();
+        let Ok(output) = output else { break };
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let found: Vec<&str> = text.lines().filter_map(|line| line.split('\t').next()).collect();
+        assert_eq!(found.join(" "), expected, "{words}: {output:?}");
+    }
+    // In place of zsh's own functions, which need a terminal.
+    let stubs = "compdef() {}; compadd() { shift; echo $@ }; _describe() { echo $1 }; _files() { echo files }";
+    for (words, expected) in [
+        ("keyfob tok", "command"),
+        ("keyfob token met", "meter\nfiles"),
+        ("keyfob token meter --environment ''", "eu us"),
+        ("keyfob token --fo", "option"),
+        ("keyfob token --url ''", ""),
+    ] {
+        let script = format!("{stubs}; source {}; words=({words}); CURRENT=$#words; _keyfob", path("_keyfob"));
+        let output = Command::new("zsh").args(["-f", "-c", &script]).env("XDG_CONFIG_HOME", &config).output();
+        let Ok(output) = output else { break };
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), expected, "{words}: {output:?}");
     }
     std::fs::remove_dir_all(config).unwrap();
 }

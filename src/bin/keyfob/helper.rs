@@ -1,6 +1,7 @@
 //! `keyfob helper`: a credential for a program that asks for one in its own words.
 
 use crate::arguments::{Arguments, usage};
+use crate::events;
 use crate::fetch;
 use crate::format::Format;
 use crate::members::{config, take_texts};
@@ -42,6 +43,10 @@ fn tokens(arguments: &Arguments) -> Result<(TokenCache, Asked), Error> {
     let mut settings = Settings::read(arguments, &mut Format::Token)?;
     if settings.reads_once() {
         return Err(config("helper: the program uses standard input, so secrets must be in files"));
+    }
+    if !settings.is_repeatable() {
+        // If it ended in between, the grant would be used up and the answer lost.
+        events::finish_first();
     }
     let asked = settings.asked;
     let (grant, store) = (settings.grant()?, settings.store()?);

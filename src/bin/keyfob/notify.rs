@@ -5,17 +5,23 @@ use std::io::ErrorKind;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
+#[derive(Default)]
 pub(crate) struct Notify {
     socket: Option<(UnixDatagram, SocketAddr)>,
     /// The socket was full when it was to hear that the service is ready.
     owes_ready: bool,
     /// When the time to start is to be extended again.
     extend_at: Duration,
+    /// How often the watchdog wants a sign of life, if it is on, and when the next is due.
+    watchdog: Option<Duration>,
+    ping_at: Duration,
 }
 
 /// As long as the service is starting, systemd is told this often that it is still at work, and waits this much longer.
 const EVERY: Duration = Duration::from_secs(20);
 const EXTENSION: &str = "EXTEND_TIMEOUT_USEC=60000000";
+
+const SHORTEST_PING: Duration = Duration::from_millis(100);
 
 /// When a message is sent again that found the socket full.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -34,12 +40,12 @@ impl Notify {
             Ok::<_, std::io::Error>((socket, address(name.as_encoded_bytes())?))
         };
         let socket = if name.is_empty() { None } else { open().ok() };
-        Self { socket, owes_ready: false, extend_at: Duration::ZERO }
+        Self { socket, watchdog: watchdog(|name| std::env::var(name).ok()), ..Self::default() }
     }
 
     /// To nobody.
     pub(crate) fn none() -> Self {
-        Self { socket: None, owes_ready: false, extend_at: Duration::ZERO }
+        Self::default()
     }
 
     /// Sends lines like `STATUS=…`. Where nobody listens any more there is nobody to tell; a full socket is not waited for.
@@ -56,6 +62,17 @@ impl Notify {
     /// Sends what is due besides; returns when the next is. A service that is not ready yet asks for more time.
     pub(crate) fn go_on(&mut self, now: Duration, is_ready: bool) -> Option<Duration> {
         self.socket.as_ref()?;
+        let ping = self.watchdog.map(|every| {
+            if self.ping_at <= now {
+                self.send("WATCHDOG=1");
+                self.ping_at = now + every;
+            }
+            self.ping_at
+        });
+        [ping, self.start(now, is_ready)].into_iter().flatten().min()
+    }
+
+    fn start(&mut self, now: Duration, is_ready: bool) -> Option<Duration> {
         if self.owes_ready {
             self.ready();
         }
@@ -80,6 +97,17 @@ impl Notify {
     }
 }
 
+/// Returns how often to send a sign of life: twice in the time that `WATCHDOG_USEC` gives this process, as sd_watchdog_enabled(3)
+/// recommends.
+fn watchdog(variable: impl Fn(&str) -> Option<String>) -> Option<Duration> {
+    if variable("WATCHDOG_PID").is_some_and(|pid| pid.parse() != Ok(std::process::id())) {
+        return None;
+    }
+    let microseconds = variable("WATCHDOG_USEC")?.parse().ok().filter(|microseconds| *microseconds > 0)?;
+    // Never so often that it costs much.
+    Some((Duration::from_micros(microseconds) / 2).max(SHORTEST_PING))
+}
+
 /// A path, or with an `@` in front a name that is in no file system.
 fn address(name: &[u8]) -> std::io::Result<SocketAddr> {
     #[cfg(target_os = "linux")]
@@ -90,4 +118,62 @@ fn address(name: &[u8]) -> std::io::Result<SocketAddr> {
     SocketAddr::from_pathname(std::path::Path::new(std::ffi::OsStr::new(
         std::str::from_utf8(name).map_err(|_| std::io::Error::from(std::io::ErrorKind::InvalidInput))?,
     )))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// What is sent within 90 s, each with the second, of a service that is ready after `ready` seconds.
+    fn sent(ready: u64, watchdog: Option<Duration>) -> Vec<(u64, String)> {
+        let name = format!("notify-{}-{ready}-{}", std::process::id(), watchdog.is_some());
+        let path = std::env::temp_dir().join(name);
+        let listener = UnixDatagram::bind(&path).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let socket = Some((UnixDatagram::unbound().unwrap(), SocketAddr::from_pathname(&path).unwrap()));
+        let mut notify = Notify { socket, watchdog, ..Notify::default() };
+        let (mut now, mut sent) = (Duration::ZERO, Vec::new());
+        while now <= Duration::from_secs(90) {
+            let next = notify.go_on(now, now >= Duration::from_secs(ready));
+            let mut bytes = [0; 100];
+            while let Ok(count) = listener.recv(&mut bytes) {
+                sent.push((now.as_secs(), String::from_utf8_lossy(&bytes[..count]).into_owned()));
+            }
+            let Some(next) = next else { break };
+            assert!(next > now, "it would not sleep");
+            now = next;
+        }
+        std::fs::remove_file(path).unwrap();
+        sent
+    }
+
+    #[test]
+    fn more_time_is_asked_for_as_long_as_there_is_no_token_and_the_watchdog_is_kept_quiet() {
+        let extend = |at| (at, EXTENSION.to_owned());
+        let ping = |at| (at, "WATCHDOG=1".to_owned());
+        assert_eq!(sent(1000, None), [0, 20, 40, 60, 80].map(extend));
+        assert_eq!(sent(30, None), [0, 20].map(extend));
+        let watchdog = Some(Duration::from_secs(30));
+        assert_eq!(sent(0, watchdog), [0, 30, 60, 90].map(ping));
+        assert_eq!(sent(30, watchdog), [ping(0), extend(0), extend(20), ping(30), ping(60), ping(90)]);
+    }
+
+    #[test]
+    fn the_watchdog_is_this_process_s_or_none() {
+        let own = std::process::id().to_string();
+        for (time, pid, expected) in [
+            (None, None, None),
+            (Some("60000000"), None, Some(30_000)),
+            (Some("60000000"), Some(own.as_str()), Some(30_000)),
+            (Some("60000000"), Some("1"), None),
+            (Some("60000000"), Some("x"), None),
+            (Some("0"), None, None),
+            (Some("-1"), None, None),
+            (Some("1"), None, Some(100)),
+        ] {
+            let variable = |name: &str| if name == "WATCHDOG_USEC" { time } else { pid }.map(str::to_owned);
+            assert_eq!(watchdog(variable), expected.map(Duration::from_millis), "{time:?} {pid:?}");
+        }
+    }
 }
