@@ -34,9 +34,9 @@ mod der;
 mod pem;
 
 // The way of the data: what is asked, who asks, where; the request; the answer; the token.
-#[cfg(any(feature = "jwt", all(feature = "cli", feature = "tls")))]
+#[cfg(any(feature = "jwt", all(feature = "command", feature = "tls")))]
 mod jwt;
-#[cfg(not(any(feature = "jwt", all(feature = "cli", feature = "tls"))))]
+#[cfg(not(any(feature = "jwt", all(feature = "command", feature = "tls"))))]
 #[path = "jwt/absent.rs"]
 mod jwt;
 mod signer;

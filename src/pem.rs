@@ -147,7 +147,7 @@ const VALUES: [u8; 256] = {
 const NONE: u8 = 64;
 
 /// Decodes base64url without padding (RFC 7515 section 2), for the numbers of a private key.
-#[cfg(any(feature = "jwt", feature = "cli"))]
+#[cfg(any(feature = "jwt", feature = "command"))]
 pub(crate) fn base64_url(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     const PADDING: [&[u8]; 4] = [b"", b"===", b"==", b"="];
     let mut padded = Zeroizing::new(Vec::with_capacity(text.len() + 3));

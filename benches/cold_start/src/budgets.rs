@@ -40,8 +40,8 @@ pub fn check(lab: &Lab, builder: &Builder, tools: &Tools) -> ExitCode {
     let instructions = [&tls, &plain, &cached].map(|subject| tools.instructions(subject, 3));
     let threads = calls.iter().flatten().map(|calls| calls.1).fold(0.0, f64::max);
     let figures = [
-        ("SMALL_TLS", SMALL_TLS, small(&["cli", "tls"])),
-        ("SMALL_PLAIN", SMALL_PLAIN, small(&["cli"])),
+        ("SMALL_TLS", SMALL_TLS, small(&["command", "tls"])),
+        ("SMALL_PLAIN", SMALL_PLAIN, small(&["command"])),
         ("INSTRUCTIONS_TLS", INSTRUCTIONS_TLS, instructions[0]),
         ("INSTRUCTIONS_PLAIN", INSTRUCTIONS_PLAIN, instructions[1]),
         ("INSTRUCTIONS_CACHED", INSTRUCTIONS_CACHED, instructions[2]),

@@ -1,10 +1,12 @@
 //! The `keyfob` command: arguments, profiles, output. The work is the library's.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(feature = "tools"), allow(dead_code, reason = "the verbs of `tools` use more of it"))]
 
 extern crate alloc;
 
 mod arguments;
+#[cfg(feature = "tools")]
 mod bench;
 mod chain;
 mod connection;
@@ -19,6 +21,7 @@ mod exec;
 mod failure;
 mod fetch;
 mod format;
+#[cfg(feature = "tools")]
 mod from_curl;
 mod hand_over;
 mod help;
@@ -30,6 +33,7 @@ mod options;
 mod output;
 mod parse;
 mod pipe;
+#[cfg(feature = "tools")]
 mod probe;
 mod process;
 mod profile;
@@ -88,9 +92,17 @@ fn run(format: &mut Format) -> Result<ExitCode, Error> {
         Verb::Status => return status::run(arguments, format),
         Verb::Forget => status::forget(arguments, format)?,
         Verb::Exec => return exec::run(arguments, format),
+        #[cfg(feature = "tools")]
         Verb::Bench => return bench::run(arguments, format),
+        #[cfg(feature = "tools")]
         Verb::Probe => return probe::run(&arguments, format),
+        #[cfg(feature = "tools")]
         Verb::FromCurl => from_curl::run(&arguments)?,
+        #[cfg(not(feature = "tools"))]
+        Verb::Bench | Verb::Probe | Verb::FromCurl => {
+            return Err(Error::new(ErrorKind::Config, "bench, probe and from-curl: not in this build")
+                .with_hint("build it with the feature `cli`, not with `command` alone"));
+        }
         Verb::Demo => demo()?,
     }
     Ok(ExitCode::SUCCESS)
