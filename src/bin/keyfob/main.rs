@@ -25,6 +25,7 @@ mod format;
 mod from_curl;
 mod hand_over;
 mod help;
+#[cfg(feature = "tools")]
 mod helper;
 mod keep;
 mod members;
@@ -88,6 +89,7 @@ fn run(format: &mut Format) -> Result<ExitCode, Error> {
         Verb::Token => token(&arguments, format)?,
         Verb::Revoke => revoke(&arguments, format)?,
         Verb::Keep => keep::run(&arguments, format)?,
+        #[cfg(feature = "tools")]
         Verb::Helper => helper::run(arguments, format)?,
         Verb::Status => return status::run(arguments, format),
         Verb::Forget => status::forget(arguments, format)?,
@@ -99,8 +101,8 @@ fn run(format: &mut Format) -> Result<ExitCode, Error> {
         #[cfg(feature = "tools")]
         Verb::FromCurl => from_curl::run(&arguments)?,
         #[cfg(not(feature = "tools"))]
-        Verb::Bench | Verb::Probe | Verb::FromCurl => {
-            return Err(Error::new(ErrorKind::Config, "bench, probe and from-curl: not in this build")
+        Verb::Bench | Verb::Probe | Verb::FromCurl | Verb::Helper => {
+            return Err(Error::new(ErrorKind::Config, "bench, probe, from-curl and helper: not in this build")
                 .with_hint("build it with the feature `cli`, not with `command` alone"));
         }
         Verb::Demo => demo()?,
