@@ -2,6 +2,7 @@
 //! profile may have all come from here.
 
 use crate::arguments::Verb;
+use miniserde::json::Object;
 
 /// What the value of an option is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -219,6 +220,15 @@ pub(crate) fn sources(name: &str) -> impl Iterator<Item = (String, &'static Orig
     let row = rows().find(|row| !row.kind.origins().is_empty() && row.name == name.replace('_', "-"));
     let origins = row.map_or(&[][..], |row| row.kind.origins());
     origins.iter().map(move |origin| (format!("{name}_{}", origin.ending), origin))
+}
+
+/// Returns those of them that are among `members`.
+pub(crate) fn given(members: &Object, name: &str) -> Vec<(String, &'static Origin)> {
+    let is_from = |member: &str, origin: &Origin| {
+        member.strip_prefix(name).and_then(|rest| rest.strip_prefix('_')) == Some(origin.ending)
+    };
+    let given = |origin| members.keys().find(|member| is_from(member, origin)).map(|member| (member.clone(), origin));
+    ORIGINS.iter().filter_map(given).collect()
 }
 
 /// The rows in the order of help, with a heading for each group.

@@ -191,6 +191,9 @@ fn credential(file: &str) -> Option<PathBuf> {
 
 /// Puts the options over the members of a profile. An option also replaces what the profile says in another way.
 pub(crate) fn override_by(members: &mut Object, options: &Object) {
+    if members.is_empty() {
+        return members.extend(options.iter().map(|(name, value)| (name.clone(), value.clone())));
+    }
     for name in options.keys() {
         // A secret, a parameter or a header is overridden in whichever way the profile gives it.
         let base = options::source(name).map_or(name.as_str(), |(base, _)| base);

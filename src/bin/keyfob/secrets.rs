@@ -19,7 +19,7 @@ use std::path::Path;
 /// Returns the secret of this name, from wherever the members say that it comes.
 pub(crate) fn take_secret(members: &mut Object, links: &mut Links, name: &str) -> Result<Option<SecretSource>, Error> {
     let mut found = None::<(String, SecretSource)>;
-    for (member, origin) in options::sources(name) {
+    for (member, origin) in options::given(members, name) {
         let Some(place) = take_text(members, &member)? else { continue };
         if let Some((first, _)) = found {
             return Err(config(format!("`{first}` and `{member}` are both given")));
@@ -36,7 +36,7 @@ pub(crate) fn take_secret_pairs(
     name: &str,
 ) -> Result<Vec<(String, SecretSource)>, Error> {
     let mut pairs = Vec::new();
-    for (member, origin) in options::sources(name) {
+    for (member, origin) in options::given(members, name) {
         for (name, place) in take_pairs(members, &member, origin.what)? {
             let source = secret_at(origin.ending, &name, &place, links)?;
             pairs.push((name, source));

@@ -132,7 +132,7 @@ impl Settings {
         }
         let links = Links::read(&members, options, trail)?;
         let kept = texts(&members, |name| name == "keep").into_iter().map(|(_, place)| place.to_owned()).collect();
-        let ways = options::sources("var").map(|(way, _)| way).chain(["var".to_owned()]);
+        let ways = options::given(&members, "var").into_iter().map(|(way, _)| way).chain(["var".to_owned()]);
         let named = ways.filter_map(|way| match members.get(&way) {
             Some(Value::Object(named)) => Some(named.keys().cloned().collect::<Vec<_>>()),
             _ => None,
