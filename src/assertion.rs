@@ -103,7 +103,7 @@ impl Assertion {
     /// - Google's service-account file, which also names the issuer and the key's id.
     ///
     /// On P-256 it signs with ES256, on P-384 with ES384, Ed25519 with EdDSA, RSA (2048 to 4096 bits) with RS256 or PS256, and a
-    /// JWK of the type `oct` with HS256. ES256 and EdDSA cost about a fiftieth of RS256.
+    /// JWK of the type `oct` with HS256. ES256 and EdDSA cost about a twentieth of RS256.
     #[must_use]
     pub fn new(key: impl Into<SecretSource>) -> Self {
         Self::with(Key::Source(key.into()))

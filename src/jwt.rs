@@ -13,6 +13,7 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::hint::black_box;
+use core::mem::MaybeUninit;
 use ring::rand::{SecureRandom, SystemRandom};
 use ring::signature::{EcdsaKeyPair, Ed25519KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaKeyPair};
 use ring::{error::Unspecified, hmac};
@@ -116,8 +117,8 @@ fn scrubbed<T>(sign: impl FnOnce() -> T) -> T {
     #[inline(never)]
     fn scrub() {
         // More than ring uses, even for RSA with 4096 bits: `tests/residue.rs` finds nothing below it.
-        let mut stack = [0_u8; 64 * 1024];
-        stack.zeroize();
+        let mut stack = [const { MaybeUninit::<u64>::uninit() }; 8 * 1024];
+        stack.as_mut_slice().zeroize();
         black_box(&stack);
     }
     let result = apart(sign);
