@@ -54,6 +54,8 @@ enum Answer {
     /// The same, with the refresh token `r‹n›`.
     Refreshable(u64),
     Unreachable,
+    /// This status, with a `Retry-After` of 5 s.
+    Status(u16),
     Panics,
 }
 
@@ -83,6 +85,10 @@ impl World {
     }
 
     fn with(change: impl FnOnce(SharedTokenCache) -> SharedTokenCache) -> Self {
+        Self::build(change, |client| client)
+    }
+
+    fn build(change: impl FnOnce(SharedTokenCache) -> SharedTokenCache, set: impl FnOnce(Client) -> Client) -> Self {
         let (answers, next) = channel();
         let outside = Arc::new(Outside {
             seconds: AtomicU64::new(1000),
@@ -96,7 +102,8 @@ impl World {
         let (server, clock) = (outside.clone(), outside.clone());
         let endpoint = Endpoint::dialect(keyfob::Dialect::BearerSession, URL).unwrap();
         let client = Client::with_parts(endpoint, move |request: &Request| server.answer(request), move || clock.now());
-        let cache = change(SharedTokenCache::new(client, Grant::bearer_session(keyfob::SecretSource::value("own"))));
+        let cache =
+            change(SharedTokenCache::new(set(client), Grant::bearer_session(keyfob::SecretSource::value("own"))));
         Self { cache, outside, answers }
     }
 
@@ -174,6 +181,7 @@ impl Outside {
                 Ok(Response::new(200, body))
             }
             Answer::Unreachable => Err(Error::new(ErrorKind::Unreachable, "no network")),
+            Answer::Status(status) => Ok(Response::new(status, *b"").with_header("retry-after", "5")),
             Answer::Panics => panic!("the transport panics"),
         }
     }
@@ -248,22 +256,47 @@ fn a_failed_renewal_does_not_remove_a_valid_token() {
     assert_eq!((world.name().as_str(), world.requests()), ("t3", 3));
 }
 
+/// A refusal and a wait that the server asks for are told to all. The first lost answer is told to the thread that asked, and
+/// one of the others asks again after the backoff; a second one is told to all.
 #[test]
-fn waiting_threads_get_the_failure_and_send_no_request() {
+fn waiting_threads_get_the_failure_unless_it_is_the_first_lost_answer() {
     const THREADS: usize = 100;
+    for (answers, requests, tokens, kind) in [
+        ([Answer::Status(401), Answer::Panics], 1, 0, ErrorKind::Refused),
+        ([Answer::Status(503), Answer::Panics], 1, 0, ErrorKind::Wait),
+        ([Answer::Unreachable, Answer::Token(3600)], 2, THREADS - 1, ErrorKind::Unreachable),
+        ([Answer::Unreachable, Answer::Unreachable], 2, 0, ErrorKind::Unreachable),
+        ([Answer::Unreachable, Answer::Status(401)], 2, 0, ErrorKind::Refused),
+    ] {
+        let world = World::new();
+        world.watch_readers();
+        let outcomes: Vec<_> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(|| world.cache.token())).collect();
+            world.until_readers(THREADS);
+            world.answer(answers[0]);
+            until(|| world.cache.last_failure().is_some(), "no failure");
+            // Nobody asks before the backoff has passed.
+            thread::sleep(Duration::from_millis(20));
+            assert_eq!(world.requests(), 1, "{kind:?}");
+            world.pass(1);
+            world.answer(answers[1]);
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(world.requests(), requests, "{kind:?}");
+        assert_eq!(outcomes.iter().flatten().filter(|token| token.expose() == "t2").count(), tokens, "{kind:?}");
+        let errors: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
+        assert_eq!(errors.len(), THREADS - tokens, "{kind:?}");
+        // The thread that sent the first request gets the failure of that one.
+        let first = errors.iter().filter(|error| error.kind() != kind).count();
+        assert_eq!(first, usize::from(kind == ErrorKind::Refused && requests == 2), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_later_caller_gets_the_failure_and_when_to_try_again() {
     let world = World::new();
-    world.watch_readers();
-    thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(|| world.cache.token().unwrap_err())).collect();
-        world.until_readers(THREADS);
-        world.answer(Answer::Unreachable);
-        for thread in threads {
-            let error = thread.join().unwrap();
-            assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Unreachable, "no network"));
-        }
-    });
-    assert_eq!(world.requests(), 1);
-    // A later caller gets the same failure, and when to try again.
+    world.answer(Answer::Unreachable);
+    assert_eq!(world.cache.token().unwrap_err().to_string(), "no network");
     let error = world.cache.token().unwrap_err();
     assert_eq!((error.kind(), world.requests()), (ErrorKind::Unreachable, 1));
     assert_eq!(error.to_string(), "no network; not asked again for 1 s");
@@ -271,6 +304,63 @@ fn waiting_threads_get_the_failure_and_send_no_request() {
     world.pass(1);
     world.answer(Answer::Token(3600));
     assert_eq!(world.name(), "t2");
+}
+
+#[test]
+fn a_thread_that_waits_for_a_forced_renewal_asks_again_after_a_lost_answer() {
+    let world = World::new();
+    thread::scope(|scope| {
+        let asking = scope.spawn(|| world.cache.renew());
+        world.until_asked(1);
+        let waiting = scope.spawn(|| world.cache.renew());
+        // It reads no clock, so nothing shows that it waits.
+        thread::sleep(Duration::from_millis(100));
+        world.answer(Answer::Unreachable);
+        world.answer(Answer::Token(3600));
+        assert_eq!(asking.join().unwrap().unwrap_err().to_string(), "no network");
+        assert_eq!(waiting.join().unwrap().unwrap().expose(), "t2");
+    });
+    assert_eq!(world.requests(), 2);
+}
+
+#[test]
+fn a_thread_whose_time_ends_before_the_backoff_gets_the_failure() {
+    let world = World::build(|cache| cache, |client| client.timeout(Duration::from_millis(400)));
+    world.watch_readers();
+    thread::scope(|scope| {
+        let threads = [(); 3].map(|()| scope.spawn(|| world.cache.token().unwrap_err()));
+        world.until_readers(3);
+        world.answer(Answer::Unreachable);
+        for thread in threads {
+            let error = thread.join().unwrap();
+            assert!(error.to_string().starts_with("no network"), "{error}");
+        }
+    });
+    assert_eq!(world.requests(), 1);
+}
+
+#[test]
+fn a_lost_answer_to_a_grant_for_one_use_is_told_to_all_who_wait() {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let (go, gate) = channel::<()>();
+    let (count, gate) = (requests.clone(), Mutex::new(gate));
+    let send = move |_: &Request| {
+        count.fetch_add(1, Ordering::SeqCst);
+        gate.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+        Err::<Response, _>(Error::new(ErrorKind::Unreachable, "no network"))
+    };
+    let client = Client::with_parts(Endpoint::new("https://as.example/token").unwrap(), send, || Duration::ZERO);
+    let cache = SharedTokenCache::new(client, Grant::refresh_token(Secret::from("r1")));
+    thread::scope(|scope| {
+        let threads = [(); 3].map(|()| scope.spawn(|| cache.token().unwrap_err()));
+        until(|| requests.load(Ordering::SeqCst) == 1, "no request came");
+        thread::sleep(Duration::from_millis(100));
+        go.send(()).unwrap();
+        for thread in threads {
+            assert!(thread.join().unwrap().to_string().starts_with("no network"));
+        }
+    });
+    assert_eq!(requests.load(Ordering::SeqCst), 1);
 }
 
 #[test]

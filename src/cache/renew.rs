@@ -75,6 +75,14 @@ impl Fetcher {
         self.grant.is_repeatable()
     }
 
+    /// Returns whether `error` is the first failure in a row, and of a kind that another request may not meet. Then one of the
+    /// callers that waited asks again: a single lost answer must not fail all of them.
+    #[cfg(feature = "std")]
+    pub(super) fn is_first_failure(&self, state: &super::state::State, error: &Error) -> bool {
+        let is_passing = error.is_retryable() && error.kind() != ErrorKind::Wait;
+        is_passing && state.renewal.failures == 1 && self.grant.is_repeatable()
+    }
+
     /// Takes over what other processes have stored.
     pub(super) fn read_store(&self, state: &mut impl Access, min_life: Duration) -> Result<(), Error> {
         turn::read_store(self, state, min_life).map(drop)

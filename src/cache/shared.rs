@@ -37,7 +37,9 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 /// ```
 ///
 /// Any number of callers cause one request. While it is under way, callers get the token in the cache if that is still valid.
-/// Otherwise they wait, and all get the token or the error that the request brings.
+/// Otherwise they wait, and all get the token or the error that the request brings. If it is the first in a row without an
+/// answer, or with an error of the server, one of those who waited asks again within a second, and only the caller that sent
+/// the first request gets the error.
 ///
 /// No caller waits longer than the client's [`timeout`](Client::timeout). Once a request has taken half of it, one of the
 /// waiting callers sends a second request, with the rest of its own time. A refresh token or an extension grant may be good
@@ -184,6 +186,15 @@ impl SharedTokenCache {
         let mut shared = self.lock();
         loop {
             let step = if force { Step::Renew(None) } else { shared.state.step(self.fetcher.now(), min_life) };
+            let has_time = waits_since.map(|since| since.elapsed() < patience);
+            let step = match step {
+                Step::Refrain(error)
+                    if has_time == Some(true) && self.fetcher.is_first_failure(&shared.state, &error) =>
+                {
+                    Step::Renew(None)
+                }
+                step => step,
+            };
             match step {
                 Step::Use(token) => return Ok(token),
                 Step::Refrain(_) if !has_read_store => {
@@ -228,6 +239,10 @@ impl SharedTokenCache {
                         self.fetcher.client.notify(|| Event::Waited { elapsed: since.elapsed() });
                         return self.fetcher.hand_out(outcome, None, min_life);
                     }
+                }
+                Step::Renew(None) if has_time == Some(false) => {
+                    let failure = shared.state.renewal.last_failure().filter(|_| shared.requests == 0);
+                    return Err(failure.unwrap_or_else(|| self.timeout(shared.last_began.elapsed())));
                 }
                 Step::Renew(_) => {
                     let waited = waits_since.map(|since| since.elapsed()).unwrap_or_default();
@@ -368,7 +383,10 @@ impl Drop for Finish<'_> {
         // Another request may still bring a token.
         if shared.requests == 0 || matches!(self.outcome, Some(Ok(_))) {
             shared.finished = shared.finished.wrapping_add(1);
-            shared.outcome = self.outcome.take().filter(|_| shared.waiting > 0);
+            // Without an outcome, the next of the waiting threads sends a request.
+            let is_first_failure = |error: &Error| self.cache.fetcher.is_first_failure(&shared.state, error);
+            let outcome = self.outcome.take().filter(|outcome| !outcome.as_ref().is_err_and(is_first_failure));
+            shared.outcome = outcome.filter(|_| shared.waiting > 0);
             drop(shared);
             self.cache.wake.notify_all();
         }

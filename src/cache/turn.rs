@@ -5,7 +5,7 @@
 
 use super::fetcher::Fetcher;
 use super::state::{Access, State};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::file::Lock;
 use crate::file::draft::Draft;
 use crate::file::waits::Waits;
@@ -330,8 +330,15 @@ pub(super) fn join(
             }
             _ => turn.place = find(fetcher, state, min_life, &mut turn.waits)?,
         }
-        if !force && turn.waits.has_waited() && is_first_failure(fetcher, state, min_life) {
-            turn.waits.wait(patience, host)?;
+        // One of those who waited for a request that failed sends its own after the backoff, of a second at most.
+        let has_waited = turn.waits.has_waited() || !waited.is_zero();
+        let is_first_failure = has_waited
+            && !force
+            && state.with(|state| match state.step(fetcher.now(), min_life) {
+                Step::Refrain(error) => fetcher.is_first_failure(state, &error),
+                _ => false,
+            });
+        if is_first_failure && turn.waits.wait(patience, host).is_ok() {
             continue;
         }
         let valid = match step(state, &turn.waits)? {
@@ -364,18 +371,6 @@ pub(super) fn join(
         turn.began_at = fetcher.now();
         return Ok(Join::Turn(Box::new(turn)));
     }
-}
-
-/// Returns whether the request that was waited for failed once, in a way that another may not. One of the waiting processes
-/// then sends its own, after the backoff of a second at most: a single lost answer must not fail all of them.
-fn is_first_failure(fetcher: &Fetcher, state: &mut impl Access, min_life: Duration) -> bool {
-    fetcher.grant.is_repeatable()
-        && state.with(|state| {
-            let is_passing = |error: Error| error.is_retryable() && error.kind() != ErrorKind::Wait;
-            state.renewal.failures == 1
-                && state.renewal.last_failure().is_some_and(is_passing)
-                && matches!(state.step(fetcher.now(), min_life), Step::Refrain(_))
-        })
 }
 
 /// Removes the token for this request from the store, and returns it. With `failures`, also removes those of this route.

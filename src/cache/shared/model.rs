@@ -7,11 +7,13 @@ use super::SharedTokenCache;
 use crate::client::Client;
 use crate::endpoint::{Endpoint, Method};
 use crate::error::{Error, ErrorKind};
+use crate::file::schedule::{SCHEDULER, Scheduler};
 use crate::grant::Grant;
 use crate::request::Request;
 use crate::token::AccessToken;
 use crate::transport::Response;
 use alloc::format;
+use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -169,19 +171,58 @@ fn while_one_renews_the_others_get_what_is_valid() {
     });
 }
 
-#[test]
-fn a_failure_is_the_outcome_of_those_who_wait_and_no_more_requests_follow() {
-    loom::model(|| {
-        let model = Model::new(first_fails);
+/// Lets the wait for the end of a backoff pass at once, on the model's clock. All of loom's threads are coroutines of one thread.
+struct Skip(Arc<AtomicUsize>);
+
+impl Scheduler for Skip {
+    fn now(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn sleep(&self, _: Duration) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn point(&self) {}
+}
+
+/// Three threads, of which those who come after the failure get it too. Two requests have too many interleavings to try all of
+/// them: these have at most three preemptions.
+fn three_after_a_failure(server: impl Server + Copy, check: impl Fn(usize, usize) + Send + Sync + 'static) {
+    let mut models = loom::model::Builder::new();
+    models.preemption_bound = Some(3);
+    models.check(move || {
+        let model = Model::new(server);
+        SCHEDULER.set(Some(Rc::new(Skip(model.seconds.clone()))));
         let threads = model.ask(2);
         let mut outcomes = Vec::from([ask(&model.cache)]);
         outcomes.extend(joined(threads));
-        // Who comes after the failure gets it too.
-        for outcome in outcomes {
-            assert_eq!(outcome, Outcome::Error(ErrorKind::Unreachable));
-        }
-        assert_eq!(model.requests(), 1);
+        let tokens = outcomes.iter().filter(|outcome| **outcome == token_named("t2")).count();
+        let errors = outcomes.iter().filter(|outcome| **outcome == Outcome::Error(ErrorKind::Unreachable)).count();
+        assert_eq!(tokens + errors, 3, "{outcomes:?}");
+        check(tokens, model.requests());
+        SCHEDULER.set(None);
     });
+}
+
+#[test]
+fn after_a_lost_answer_one_of_those_who_wait_asks_again() {
+    let most = Arc::new(AtomicUsize::new(0));
+    let seen = most.clone();
+    three_after_a_failure(first_fails, move |tokens, requests| {
+        // Who sent the first request gets the token too, if that has come before it returns.
+        assert!((tokens, requests) == (0, 1) || (1..=3).contains(&tokens) && requests == 2, "{tokens} {requests}");
+        seen.fetch_max(tokens, Ordering::Relaxed);
+    });
+    assert!(most.load(Ordering::Relaxed) >= 2, "all who wait get the token");
+}
+
+#[test]
+fn a_second_lost_answer_is_the_outcome_of_those_who_wait_and_no_more_requests_follow() {
+    three_after_a_failure(
+        |_| Err(Error::new(ErrorKind::Unreachable, "no network")),
+        |tokens, requests| assert!(tokens == 0 && (1..3).contains(&requests), "{tokens} {requests}"),
+    );
 }
 
 #[test]
