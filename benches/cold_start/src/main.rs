@@ -211,7 +211,8 @@ struct Peer {
 impl Programs {
     fn new(builder: &Builder) -> Self {
         let keyfob = Recipe::keyfob(&["cli", "tls"], "release").fixed();
-        let small = [&["command", "tls"][..], &["command"]].map(|features| builder.build(&Recipe::keyfob(features, "small")));
+        let small =
+            [&["command", "tls"][..], &["command"]].map(|features| builder.build(&Recipe::keyfob(features, "small")));
         let built = |recipe: Recipe| Peer { path: builder.build(&recipe), crates: builder.crates(&recipe) };
         Self {
             keyfob_static: builder.build(&keyfob),
