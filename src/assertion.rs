@@ -242,6 +242,10 @@ impl Assertion {
             Some(random) => random()?,
             None => jwt::random()?,
         };
+        if self.header.iter().any(|(name, _)| name == "alg") {
+            return Err(Error::config("the assertion's header cannot set `alg`: the key and its algorithm do")
+                .with_hint("name the algorithm (`Assertion::algorithm`)"));
+        }
         let at = (occasion.wall_time)();
         let now = at.as_secs();
         let own_issuer = self.claims.iter().find(|(name, _)| name == "iss").map(|(_, value)| value.clone());

@@ -299,9 +299,10 @@ impl Request {
         };
         let url = rendered.as_ref().unwrap_or(url);
         if !url.is_https() && !url.is_near() && !endpoint.allow_http {
+            // As it was given: what a server's answer put in its place may repeat a secret.
+            let host = template.map_or(url.authority(), UrlTemplate::authority);
             return Err(Error::config(format!(
-                "plain http to {} would show the credentials to everyone on the way",
-                url.authority()
+                "plain http to {host} would show the credentials to everyone on the way"
             ))
             .with_hint("use https, or allow it (`Endpoint::allow_http`) if you trust the network"));
         }

@@ -212,8 +212,12 @@ fn add_value(url: &mut String, value: &str) -> Option<String> {
     match url.split_once("://") {
         None if url.is_empty() => {
             let is_base = ["https://", "http://"].iter().any(|scheme| value.starts_with(scheme));
-            if !is_base || value.contains(['?', '#']) {
-                return Some(format!("the variable at its beginning is {value:?}; it must be a URL without a query"));
+            let has_dots = value.split('/').any(|part| matches!(part, "." | ".."));
+            if !is_base || has_dots || value.contains(['?', '#']) {
+                // It may have come with a server's answer, and with a secret in it.
+                return Some(
+                    "the variable at its beginning must be an http or https URL without query and dots".into(),
+                );
             }
             url.push_str(value.trim_end_matches('/'));
         }
@@ -221,10 +225,9 @@ fn add_value(url: &mut String, value: &str) -> Option<String> {
         Some((_, rest)) if !rest.contains('/') => {
             let is_host = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b':');
             if value.is_empty() || !value.bytes().all(is_host) {
-                return Some(format!(
-                    "the variable in its host is {value:?}; it must be letters, digits, hyphens and dots, with or \
-                     without a port"
-                ));
+                return Some(
+                    "the variable in its host must be letters, digits, hyphens and dots, with or without a port".into(),
+                );
             }
             url.push_str(value);
         }

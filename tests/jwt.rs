@@ -227,11 +227,21 @@ fn a_key_that_cannot_sign_says_why_and_what_mends_it() {
     for (file, algorithm, message) in [
         ("p256.pem", "RS256", "it is an EC key on P-256, which signs with ES256, not with \"RS256\""),
         ("rsa.pem", "RS512", "it is an RSA key, which signs with RS256 or PS256, not with \"RS512\""),
+        ("p256.pem", "HS256", "it is an EC key on P-256, which signs with ES256, not with \"HS256\""),
+        ("p256.der", "HS256", "it is an EC key on P-256, which signs with ES256, not with \"HS256\""),
+        ("rsa.pem", "HS256", "it is an RSA key, which signs with RS256 or PS256, not with \"HS256\""),
+        ("p256.public.pem", "HS256", "there is no private key in it, only \"PUBLIC KEY\""),
         ("oct.jwk", "ES256", "it is a shared secret, which signs with HS256, not with \"ES256\""),
     ] {
         let error = signed(key(file).algorithm(algorithm)).unwrap_err();
         assert_eq!(error.to_string(), format!("signing key: {message}"));
     }
+}
+
+#[test]
+fn the_header_names_no_other_algorithm() {
+    let error = signed(key("p256.pem").header("alg", "none")).unwrap_err();
+    assert_eq!(error.to_string(), "the assertion's header cannot set `alg`: the key and its algorithm do");
 }
 
 /// No cut and no changed byte of a key makes the reader panic, and what is refused is refused as configuration.

@@ -372,15 +372,15 @@ fn mistakes_are_named() {
         ),
         (
             r#""url": "https://{t}.example/", "var": {"t": "evil.example/"}"#,
-            r#"url: the variable in its host is "evil.example/"; it must be letters, digits, hyphens and dots, with or without a port"#,
+            "url: the variable in its host must be letters, digits, hyphens and dots, with or without a port",
         ),
         (
             r#""url": "https://{t}.example/", "var": {"t": "u@evil"}"#,
-            r#"url: the variable in its host is "u@evil"; it must be letters, digits, hyphens and dots, with or without a port"#,
+            "url: the variable in its host must be letters, digits, hyphens and dots, with or without a port",
         ),
         (
             r#""url": "https://{t}.example/", "var": {"t": ""}"#,
-            r#"url: the variable in its host is ""; it must be letters, digits, hyphens and dots, with or without a port"#,
+            "url: the variable in its host must be letters, digits, hyphens and dots, with or without a port",
         ),
         (r#""url": "https://{t}.example/", "var": {"t": "evil:80"}"#, "url: the port is not a number from 1 to 65535"),
         (
@@ -393,11 +393,19 @@ fn mistakes_are_named() {
         ),
         (
             r#""url": "{t}/x", "var": {"t": "as.example"}"#,
-            r#"url: the variable at its beginning is "as.example"; it must be a URL without a query"#,
+            "url: the variable at its beginning must be an http or https URL without query and dots",
+        ),
+        (
+            r#""url": "{t}/x", "var": {"t": "https://as.example/../x"}"#,
+            "url: the variable at its beginning must be an http or https URL without query and dots",
+        ),
+        (
+            r#""url": "{t}/x", "var": {"t": "https://as.example/?t=s3cret"}"#,
+            "url: the variable at its beginning must be an http or https URL without query and dots",
         ),
         (
             r#""url": "{t}/x", "var": {"t": "http://as.example"}"#,
-            "plain http to as.example would show the credentials to everyone on the way",
+            "plain http to {t} would show the credentials to everyone on the way",
         ),
         (r#""url": "http{t}://as.example/", "var": {"t": "s"}"#, "url: a variable cannot be part of the scheme"),
         (r#""url": "https://as.example/{t}#x""#, "url: a token endpoint has no fragment (#…)"),

@@ -36,7 +36,8 @@ pub(super) fn read(bytes: &[u8], algorithm: Option<&str>) -> Result<Key, Error> 
     let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes).trim_ascii();
     let key = match text.first() {
         Some(b'{') => of_json(text)?,
-        _ if algorithm == Some("HS256") => {
+        // The bytes of a private key's file are no shared secret.
+        _ if algorithm == Some("HS256") && !is_private_key(bytes) => {
             let secret = bytes.strip_suffix(b"\n").map_or(bytes, |text| text.strip_suffix(b"\r").unwrap_or(text));
             self::secret(secret)
         }
@@ -45,6 +46,12 @@ pub(super) fn read(bytes: &[u8], algorithm: Option<&str>) -> Result<Key, Error> 
         _ => Key::of(of_pem(text)?),
     };
     key.with_algorithm(algorithm)
+}
+
+/// Whether these bytes are a key file of another kind than a secret.
+fn is_private_key(bytes: &[u8]) -> bool {
+    let is_der = bytes.first() == Some(&SEQUENCE) && of_der(bytes).is_ok();
+    is_der || bytes.windows(11).any(|label| label == b"-----BEGIN ")
 }
 
 /// Returns the key of HS256.

@@ -57,7 +57,7 @@ fn git_gets_a_token_and_has_a_refused_one_replaced() {
     assert_eq!(server.requests().len(), 1);
     for (input, next) in [("password=tok-1\n", "tok-2"), ("authtype=Bearer\ncredential=tok-2\n", "tok-3")] {
         git("erase", input).is(0, "", "");
-        assert!(git("get", "protocol=https\n").stdout.contains(next));
+        assert!(git("get", "protocol=https\nhost=g.example\n").stdout.contains(next));
     }
     assert_eq!(server.requests().len(), 3);
 }
@@ -72,7 +72,7 @@ fn cargo_gets_a_header_and_the_reason_of_a_failure() {
     // cargo puts the words of its configuration into the question.
     for (words, input) in [
         (&["--cargo-plugin"][..], get.to_owned()),
-        (&["helper", "cargo", "p"], r#"{"v":1,"kind":"get","operation":"read"}"#.to_owned()),
+        (&["helper", "cargo", "p"], get.replace(r#","args":["helper","cargo","p"]"#, "")),
     ] {
         let outcome = place.keyfob(words).input(input + "\n").outcome();
         assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
@@ -89,6 +89,14 @@ fn cargo_gets_a_header_and_the_reason_of_a_failure() {
     let outcome = place.keyfob(["--cargo-plugin"]).input(missing + "\n").outcome();
     let error = r#"{"Err":{"kind":"other","message":"profile none: not found","caused-by":[]}}"#;
     assert_eq!((outcome.code, outcome.stdout), (Some(2), format!("{hello}\n{error}\n")));
+    // A registry to which the token would go in plain text, or none.
+    for registry in ["sparse+http://r.example/", "http://127.0.0.1.example/", "https:///", ""] {
+        let outcome =
+            place.keyfob(["--cargo-plugin"]).input(get.replace("sparse+https://r.example/", registry)).outcome();
+        let message = "helper: cargo asks for a server that is not https, which gets no token";
+        let error = format!(r#"{{"Err":{{"kind":"other","message":"{message}","caused-by":[]}}}}"#);
+        assert_eq!((outcome.code, outcome.stdout), (Some(2), format!("{hello}\n{error}\n")), "{registry}");
+    }
     // Without a known life there is no moment to give.
     let unknown = Server::answering(json(200, r#"{"access_token":"tok-1"}"#));
     let get = get.replace("\"p\"", &format!("\"p\",\"--url\",\"{}\"", unknown.url("/t")));
@@ -138,6 +146,11 @@ fn docker_and_google_get_the_token_and_the_reason_of_a_failure() {
     let place = place(&server);
     let docker = place.keyfob(["helper", "docker", "p", "get"]).input("registry.example\n").outcome();
     docker.prints(r#"{"ServerURL":"registry.example","Username":"oauth2","Secret":"tok-1"}"#);
+    for server in ["http://registry.example", "ftp://registry.example", ""] {
+        let no = "helper: docker asks for a server that is not https, which gets no token";
+        let outcome = place.keyfob(["helper", "docker", "p", "get"]).input(server).outcome();
+        outcome.is(2, &format!("{no}\n"), &format!("keyfob: {no}\n"));
+    }
     let types = "urn:ietf:params:oauth:token-type:";
     for (given, token_type) in [(None, "jwt"), (Some("id_token"), "id_token")] {
         let run = place.keyfob(["helper", "gcp", "p"]);
@@ -169,7 +182,8 @@ fn docker_and_google_get_the_token_and_the_reason_of_a_failure() {
         &format!("keyfob: {no}\n"),
     );
     let refusing = Server::answering(json(401, r#"{"error":"invalid_client"}"#));
-    let outcome = place.keyfob(["helper", "docker", "p", "get", "--url", &refusing.url("/t")]).outcome();
+    let outcome = place.keyfob(["helper", "docker", "p", "get", "--url", &refusing.url("/t")]);
+    let outcome = outcome.input("registry.example").outcome();
     assert!(outcome.code == Some(3) && outcome.stdout.contains("invalid_client"), "{outcome:?}");
 }
 

@@ -67,13 +67,8 @@ fn git(arguments: Arguments, action: &str) -> Result<(), Error> {
         }
         return Ok(());
     }
-    let host = question.last("host").unwrap_or_default();
-    let is_here = ["localhost", "127.0.0.1", "[::1]"]
-        .iter()
-        .any(|here| host.strip_prefix(here).is_some_and(|port| port.is_empty() || port.starts_with(':')));
-    if question.last("protocol") != Some("https") && !is_here {
-        return Err(config("helper: git asks for a server that is not https, which gets no token"));
-    }
+    let (scheme, host) = (question.last("protocol").unwrap_or_default(), question.last("host").unwrap_or_default());
+    check_server("git", &format!("{scheme}://{host}"))?;
     let token = fetch::token(&mut tokens, asked)?;
     // No line of its own is in there.
     token.header()?;
@@ -97,6 +92,19 @@ struct CargoOk<'a> {
     cache: &'a str,
     expiration: Option<u64>,
     operation_independent: bool,
+}
+
+/// Refuses a server to which the token would go in plain text, unless it is this machine.
+fn check_server(program: &str, url: &str) -> Result<(), Error> {
+    let (scheme, rest) = url.split_once("://").unwrap_or_default();
+    let host = rest.split('/').next().unwrap_or_default();
+    let is_here = ["localhost", "127.0.0.1", "[::1]"]
+        .iter()
+        .any(|here| host.strip_prefix(here).is_some_and(|port| port.is_empty() || port.starts_with(':')));
+    match scheme == "https" && !host.is_empty() || is_here {
+        true => Ok(()),
+        false => Err(config(format!("helper: {program} asks for a server that is not https, which gets no token"))),
+    }
 }
 
 /// cargo's credential protocol, version 1: a JSON object on each line. The words of its configuration are in there.
@@ -134,6 +142,11 @@ fn cargo_answer(given: &Arguments, mut members: Object) -> Result<Secret, Error>
             &read
         }
     };
+    let registry = match members.get("registry") {
+        Some(Value::Object(registry)) => text(registry, "index-url"),
+        _ => None,
+    };
+    check_server("cargo", registry.unwrap_or_default().trim_start_matches("sparse+"))?;
     let (mut tokens, asked) = tokens(arguments)?;
     let token = fetch::token(&mut tokens, asked)?;
     let expiration = expiry(&tokens, &token);
@@ -184,8 +197,11 @@ fn docker(arguments: Arguments, action: &str) -> Result<(), Error> {
         }
         let (mut tokens, asked) = tokens(&arguments)?;
         let question = Question::read()?;
+        let server = question.0.expose().trim();
+        // docker leaves out the scheme of a registry that it asks over https.
+        check_server("docker", &if server.contains("://") { server.to_owned() } else { format!("https://{server}") })?;
         let token = fetch::token(&mut tokens, asked)?;
-        let login = DockerLogin { server: question.0.expose().trim(), user: "oauth2", secret: token.expose() };
+        let login = DockerLogin { server, user: "oauth2", secret: token.expose() };
         Ok(Secret::from(to_json(&login)))
     };
     line(answer().inspect_err(|error| drop(line(&error.to_string())))?.expose())

@@ -225,7 +225,7 @@ impl Keep {
                     Outcome::Token(result) => next = self.take(&mut tokens, result)?,
                     Outcome::Followed(Followed::Same) => {}
                     Outcome::Followed(followed) => {
-                        if followed == Followed::Ended {
+                        if followed == Followed::Ended && self.file.token().is_some() {
                             self.take_out(now, "another process has revoked the token, and there is no new one yet");
                         }
                         next = Some(now);
