@@ -54,7 +54,7 @@ fn signal(process: u32, signal: Signal) {
 /// Starts a program that writes its number into `here/id` and then does this.
 fn start(place: &Place, url: &str, options: &[&str], then: &str) -> (Started, u32) {
     let _ = fs::remove_file(place.path("here/id"));
-    let started = Started::new(sh(place, url, options, &format!("echo $$ >id; {then}")));
+    let started = Started::new(sh(place, url, options, &format!("echo $$ >id; {then}")).in_own_group());
     until("the program runs", || text(place, "here/id").ends_with('\n'));
     (started, text(place, "here/id").trim().parse().unwrap())
 }

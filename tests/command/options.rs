@@ -248,6 +248,7 @@ fn options_that_do_not_fit_are_an_error_and_nothing_is_sent() {
             &["--client-secret-file", "secret", "--client-secret-env", "SECRET"],
             "`client_secret_file` and `client_secret_env` are both given",
         ),
+        (&["--offline", "--fresh"], "`offline` and `fresh` are both given\nhint: remove one of them"),
         (
             &["--header", "X: a\r\nB: hunter2"],
             "header X: its value is empty, or holds a character that cannot be sent in a header\n\

@@ -109,6 +109,13 @@ impl Run {
         self.command
     }
 
+    /// In a process group of its own, whose parent is this test: in a group that nobody would continue, the kernel does not stop
+    /// a process at SIGTSTP, and the group of a test that a service runs is one.
+    pub fn in_own_group(mut self) -> Self {
+        std::os::unix::process::CommandExt::process_group(&mut self.command, 0);
+        self
+    }
+
     /// Runs it to its end. Its output may not hold a secret.
     #[track_caller]
     pub fn outcome(self) -> Outcome {

@@ -118,6 +118,9 @@ impl Settings {
             Some(_) => return Err(config("--error-to: must be stdout or stderr")),
         }
         let offline = options.get("offline").and_then(|_| members.remove("offline")).is_some();
+        if offline && options.contains_key("fresh") {
+            return Err(config("`offline` and `fresh` are both given").with_hint("remove one of them"));
+        }
         match members.remove("format") {
             None => {}
             Some(Value::String(name)) => *format = Format::from_name(&name).ok_or_else(|| Format::unknown(&name))?,

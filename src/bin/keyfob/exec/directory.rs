@@ -100,13 +100,13 @@ fn sweep(place: &Path) {
     }
 }
 
-/// Returns the lock on a directory of this user's, if nobody has it and the directory is still there.
+/// Returns the lock on a directory of this user's that nobody else may enter, if nobody has it and the directory is still there.
 fn lock(path: &Path) -> Option<File> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = File::from(open(path, flags, Mode::empty()).ok()?);
     flock(&directory, FlockOperation::NonBlockingLockExclusive).ok()?;
     let own = directory.metadata().ok()?;
     let there = fs::symlink_metadata(path).ok()?;
-    let is_own = own.uid() == geteuid().as_raw();
+    let is_own = own.uid() == geteuid().as_raw() && own.mode() & 0o077 == 0;
     (is_own && (own.dev(), own.ino()) == (there.dev(), there.ino())).then_some(directory)
 }
