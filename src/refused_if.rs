@@ -7,6 +7,7 @@ use crate::transport::ResponseHeaders;
 use alloc::format;
 use alloc::string::String;
 use core::fmt;
+use miniserde::json::Value;
 
 /// A place, and the value that says no if it is there, or the only one that does not.
 pub(crate) struct RefusedIf {
@@ -27,7 +28,12 @@ impl RefusedIf {
         let span = other.or_else(|| place::find(document.as_bytes(), "v"));
         let span = span.filter(|span| !matches!(span.kind, Kind::Object | Kind::Array));
         let text = span.and_then(|span| Some((span.kind, json::text(document.as_bytes(), span, false)?)));
-        let Some((kind, text)) = text else {
+        // Beside `not` there is nothing.
+        let is_alone = match miniserde::json::from_str(value) {
+            Ok(Value::Object(members)) => members.len() == 1,
+            _ => true,
+        };
+        let Some((kind, text)) = text.filter(|_| is_alone) else {
             return Err(Error::config(format!(
                 "`refused_if.{place}`: this must be a string, a number, true, false or null, or one of these as {{\"not\": VALUE}}"
             )));

@@ -190,6 +190,10 @@ fn places_that_are_none_are_refused() {
             r#""refused_if":{"a":{}}"#,
             "`refused_if.a`: this must be a string, a number, true, false or null, or one of these as {\"not\": VALUE}",
         ),
+        (
+            r#""refused_if":{"a":{"not":0,"x":1}}"#,
+            "`refused_if.a`: this must be a string, a number, true, false or null, or one of these as {\"not\": VALUE}",
+        ),
         (r#""refused_if":["a"]"#, "`refused_if`: this must be an object of places with their values"),
         (r#""api":"X-Token""#, "`api`: this must be a header with the token in it"),
         (r#""api":"X-Token: secret""#, "`api`: this must be a header with the token in it"),

@@ -63,6 +63,30 @@ fn git_gets_a_token_and_has_a_refused_one_replaced() {
 }
 
 #[test]
+fn git_gets_the_scheme_of_the_api_and_nothing_that_git_cannot_send() {
+    let server = server();
+    let place = place(&server);
+    let ask = |api: &str| {
+        let question = "capability[]=authtype\nprotocol=https\nhost=g.example\n";
+        place.file(
+            "config/keyfob/q.json",
+            format!(r#"{{"url": "{}", "client_id": "c", "api": "{api}"}}"#, server.url("/t")),
+        );
+        place.keyfob(["helper", "git", "q", "get"]).input(question).outcome()
+    };
+    let outcome = ask("Authorization: Token {token}");
+    assert!(
+        outcome.stdout.starts_with("capability[]=authtype\nauthtype=Token\nephemeral=1\ncredential="),
+        "{outcome:?}"
+    );
+    let no = "keyfob: helper: git sends a scheme and a credential in the header Authorization, and the profile's `api` says \
+              otherwise";
+    for api in ["X-Auth-Token: {token}", "Authorization: {token}"] {
+        ask(api).fails(2, no);
+    }
+}
+
+#[test]
 fn cargo_gets_a_header_and_the_reason_of_a_failure() {
     let server = server();
     let place = place(&server);

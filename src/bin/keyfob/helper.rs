@@ -71,10 +71,13 @@ fn git(arguments: Arguments, action: &str) -> Result<(), Error> {
     check_server("git", &format!("{scheme}://{host}"))?;
     let token = fetch::token(&mut tokens, asked)?;
     // No line of its own is in there.
-    token.header()?;
+    let (name, value) = token.header()?;
     if question.has(("capability[]", "authtype")) {
-        line("capability[]=authtype\nauthtype=Bearer\nephemeral=1")?;
-        line(Secret::from(format!("credential={}", token.expose())).expose())?;
+        let (scheme, credential) = value.expose().split_once(' ').filter(|_| name == "Authorization").ok_or_else(|| {
+            config("helper: git sends a scheme and a credential in the header Authorization, and the profile's `api` says otherwise")
+        })?;
+        line(&format!("capability[]=authtype\nauthtype={scheme}\nephemeral=1"))?;
+        line(Secret::from(format!("credential={credential}")).expose())?;
     } else {
         line("username=oauth2")?;
         line(Secret::from(format!("password={}", token.expose())).expose())?;

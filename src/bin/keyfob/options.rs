@@ -345,7 +345,7 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
                 "signing-key",
                 Kind::OwnSecret,
                 ASKED,
-                "",
+                "F",
                 "the key: PEM, DER, a JWK or Google's service-account file, not encrypted",
             )
             .example(r#""key.pem""#),
