@@ -615,6 +615,8 @@ const SIGNED: &str = r#""url": "https://as.example/v1.0/auth", "params": "json",
     },
     "param": {"expirationDate": "{now+7d:YYYY-MM-DD}"}"#;
 
+// Random numbers need `std`.
+#[cfg(feature = "std")]
 #[test]
 fn time_random_numbers_and_hashes_are_computed_for_each_request() {
     let sent = Arc::new(Mutex::new(Vec::new()));
@@ -647,6 +649,8 @@ fn time_random_numbers_and_hashes_are_computed_for_each_request() {
 }
 
 /// Each request differs, and all the same it is the one that was refused.
+// Random numbers need `std`.
+#[cfg(feature = "std")]
 #[test]
 fn a_refusal_is_remembered_for_requests_with_computed_parts() {
     const REFUSED: Answer = (401, r#"{"error":"invalid_client"}"#);
