@@ -607,6 +607,7 @@ impl keyfob::Clock for Stopped {
     }
 }
 
+#[cfg(feature = "std")]
 /// A service that wants each request dated, numbered and signed, as Avanan has it, and a date in a parameter, as Tripletex has it.
 const SIGNED: &str = r#""url": "https://as.example/v1.0/auth", "params": "json", "omit_grant_type": true, "var": {"app": "app-1"},
     "header": {
