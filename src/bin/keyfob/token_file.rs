@@ -183,7 +183,7 @@ impl Mark {
 enum Refusal {
     Io(io::Error),
     Busy,
-    /// A name that is taken, and by what.
+    /// A name that is taken, and the kind of the file that has it.
     Foreign(PathBuf, &'static str),
 }
 
