@@ -352,7 +352,7 @@ pub(super) fn join(
             step => step.token(),
         };
         if turn.take(&fetcher.grant)? {
-            // Read the store again: another process may have finished just now, and the refresh token is then a new
+            // Read the files again: another process may have finished just now, and the refresh token is then a new
             // one.
             if turn.refresh.is_some() {
                 turn.place = find(fetcher, state, min_life, &mut turn.waits)?;
