@@ -1,4 +1,4 @@
-//! The header in which an API wants the token.
+//! The header in which an API expects the token.
 
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind};
@@ -17,7 +17,7 @@ pub(crate) struct ApiHeader {
     pub(crate) value: Template,
 }
 
-/// The variable of the issued token.
+/// The variable with the issued token.
 const TOKEN: &str = "token";
 
 impl ApiHeader {
@@ -32,7 +32,7 @@ impl ApiHeader {
         if header.names(TOKEN) { Ok(header) } else { Err(fail()) }
     }
 
-    /// Refuses a variable that has no value for the header, or cannot be read, before a token is asked for.
+    /// Refuses a variable that has no value in the header or cannot be read, before a token is requested.
     pub(crate) fn check(&self, endpoint: &Endpoint) -> Result<(), Error> {
         let kept = endpoint.session_members.iter().map(|(name, _)| name);
         let kept: Vec<(String, Secret)> = kept.map(|name| (name.clone(), Secret::from("x"))).collect();
@@ -54,7 +54,7 @@ impl ApiHeader {
         }
     }
 
-    /// Makes the header's value for a token, with the members of its answer that are kept.
+    /// Returns the header's value for a token, with the kept members of its answer.
     pub(crate) fn value(&self, endpoint: &Endpoint, token: &str, kept: &[(String, Secret)]) -> Result<Secret, Error> {
         self.make(endpoint, token, kept).map_err(|fault| match fault {
             Fault::Missing(name) => {
@@ -65,7 +65,7 @@ impl ApiHeader {
         })
     }
 
-    /// Whether the header has a secret besides the token.
+    /// Returns whether the header has a secret besides the token.
     pub(crate) fn has_secret(&self, endpoint: &Endpoint) -> bool {
         endpoint.variables.iter().any(|field| field.secret_source().is_some() && self.names(&field.name))
     }
@@ -97,15 +97,15 @@ impl ApiHeader {
             return Err(Fault::Missing(name));
         }
         let value = self.value.render(&values);
-        // Anything else could end the header and begin another one.
+        // Another character could end the header and start a new one.
         let is_printable = value.expose().bytes().all(|byte| matches!(byte, 0x20..=0x7E));
         if is_printable { Ok(value) } else { Err(Fault::Unprintable) }
     }
 }
 
-/// Why there is no value.
+/// The reason why there is no value.
 enum Fault<'n> {
-    /// A variable of this name.
+    /// The variable of this name has no value.
     Missing(&'n str),
     Unread(Error),
     Unprintable,

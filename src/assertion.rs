@@ -20,12 +20,12 @@ use core::time::Duration;
 use miniserde::json::{self, Value};
 use zeroize::Zeroizing;
 
-/// A description of the signed assertions that take a secret's place (RFC 7523). A new one is signed for each request.
+/// Describes the signed assertions that replace a secret (RFC 7523). A new one is signed for each request.
 ///
-/// It authenticates a client (`private_key_jwt`, `client_secret_jwt`), set by
-/// [`Client::assertion`](crate::Client::assertion), or is a grant: [`Grant::jwt_bearer`](crate::Grant::jwt_bearer).
+/// An assertion authenticates a client (`private_key_jwt`, `client_secret_jwt`; set it with
+/// [`Client::assertion`](crate::Client::assertion)) or is a grant ([`Grant::jwt_bearer`](crate::Grant::jwt_bearer)).
 ///
-/// An assertion has these claims, each of which [`claim`](Assertion::claim) and [`json_claim`](Assertion::json_claim) replace:
+/// It has these claims. [`claim`](Assertion::claim) and [`json_claim`](Assertion::json_claim) replace any of them:
 ///
 /// | claim | default |
 /// |---|---|
@@ -48,7 +48,7 @@ use zeroize::Zeroizing;
 pub struct Assertion {
     key: Key,
     algorithm: Option<String>,
-    /// Members of the header and claims: names with values in JSON.
+    /// Members of the header and claims: names with JSON values.
     header: Vec<(String, String)>,
     claims: Vec<(String, String)>,
     lifetime: Duration,
@@ -63,10 +63,10 @@ enum Key {
 
 type Random = dyn Fn() -> Result<[u8; 16], Error> + Send + Sync;
 
-/// Where a request goes, and when it is made.
+/// The target and the time of a request.
 pub(crate) struct Occasion<'a> {
     pub(crate) url: &'a Url,
-    /// The URL's template with the values of this request.
+    /// The template of the URL, with the values of this request.
     pub(crate) template: Option<(&'a UrlTemplate, &'a Values<'a>)>,
     /// The time since 1970.
     pub(crate) wall_time: &'a dyn Fn() -> Duration,
@@ -82,7 +82,7 @@ impl Occasion<'_> {
     }
 }
 
-/// An assertion, and the fingerprint that all of the same description and key have.
+/// An assertion, and a fingerprint that is the same for all assertions of this description and key.
 pub(crate) struct Signed {
     pub(crate) text: Secret,
     pub(crate) fingerprint: u32,
@@ -90,11 +90,11 @@ pub(crate) struct Signed {
     pub(crate) at: Duration,
 }
 
-/// How far back an assertion is dated, for servers whose clock is behind.
+/// How many seconds an assertion is dated back, for servers whose clock is behind.
 const BACK: u64 = 10;
 
 impl Assertion {
-    /// Describes assertions that are signed with this key, which is read for each request. The build needs the feature `jwt`.
+    /// Creates assertions that are signed with this key, which is read for each request. Needs the feature `jwt`.
     ///
     /// The key is one of
     ///
@@ -102,23 +102,23 @@ impl Assertion {
     /// - a JWK (RFC 7517);
     /// - Google's service-account file, which also names the issuer and the key's id.
     ///
-    /// On P-256 it signs with ES256, on P-384 with ES384, Ed25519 with EdDSA, RSA (2048 to 4096 bits) with RS256 or PS256, and a
+    /// P-256 signs with ES256, P-384 with ES384, Ed25519 with EdDSA, RSA (2048 to 4096 bits) with RS256 or PS256, and a
     /// JWK of the type `oct` with HS256. ES256 and EdDSA cost about a twentieth of RS256.
     #[must_use]
     pub fn new(key: impl Into<SecretSource>) -> Self {
         Self::with(Key::Source(key.into()))
     }
 
-    /// Describes assertions that `signer` signs.
+    /// Creates assertions that `signer` signs.
     #[must_use]
     pub fn with_signer(signer: impl Signer + 'static) -> Self {
         Self::with(Key::Signer(Box::new(signer)))
     }
 
-    /// Describes assertions that are signed with the client secret (HS256), for `client_secret_jwt`. The build needs the
-    /// feature `jwt`.
+    /// Creates assertions that are signed with the client secret (HS256), for `client_secret_jwt`. Needs the feature
+    /// `jwt`.
     ///
-    /// RFC 7518 section 3.2 wants a secret of 32 bytes or more; some servers refuse a shorter one.
+    /// RFC 7518 section 3.2 requires a secret of at least 32 bytes; some servers refuse a shorter one.
     #[must_use]
     pub fn with_client_secret() -> Self {
         Self::with(Key::ClientSecret)
@@ -135,9 +135,9 @@ impl Assertion {
         }
     }
 
-    /// Sets the algorithm (RFC 7518 section 3.1), for a key that fits several: `PS256`. Default: the JWK's `alg`, otherwise as
-    /// [`new`](Assertion::new) says. A signer has its own. With `HS256` the whole file is the key, less one line end at its
-    /// end, unless it is a JWK.
+    /// Sets the algorithm (RFC 7518 section 3.1) of a key that fits several: `PS256`. Default: the JWK's `alg`,
+    /// otherwise the one that [`new`](Assertion::new) lists. A signer has its own. With `HS256` the whole file is the
+    /// key, without one line end at its end, unless it is a JWK.
     #[must_use]
     pub fn algorithm(mut self, name: impl Into<String>) -> Self {
         self.algorithm = Some(name.into());
@@ -150,7 +150,8 @@ impl Assertion {
         self.header("kid", id)
     }
 
-    /// Sets the claim `aud`. Default: the URL of the token endpoint, without its query. Some servers want their issuer there.
+    /// Sets the claim `aud`. Default: the URL of the token endpoint, without its query. Some servers require their
+    /// issuer.
     #[must_use]
     pub fn audience(self, audience: impl AsRef<str>) -> Self {
         self.claim("aud", audience)
@@ -190,22 +191,22 @@ impl Assertion {
         self
     }
 
-    /// Sets how long an assertion can be used, in whole seconds. Default: 120 s. Some servers accept no more than minutes.
+    /// Sets how long an assertion is valid, in whole seconds. Default: 120 s. Some servers accept only a few minutes.
     #[must_use]
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = lifetime;
         self
     }
 
-    /// Sets the source of the random bytes in `jti`. Default: the operating system, with `std` on Unix or with the feature
-    /// `jwt`; otherwise none, and no assertion is made.
+    /// Sets the source of the random bytes in `jti`. Default: the operating system, with `std` on Unix or with the
+    /// feature `jwt`. Otherwise there is no default, and signing fails without a source.
     #[must_use]
     pub fn random(mut self, random: impl Fn() -> Result<[u8; 16], Error> + Send + Sync + 'static) -> Self {
         self.random = Some(Box::new(random));
         self
     }
 
-    /// Returns whether it is signed with the client secret.
+    /// Returns whether the client secret signs.
     pub(crate) fn is_by_client_secret(&self) -> bool {
         matches!(self.key, Key::ClientSecret)
     }
@@ -289,17 +290,18 @@ impl Assertion {
         Ok(Signed { text, fingerprint: fingerprint.value(), at })
     }
 
-    /// Adds what tells these assertions from others: the key and the description, not what differs in each of them.
+    /// Adds the parts that distinguish these assertions from others: the key and the description, without the parts
+    /// that change with each assertion.
     #[cfg(all(feature = "std", unix))]
     pub(crate) fn identify(&self, add: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
         match &self.key {
             Key::Signer(signer) => self.mark(signer.identity()?.expose().as_bytes(), add),
             Key::Source(source) => match source.own_identity() {
                 Some(Identity::Text(identity)) => self.mark(identity.expose().as_bytes(), add),
-                // No token signs.
+                // A token is not a signing key, so its cache is no identity.
                 Some(Identity::Cache(_)) | None => self.mark(&source.expose_bytes()?, add),
             },
-            // The client secret is there by itself.
+            // The client secret is part of the identity anyway.
             Key::ClientSecret => self.mark(b"", add),
         }
         Ok(())
@@ -320,13 +322,13 @@ fn string(text: &str) -> String {
     encode::exact(|out| encode::json_string(out, text)).expose().to_owned()
 }
 
-/// Sets a member. The last value counts, as RFC 7519 section 4 allows each name once.
+/// Sets a member. The last value counts, because RFC 7519 section 4 allows each name once.
 fn set(members: &mut Vec<(String, String)>, name: String, value: String) {
     members.retain(|(known, _)| *known != name);
     members.push((name, value));
 }
 
-/// Writes a JSON object: the defaults that are not replaced, then the members of one's own, without those that are `null`.
+/// Writes a JSON object: the defaults that are not replaced, then the own members, without those that are `null`.
 fn object(defaults: &[(&str, Option<String>)], own: &[(String, String)]) -> String {
     let is_own = |name: &str| own.iter().any(|(known, _)| known == name);
     let defaults = defaults.iter().filter(|(name, _)| !is_own(name));

@@ -1,4 +1,4 @@
-//! Variables whose values are made anew for each request: the time, and a random number.
+//! Variables that are computed for each request: the time, and a random number.
 
 use crate::words;
 use alloc::format;
@@ -6,15 +6,16 @@ use alloc::string::String;
 use core::fmt::Write;
 use core::time::Duration;
 
-/// The variable whose value is a random UUID (RFC 9562 section 5.4), the same throughout one request.
+/// The variable with a random UUID (RFC 9562 section 5.4), the same throughout one request.
 const RANDOM: &str = "random";
 
-/// Whether a variable of this name may be computed: `random`, `now`, `now:FORMAT`, `now+1h`, `now-10s:FORMAT`.
+/// Returns whether the name has the form of a computed variable: `random`, `now`, `now:FORMAT`, `now+1h`,
+/// `now-10s:FORMAT`.
 pub(crate) fn is_computed(name: &str) -> bool {
     name == RANDOM || time(name).is_some()
 }
 
-/// Computes a variable. None if that is not known here: there is no clock, or nothing random.
+/// Computes a variable. None if the system has no clock or no random numbers.
 pub(crate) fn value(name: &str, wall_time: Duration) -> Option<String> {
     if name == RANDOM {
         return random();
@@ -42,7 +43,7 @@ fn time(name: &str) -> Option<(bool, Duration, &str)> {
     is_format.then_some((is_later, offset, format))
 }
 
-/// Writes a time in UTC. What is no part of a time in the format is itself.
+/// Writes a time in UTC. Other characters of the format are copied.
 fn written(time: Duration, format: &str) -> String {
     let seconds = time.as_secs();
     match format {
@@ -76,7 +77,8 @@ fn written(time: Duration, format: &str) -> String {
     text
 }
 
-/// Returns year, month and day of a day since 1970. The year is made to start in March, so that the leap day is its last.
+/// Returns year, month and day of a day since 1970. Internally the year starts in March, which makes the leap day its
+/// last day.
 fn date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);
@@ -88,7 +90,7 @@ fn date(days: u64) -> (u64, u64, u64) {
     (era * 400 + year + u64::from(month <= 2), month, day)
 }
 
-/// It names a request and is no key, so the seed of std's hash tables is random enough.
+/// Returns a random UUID. It identifies a request and is not a key, so the seed of std's hash tables is random enough.
 #[cfg(feature = "std")]
 fn random() -> Option<String> {
     use std::hash::{BuildHasher, RandomState};

@@ -1,4 +1,4 @@
-//! Reads elements of DER (ITU-T X.690): of certificates and keys.
+//! Reads DER elements (ITU-T X.690) of certificates and keys.
 
 pub(crate) const INTEGER: u8 = 0x02;
 pub(crate) const SEQUENCE: u8 = 0x30;
@@ -19,7 +19,7 @@ impl<'c> Element<'c> {
         let (first, mut after) = after.split_first()?;
         let mut length = usize::from(*first);
         if length >= 0x80 {
-            // No certificate and no key has a length of more than three bytes.
+            // No certificate or key has a length of more than three bytes.
             let digits = after.get(..length - 0x80).filter(|digits| (1..=3).contains(&digits.len()))?;
             after = &after[digits.len()..];
             length = digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit));

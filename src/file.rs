@@ -1,7 +1,8 @@
 //! Files that several processes read and replace: complete at every moment, and changed by one process at a time.
 //!
-//! The lock is `flock` on the file itself, so a process that dies releases it and leaves nothing behind. A file is replaced
-//! by renaming a new one over it. The new one is locked before that, so a process that comes meanwhile waits as well.
+//! The lock is `flock` on the file itself, so a process that dies releases it and leaves nothing behind. A file is
+//! replaced by renaming a new one over it. The new one is locked before that, so a process that arrives in the meantime
+//! waits as well.
 
 pub(crate) mod draft;
 pub(crate) mod schedule;
@@ -37,7 +38,7 @@ impl Slot {
         &self.name
     }
 
-    /// Reads a file that is this user's, closed to others, not a link and at most `most` bytes long.
+    /// Reads a file that belongs to this user, is closed to others, is not a link and has at most `most` bytes.
     pub(crate) fn read(&self, most: usize) -> io::Result<Zeroizing<alloc::vec::Vec<u8>>> {
         let mut file = self.open(OFlags::empty())?;
         let stat = fs::fstat(&file)?;
@@ -51,7 +52,7 @@ impl Slot {
 
     /// Takes the lock. `None` if another process has it. With `make`, creates an empty file if there is none.
     pub(crate) fn try_lock(&self, make: bool) -> io::Result<Option<Lock>> {
-        // Each repetition means that the file was just replaced; this many cannot be chance.
+        // Each repetition means that the file was just replaced, so this many cannot be chance.
         for _ in 0..100 {
             let file = self.open(if make { OFlags::CREATE } else { OFlags::empty() })?;
             match fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -59,7 +60,7 @@ impl Slot {
                 other => other?,
             }
             schedule::point();
-            // If another file has taken its place by now, this lock excludes nobody.
+            // If another file has taken its place in the meantime, this lock excludes nobody.
             let lock = Lock(file);
             if self.is_locked_by(&lock)? {
                 return Ok(Some(lock));
@@ -68,7 +69,7 @@ impl Slot {
         Ok(None)
     }
 
-    /// Returns whether the file in this place is the one that is locked: another process may have replaced or removed it.
+    /// Returns whether the file in this place is the locked one: another process may have replaced or removed it.
     pub(crate) fn is_locked_by(&self, lock: &Lock) -> io::Result<bool> {
         let here = fs::fstat(&lock.0)?;
         match fs::statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -82,8 +83,8 @@ impl Slot {
         fs::statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
-    /// Returns whether the file was last written at least `age` ago, by the wall clock and by `uptime` both: either alone
-    /// may be wrong, and no file in memory is older than the boot.
+    /// Returns whether the file was last written at least `age` ago, both by the wall clock and by `uptime`: either
+    /// alone may be wrong, and no file in memory is older than the boot.
     pub(crate) fn is_older_than(&self, age: Duration, uptime: Duration) -> bool {
         let Ok(stat) = fs::statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW) else { return false };
         let written = Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or(0));
@@ -144,7 +145,7 @@ impl Lock {
     }
 }
 
-/// Returns whether the file is this user's and nobody else can read it.
+/// Returns whether the file belongs to this user and nobody else can read it.
 pub(crate) fn is_private(stat: &Stat) -> bool {
     stat.st_uid == rustix::process::geteuid().as_raw() && stat.st_mode & 0o077 == 0
 }

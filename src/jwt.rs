@@ -1,7 +1,7 @@
-//! Signs with keys from files, by ring.
+//! Signs with keys from files, using ring.
 //!
-//! ring wipes no key. Here each key is in a box, which an allocator that wipes freed memory covers, and the stack that ring has
-//! used is overwritten.
+//! ring wipes no key. Here each key is in a box, so an allocator that wipes freed memory covers it, and the stack that
+//! ring has used is overwritten.
 
 mod file;
 
@@ -19,7 +19,7 @@ use ring::signature::{EcdsaKeyPair, Ed25519KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SH
 use ring::{error::Unspecified, hmac};
 use zeroize::Zeroize;
 
-/// A key, ready to sign.
+/// A key that is ready to sign.
 struct Key {
     pair: Pair,
     algorithm: &'static str,
@@ -36,7 +36,7 @@ enum Pair {
 }
 
 impl Pair {
-    /// Returns the kind of the key for messages, and the algorithms that it fits, the default first.
+    /// Returns the kind of the key for messages, and the algorithms that it fits, with the default first.
     fn algorithms(&self) -> (&'static str, &'static [&'static str]) {
         match self {
             Self::P256(_) => ("an EC key on P-256", &["ES256"]),
@@ -85,7 +85,7 @@ impl Signer for Key {
     }
 }
 
-/// Calls `sign` with the key that the bytes of a file hold.
+/// Calls `sign` with the key in the bytes of a file.
 pub(crate) fn with_key<T>(
     bytes: &[u8],
     algorithm: Option<&str>,
@@ -108,7 +108,7 @@ pub(crate) fn random() -> Result<[u8; 16], Error> {
     Ok(bytes)
 }
 
-/// Overwrites the part of the stack that `sign` has used, whatever its result.
+/// Overwrites the part of the stack that `sign` has used, whatever it returns.
 fn scrubbed<T>(sign: impl FnOnce() -> T) -> T {
     #[inline(never)]
     fn apart<T>(sign: impl FnOnce() -> T) -> T {
@@ -116,7 +116,7 @@ fn scrubbed<T>(sign: impl FnOnce() -> T) -> T {
     }
     #[inline(never)]
     fn scrub() {
-        // More than ring uses, even for RSA with 4096 bits: `tests/residue.rs` finds nothing below it.
+        // This is more than ring uses, even for RSA with 4096 bits: `tests/residue.rs` finds nothing below it.
         let mut stack = [const { MaybeUninit::<u64>::uninit() }; 8 * 1024];
         stack.as_mut_slice().zeroize();
         black_box(&stack);

@@ -1,5 +1,5 @@
-//! Reads certificates and keys in PEM (RFC 7468). The output may be a private key, so it is wiped when it is dropped: the reader of
-//! rustls leaves a copy.
+//! Reads certificates and keys in PEM (RFC 7468). The output may be a private key, so it is wiped when dropped; the
+//! reader of rustls would leave a copy.
 
 use crate::error::Error;
 use alloc::format;
@@ -11,37 +11,37 @@ pub(crate) struct Section<'p> {
     /// The text after BEGIN: `CERTIFICATE`.
     pub(crate) label: &'p str,
     pub(crate) der: Zeroizing<Vec<u8>>,
-    /// Whether the header of RFC 1421 says so. `der` is empty then.
+    /// Whether the section has the header of RFC 1421 for encryption. `der` is then empty.
     pub(crate) is_encrypted: bool,
 }
 
 /// A section that is incomplete, or whose content is not Base64.
 pub(crate) struct Broken;
 
-/// Iterates over the sections of a text and skips all else. It continues after a broken one.
+/// Iterates over the sections of a text and skips the rest. Continues after a broken section.
 pub(crate) struct Sections<'p>(&'p [u8]);
 
-/// Returns the sections of a text. A byte-order mark at its start is skipped: Windows writes one.
+/// Returns the sections of a text. Skips a byte-order mark at its start, which Windows writes.
 pub(crate) fn sections(text: &[u8]) -> Sections<'_> {
     Sections(text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text))
 }
 
-/// The error for a private key that only its password opens.
+/// Returns the error for an encrypted private key.
 pub(crate) fn encrypted(what: &str) -> Error {
     Error::config(format!("{what}: it is encrypted, and keyfob cannot ask for its password")).with_hint(
         "decrypt it into a file that others cannot read: (umask 077; openssl pkey -in encrypted.pem -out key.pem)",
     )
 }
 
-/// Returns whether a label is that of a certificate: the one of RFC 7468 section 5.1, or the older one.
+/// Returns whether a label is that of a certificate: the one of RFC 7468 section 5.1, or its predecessor.
 #[cfg(feature = "tls")]
 pub(crate) fn is_certificate(label: &str) -> bool {
     matches!(label, "CERTIFICATE" | "X509 CERTIFICATE")
 }
 
 impl<'p> Sections<'p> {
-    /// Returns the text before the next line that begins with five dashes, and that line. It searches for dashes, which are
-    /// rare: a bundle is a quarter of a megabyte.
+    /// Returns the text before the next line that starts with five dashes, and that line. It searches for single
+    /// dashes, because they are rare and a bundle has a quarter of a megabyte.
     fn boundary(&mut self) -> Option<(&'p [u8], &'p [u8])> {
         let (text, mut at) = (core::mem::take(&mut self.0), 0);
         loop {
@@ -88,7 +88,7 @@ fn label<'p>(line: &'p [u8], kind: &str) -> Option<&'p str> {
     core::str::from_utf8(inner).ok()
 }
 
-/// Returns the place of a byte. Searches many bytes at a time.
+/// Returns the position of a byte. Searches many bytes at a time.
 fn find(text: &[u8], byte: u8) -> Option<usize> {
     let mut rest = text;
     let count = rest.skip_until(byte).ok()?;
@@ -96,7 +96,7 @@ fn find(text: &[u8], byte: u8) -> Option<usize> {
 }
 
 fn section<'p>(label: &'p str, content: &[u8]) -> Option<Section<'p>> {
-    // RFC 1421 section 4.6.1.1, which OpenSSL's older keys have.
+    // RFC 1421 section 4.6.1.1, used by older keys of OpenSSL.
     let is_encrypted = content.trim_ascii_start().starts_with(b"Proc-Type:");
     let der = match label.ends_with("CERTIFICATE") {
         _ if is_encrypted => Zeroizing::default(),
@@ -108,14 +108,14 @@ fn section<'p>(label: &'p str, content: &[u8]) -> Option<Section<'p>> {
 
 /// Returns the value of a Base64 digit (RFC 4648 section 4), or 64 and more for any other byte.
 ///
-/// For private keys. Neither the memory that it reads nor the path that it takes depends on the digit: a table leaves traces
-/// in the processor's cache, and keys have been recovered from them. The length of the text and the
-/// places of line ends and padding can still be observed.
+/// For private keys. Neither the memory accesses nor the execution path depend on the digit: a table leaves traces in
+/// the processor's cache, from which keys have been recovered. The length of the text and the positions of line ends
+/// and padding remain observable.
 fn secret_digit(byte: u8) -> u8 {
     digit(byte, b'+', b'/')
 }
 
-/// As `secret_digit`, with these two for the digits 62 and 63.
+/// Like `secret_digit`, with `plus` and `slash` for the digits 62 and 63.
 fn digit(byte: u8, plus: u8, slash: u8) -> u8 {
     let byte = i16::from(byte);
     // All ones where the byte is from `first` to `last`.
@@ -129,7 +129,7 @@ fn digit(byte: u8, plus: u8, slash: u8) -> u8 {
     (value - 1) as u8
 }
 
-/// As `secret_digit`, with a table. For certificates: a bundle of them is a quarter of a megabyte.
+/// Like `secret_digit`, but with a table. For certificates, because a bundle has a quarter of a megabyte.
 fn public_digit(byte: u8) -> u8 {
     VALUES[usize::from(byte)]
 }
@@ -158,11 +158,11 @@ pub(crate) fn base64_url(text: &str) -> Option<Zeroizing<Vec<u8>>> {
 
 /// Decodes Base64 with white space anywhere.
 fn base64(mut text: &[u8], value: impl Fn(u8) -> u8) -> Option<Zeroizing<Vec<u8>>> {
-    // Large enough: growing would leave a copy.
+    // Enough capacity: growing would leave a copy.
     let mut bytes = Zeroizing::new(Vec::with_capacity(text.len() / 4 * 3 + 3));
     let (mut group, mut digits, mut padding) = (0_u32, 0, 0);
     loop {
-        // Whole groups as long as possible: lines have 64 digits.
+        // Reads whole groups as long as possible: lines have 64 digits.
         while let ([a, b, c, d, rest @ ..], 0, 0) = (text, digits, padding) {
             let (a, b, c, d) = (value(*a), value(*b), value(*c), value(*d));
             if a | b | c | d >= NONE {

@@ -1,4 +1,4 @@
-//! The places in an answer where a value can be found.
+//! Places of values in an answer.
 
 use crate::error::Error;
 use crate::json::{self, Kind, Span, Wanted};
@@ -9,7 +9,7 @@ use alloc::format;
 use alloc::string::String;
 use core::fmt;
 
-/// Where a value of an answer is found.
+/// The place of a value in an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// Names and array indices joined by dots: `data.0.token`.
@@ -22,12 +22,12 @@ pub(crate) enum Place {
     Cookie(String),
 }
 
-/// A header or cookie that is there with two different values.
+/// A header or cookie that occurs with two different values.
 pub(crate) struct Ambiguous;
 
 impl Place {
-    /// Reads `data.0.token`, `header:NAME`, `cookie:NAME`, or nothing for the whole body. An error names the description's
-    /// `member`.
+    /// Parses `data.0.token`, `header:NAME`, `cookie:NAME`, or an empty text for the whole body. An error names the
+    /// description's `member`.
     pub(crate) fn parse(member: &str, text: impl Into<String>) -> Result<Self, Error> {
         let text = text.into();
         if text.is_empty() {
@@ -47,7 +47,7 @@ impl Place {
         }
     }
 
-    /// As [`parse`](Place::parse), but not the whole body, which only the token can be.
+    /// Parses like [`parse`](Place::parse), but refuses the whole body, which only the token can be.
     pub(crate) fn of_member(member: &str, text: impl Into<String>) -> Result<Self, Error> {
         match Self::parse(member, text)? {
             Self::Body => {
@@ -57,22 +57,23 @@ impl Place {
         }
     }
 
-    /// Returns the path in the body; an empty one, which is never found, for another place.
+    /// Returns the path in the body. For any other place it is empty, which is never found.
     pub(crate) fn path(&self) -> &str {
         if let Self::Path(path) = self { path } else { "" }
     }
 
-    /// Whether the path goes through an object or array.
+    /// Returns whether the path goes through an object or array.
     pub(crate) fn is_nested(&self) -> bool {
         self.path().contains('.') || self.starts_in_array()
     }
 
-    /// Whether the path may start at an array.
+    /// Returns whether the path may start at an array.
     pub(crate) fn starts_in_array(&self) -> bool {
         json::is_index(json::first_name(self.path()))
     }
 
-    /// Returns the value in the headers, if the place is there. An empty one is none: it is how a cookie is removed.
+    /// Returns the value from the headers, if the place is there. An empty value counts as none, because it removes a
+    /// cookie.
     pub(crate) fn in_headers<'h>(&self, headers: &'h ResponseHeaders) -> Result<Option<&'h str>, Ambiguous> {
         match self {
             Self::Path(_) | Self::Body => Ok(None),
@@ -84,8 +85,8 @@ impl Place {
         }
     }
 
-    /// Returns the value, decoded into a text of its own: a string's text, or anything else as JSON. None if it is
-    /// `null`, or if it is not certain which one it is.
+    /// Returns a decoded copy of the value: a string's text, or any other value as JSON. None if it is `null` or
+    /// ambiguous.
     pub(crate) fn text(&self, headers: &ResponseHeaders, body: &[u8]) -> Option<(Kind, Secret)> {
         match self {
             Self::Path(path) => {
@@ -97,7 +98,7 @@ impl Place {
     }
 }
 
-/// Shows the place as [`Place::parse`] reads it.
+/// Shows the place in the notation of [`Place::parse`].
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -116,7 +117,7 @@ pub(crate) fn find(body: &[u8], path: &str) -> Option<Span> {
     wanted[0].span
 }
 
-/// Whether this is the name of a header or a cookie: a token of RFC 9110 section 5.6.2.
+/// Returns whether this can be the name of a header or a cookie: a token of RFC 9110 section 5.6.2.
 pub(crate) fn is_name(name: &str) -> bool {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !name.is_empty() && name.bytes().all(is_token)

@@ -1,4 +1,4 @@
-//! The request, as bytes in wiped buffers.
+//! The request to an authorization server, in buffers that are wiped.
 
 mod header;
 
@@ -23,25 +23,25 @@ use header::{Header, is_authorization};
 
 /// A request to an authorization server, ready to be sent by a [`Transport`](crate::Transport).
 ///
-/// URL, header values and body may hold secrets. They are wiped when the request is dropped; a transport that copies
-/// them wipes its copies.
+/// URL, header values and body may hold secrets. They are wiped when the request is dropped. A transport that copies
+/// them must wipe its copies.
 pub struct Request {
     method: Method,
     url: Secret,
-    /// Where the path starts, and where the query: what comes before is no secret.
+    /// The start of the path, and that of the query. The part before the query may be shown.
     authority_end: usize,
     query: usize,
     headers: Vec<Header>,
     body: Option<Secret>,
-    /// The secrets in it, to be cut out of the server's texts if it echoes them.
+    /// The secrets in the request. Texts of the server that echo one of them are dropped.
     secrets: Vec<Secret>,
     repeatable: bool,
     once: u32,
-    /// The fingerprint of URL and parameters, if an assertion in them differs each time.
+    /// The fingerprint of URL and parameters, if they have an assertion, which differs each time.
     stable: Option<u32>,
     /// The wall time at which its assertions were signed.
     signed_at: Option<Duration>,
-    /// What tells it from others, if it has parts that are computed anew for each.
+    /// A fingerprint without the computed parts, if there are any.
     computed: Option<u32>,
     to_loopback: bool,
     certificate: Option<ClientCertificate<Secret>>,
@@ -49,19 +49,19 @@ pub struct Request {
     waited: Duration,
 }
 
-/// The time limit of an exchange, unless the user sets another.
+/// The default time limit of an exchange.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Sent with every request, unless the user says otherwise.
+/// The default `User-Agent` header.
 pub(crate) const USER_AGENT: &str = concat!("keyfob/", env!("CARGO_PKG_VERSION"));
 
 impl Request {
-    /// Makes the request for a token, with `grant` and by the client with `credentials`. Secrets are read now.
+    /// Builds the request for a token, for `grant` and the client with `credentials`. Reads the secrets now.
     ///
-    /// A refresh token is sent in the request that the endpoint's description has for it, if there is one.
+    /// A refresh token is sent in the request that the endpoint's description defines for it, if there is one.
     ///
-    /// An [`Assertion`](crate::Assertion) is signed with the system's time, and without `std` with the beginning of 1970: use
-    /// [`token_at`](Request::token_at) there.
+    /// Assertions are signed with the system's time. Without `std` that is the beginning of 1970: use
+    /// [`token_at`](Request::token_at) instead.
     ///
     /// # Errors
     ///
@@ -72,8 +72,8 @@ impl Request {
         Self::signed_at(&system_time, endpoint, credentials, grant)
     }
 
-    /// Makes the same request as [`token`](Request::token), with assertions that are signed at `wall_time`, the time since 1970
-    /// began.
+    /// Builds the same request as [`token`](Request::token), with assertions signed at `wall_time`, the time since
+    /// 1970.
     ///
     /// # Errors
     ///
@@ -137,7 +137,7 @@ impl Request {
                 return Err(Error::config("the session token holds a character that is not visible ASCII"));
             }
             secrets.push(Secret::from(&*token));
-            // In lower case, as its service documents it; RFC 9110 section 11.1 makes no difference.
+            // Lower case is the documented form of the service; RFC 9110 section 11.1 makes no difference.
             authorization = Some(encode::exact(|out| write!(out, "bearer {}", &*token)));
         }
         let mut once = Fnv::default();
@@ -159,7 +159,7 @@ impl Request {
         }
         let standard = parameters.len();
         for field in endpoint.extra.iter().chain(&grant.parameters) {
-            // Only `resource` and its like may be repeated (RFC 8707 section 2).
+            // Only parameters such as `resource` may be repeated (RFC 8707 section 2).
             if parameters[..standard].iter().any(|parameter| parameter.name == field.name) {
                 let error = Error::config(format!("the parameter `{}` would be sent twice", field.name));
                 return Err(match &*field.name {
@@ -182,7 +182,7 @@ impl Request {
             parameters.push(Parameter { name: &field.name, value });
         }
         if grant.fields.is_empty() {
-            // What makes up an extension grant is all that is added.
+            // An extension grant consists of all added parameters.
             for Parameter { name, value } in &parameters[standard..] {
                 once.add(name).add(match value {
                     Sent::Text(text) => text,
@@ -197,7 +197,7 @@ impl Request {
         let mut request = Self::new(whole, target, endpoint, endpoint.method, authorization, secrets, &values)?;
         let signed = || parameters.iter().filter_map(Parameter::signed);
         if named.0.iter().any(|(name, _)| computed::is_computed(name)) {
-            // What is no secret and no variable does not change.
+            // The fingerprint covers the secrets and the variables; the rest of the request does not change.
             let mut stable = Fnv::default();
             request.secrets.iter().map(Secret::expose).chain(values.texts()).for_each(|text| _ = stable.add(text));
             signed().for_each(|signed| stable.add_bytes(&signed.fingerprint.to_le_bytes()));
@@ -214,20 +214,20 @@ impl Request {
         Ok(request)
     }
 
-    /// Makes the request that ends an access token at the server, as the endpoint's description says; `token` is its text,
-    /// from [`AccessToken::expose`].
+    /// Builds the request that revokes an access token in the way that the endpoint's description defines. `token` is
+    /// its text, from [`AccessToken::expose`].
     ///
     /// [`AccessToken::expose`]: crate::AccessToken::expose
     ///
     /// # Errors
     ///
-    /// [`Config`](crate::ErrorKind::Config) where the description knows no way to end a token, and as
+    /// [`Config`](crate::ErrorKind::Config) if the description defines no way to revoke a token. Also those of
     /// [`token`](Request::token).
     pub fn revocation(endpoint: &Endpoint, credentials: &ClientCredentials, token: &str) -> Result<Self, Error> {
         Self::revocation_of(&system_time, "access_token", endpoint, credentials, token)
     }
 
-    /// Makes the request that ends a token of a type (RFC 7009 section 2.1): `access_token` or `refresh_token`.
+    /// Builds the request that revokes a token of a type (RFC 7009 section 2.1): `access_token` or `refresh_token`.
     pub(crate) fn revocation_of(
         wall_time: &dyn Fn() -> Duration,
         token_type: &str,
@@ -241,7 +241,7 @@ impl Request {
             Some(Revocation::Delete) => {
                 let named = Named::by(endpoint.template.as_ref(), endpoint, false);
                 let values = named.values(wall_time, &endpoint.variables, credentials, &grant)?;
-                // In lower case, as the session itself was asked for.
+                // Lower case, as in the request for the session.
                 let authorization = encode::exact(|out| write!(out, "bearer {token}"));
                 let target = (&endpoint.url, endpoint.template.as_ref());
                 Self::new(endpoint, target, endpoint, Method::Delete, Some(authorization), secrets, &values)?
@@ -299,7 +299,7 @@ impl Request {
         };
         let url = rendered.as_ref().unwrap_or(url);
         if !url.is_https() && !url.is_near() && !endpoint.allow_http {
-            // As it was given: what a server's answer put in its place may repeat a secret.
+            // The host of the template: the values in it come from an answer and may repeat a secret.
             let host = template.map_or(url.authority(), UrlTemplate::authority);
             return Err(Error::config(format!(
                 "plain http to {host} would show the credentials to everyone on the way"
@@ -323,7 +323,7 @@ impl Request {
             }
             headers.push(header);
         }
-        // The user's replace keyfob's of the same name, and may be several of one name.
+        // A header of the user replaces keyfob's header of the same name, and may occur several times.
         for index in (0..standard).rev() {
             if headers[standard..].iter().any(|own| own.name.eq_ignore_ascii_case(&headers[index].name)) {
                 headers.remove(index);
@@ -353,7 +353,8 @@ impl Request {
         })
     }
 
-    /// Writes the parameters where they go. Those of one name are an array in JSON; elsewhere the name is repeated.
+    /// Writes the parameters into the body or the query. JSON has an array for several parameters of one name; the
+    /// other formats repeat the name.
     fn place(&mut self, place: Parameters, parameters: &[Parameter<'_>], values: &Values<'_>) -> Result<(), Error> {
         if place != Parameters::Json {
             parameters.iter().try_for_each(Parameter::check_text)?;
@@ -390,7 +391,8 @@ impl Request {
                         form(out, "%20")
                     });
                 }
-                // A POST has a body even if it is empty: without a length some servers wait for one, or answer 411.
+                // A POST always has a body, even if it is empty: without a length some servers wait for it, or answer
+                // 411.
                 self.body = (self.method != Method::Get).then(|| Secret::from(""));
                 return Ok(());
             }
@@ -423,7 +425,8 @@ impl Request {
         before.split_once("://").map_or(before, |(_, authority)| authority)
     }
 
-    /// Returns whether the request goes to this machine itself: plain http is allowed, so it must not go through a proxy.
+    /// Returns whether the request goes to this machine. Such a request may use plain http, and must not go through a
+    /// proxy.
     #[must_use]
     pub fn is_to_loopback(&self) -> bool {
         self.to_loopback
@@ -440,26 +443,27 @@ impl Request {
         self.body.as_ref().map(|body| body.expose().as_bytes())
     }
 
-    /// Returns whether sending the request twice does no harm.
+    /// Returns whether the request may be sent twice without harm.
     #[must_use]
     pub fn is_repeatable(&self) -> bool {
         self.repeatable
     }
 
-    /// Returns the client certificate to show to the server, and to nobody else, as (chain, private key) in PEM: see
-    /// [`Client::client_certificate`](crate::Client::client_certificate). A transport that cannot show it must fail.
+    /// Returns the client certificate as (chain, private key) in PEM. It is for this server only: see
+    /// [`Client::client_certificate`](crate::Client::client_certificate). A transport that cannot present it must fail.
     #[must_use]
     pub fn client_certificate(&self) -> Option<(&Secret, &Secret)> {
         self.certificate.as_ref().map(|certificate| (&certificate.chain, &certificate.key))
     }
 
-    /// Reads the client's certificate, where it has one.
+    /// Reads the client's certificate, if there is one.
     fn set_client_certificate(&mut self, credentials: &ClientCredentials) -> Result<(), Error> {
         self.certificate = credentials.certificate.as_ref().map(ClientCertificate::read).transpose()?;
         Ok(())
     }
 
-    /// Returns the time that is left for the whole exchange, from the name look-up to the end of the answer.
+    /// Returns the rest of the time limit. It covers the whole exchange, from the name look-up to the end of the
+    /// answer.
     #[must_use]
     pub fn timeout(&self) -> Duration {
         self.timeout.saturating_sub(self.waited)
@@ -472,18 +476,18 @@ impl Request {
         self
     }
 
-    /// The whole time limit, the part that has passed included: for messages.
+    /// Returns the whole time limit, including the time that has passed, for messages.
     #[cfg(feature = "http")]
     pub(crate) fn whole_timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// Takes off the time limit what has passed while another process was waited for.
+    /// Subtracts the time spent waiting for another process from the time limit.
     pub(crate) fn set_waited(&mut self, waited: Duration) {
         self.waited = waited;
     }
 
-    /// A number that differs (nearly always) where URL, headers or body differ. It is kept in memory only.
+    /// Returns a number that almost always differs if URL, headers or body differ. It is kept in memory only.
     pub(crate) fn fingerprint(&self) -> u32 {
         let headers = self.headers.iter().flat_map(|header| [&*header.name, header.value.expose()]);
         let body = self.body.as_ref().map_or("", |body| body.expose());
@@ -499,28 +503,28 @@ impl Request {
         hash.0
     }
 
-    /// The wall time at which its assertions were signed, if it has some.
+    /// Returns the wall time at which the assertions were signed, if there are any.
     pub(crate) fn signed_at_time(&self) -> Option<Duration> {
         self.signed_at
     }
 
-    /// The part of the time limit that had passed before it was sent.
+    /// Returns the part of the time limit that had passed before the request was sent.
     pub(crate) fn waited(&self) -> Duration {
         self.waited
     }
 
-    /// Whether it goes over https.
+    /// Returns whether the request uses https.
     pub(crate) fn is_https(&self) -> bool {
         self.url.expose().get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
     }
 
-    /// The same for what may be good for one use: the refresh token, or the parameters of an extension grant. The
-    /// client's own credentials do not count.
+    /// Returns a fingerprint of the parts that may be good for one use: the refresh token, or the parameters of an
+    /// extension grant. The client's own credentials do not count.
     pub(crate) fn once(&self) -> u32 {
         self.once
     }
 
-    /// Whether it sends this refresh token.
+    /// Returns whether the request sends this refresh token.
     pub(crate) fn is_refresh_by(&self, token: &Secret) -> bool {
         self.once == hash(["refresh_token", token.expose()].into_iter())
     }
@@ -530,24 +534,24 @@ impl Request {
         error.without(&self.echoes())
     }
 
-    /// Returns whether a text of the server repeats a secret of this request, as it is or encoded: such a text must not be
-    /// shown or logged.
+    /// Returns whether a text of the server repeats a secret of this request, literally or encoded. Such a text must
+    /// not be shown or logged.
     #[must_use]
     pub fn is_echoed_in(&self, text: &str) -> bool {
         self.echoes().are_in(text)
     }
 
-    /// Returns what must not be shown of an answer.
+    /// Returns the secrets that an answer may repeat.
     pub(crate) fn echoes(&self) -> Echoes<'_> {
         let authorization = self.headers().filter(|(name, _)| is_authorization(name));
         let credentials = authorization.map(|(_, value)| value.split_once(' ').map_or(value, |(_, value)| value));
-        // The padding of base64 is no secret, and some leave it out.
+        // The padding of base64 is no secret, and an echo may lack it.
         let credentials = credentials.map(|value| value.trim_end_matches('='));
         Echoes::new(credentials.chain(self.secrets.iter().map(Secret::expose)))
     }
 }
 
-/// Shows no secret: method, URL without its query, the headers' names.
+/// Shows the method, the URL without its query, and the names of the headers. Shows no secret.
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = self.headers.iter().map(|header| &*header.name).collect();
@@ -566,7 +570,7 @@ fn hash<'a>(texts: impl Iterator<Item = &'a str>) -> u32 {
     hash.0
 }
 
-/// The hash FNV-1a: for telling apart, not for hiding.
+/// The hash FNV-1a, which distinguishes inputs but does not hide them.
 pub(crate) struct Fnv(u32);
 
 impl Default for Fnv {
@@ -581,7 +585,7 @@ impl Fnv {
         self
     }
 
-    /// Adds bytes, so that no two lists of them give the same hash by the places of their ends.
+    /// Adds bytes with their length, so that two lists of the same bytes with other boundaries have different hashes.
     pub(crate) fn add_bytes(&mut self, bytes: &[u8]) {
         self.fold(bytes.iter().copied().chain([0]));
     }
@@ -609,7 +613,7 @@ fn client_assertion<'a>(assertion: Option<Signed>) -> Option<[Parameter<'a>; 2]>
     Some([Parameter::text("client_assertion_type", kind), Parameter { name: "client_assertion", value }])
 }
 
-/// Returns the system's wall time, as far as it is known.
+/// Returns the system's wall time, or zero if it is unknown.
 fn system_time() -> Duration {
     #[cfg(feature = "std")]
     return crate::Clock::wall_time(&crate::BootClock).unwrap_or_default();
@@ -641,7 +645,7 @@ impl<'a> Parameter<'a> {
         }
     }
 
-    /// Refuses what only JSON can say.
+    /// Refuses a value that only JSON can express.
     fn check_text(&self) -> Result<(), Error> {
         let is_text = |json: &Json| match json {
             Json::Word(word) => word != "null",
@@ -660,7 +664,7 @@ impl<'a> Parameter<'a> {
         }
     }
 
-    /// Calls `each` with every text of the parameter, for a form.
+    /// Calls `each` with each text of the parameter, for a form.
     fn each_text(&self, values: &Values<'_>, each: &mut dyn FnMut(&str) -> fmt::Result) -> fmt::Result {
         let mut one = |json: &Json| match json {
             Json::Word(word) => each(word),
@@ -675,7 +679,7 @@ impl<'a> Parameter<'a> {
         }
     }
 
-    /// Adds the parameter to a fingerprint; of an assertion what stays the same.
+    /// Adds the parameter to a fingerprint; of an assertion only the part that stays the same.
     fn mark(&self, values: &Values<'_>, hash: &mut Fnv) {
         hash.add(self.name);
         match &self.value {
@@ -685,7 +689,7 @@ impl<'a> Parameter<'a> {
         }
     }
 
-    /// Whether it is an array, whatever else has its name.
+    /// Returns whether the value is an array.
     fn is_list(&self) -> bool {
         matches!(self.value, Sent::Json(Json::List(_)))
     }
@@ -708,7 +712,7 @@ impl<'a> Parameter<'a> {
 fn json(out: &mut dyn fmt::Write, parameters: &[Parameter<'_>], values: &Values<'_>) -> fmt::Result {
     out.write_char('{')?;
     for (index, parameter) in parameters.iter().enumerate() {
-        // It was written with the first one of its name.
+        // Already written with the first parameter of this name.
         if parameters[..index].iter().any(|before| before.name == parameter.name) {
             continue;
         }
@@ -734,10 +738,10 @@ fn json(out: &mut dyn fmt::Write, parameters: &[Parameter<'_>], values: &Values<
     out.write_char('}')
 }
 
-/// Values that a grant has: where it is a refresh token, those of the original grant are missing.
+/// The values that depend on the grant. A refresh token grant lacks those of the original grant.
 const GRANT_VALUES: [&str; 3] = ["username", "password", "session_token"];
 
-/// Returns whether a template of the field names what only another grant has.
+/// Returns whether a template of the field names a value that only another grant has.
 fn lacks_grant_value(field: &Field, values: &Values<'_>) -> bool {
     let mut lacks = false;
     field.templates(&mut |template| {
@@ -791,7 +795,7 @@ impl<'e> Named<'e> {
         self.0.iter().any(|(name, _)| *name == wanted)
     }
 
-    /// What the templates send of the client's credentials.
+    /// Returns which of the client's credentials the templates send.
     fn client(&self) -> InTemplate {
         InTemplate {
             client_id: self.has("client_id"),
@@ -803,7 +807,7 @@ impl<'e> Named<'e> {
         }
     }
 
-    /// Reads the values of the variables that are named, each once.
+    /// Reads the values of the named variables, each once.
     fn values<'v>(
         &self,
         wall_time: &dyn Fn() -> Duration,
@@ -834,7 +838,7 @@ impl<'e> Named<'e> {
                     (_, Some(text), _) => values.add_plain(name, text),
                     (.., Some(field)) => match &field.value {
                         FieldValue::Plain(text) => values.add_plain(name, text),
-                        // The URL's names are the first. What is not in it may well be a secret.
+                        // The URL's names come first. A variable that the URL does not name may be a secret.
                         FieldValue::Read(source) if matches!(place, Place::Url) => {
                             values.add_read(name, source.expose()?);
                         }
@@ -869,7 +873,7 @@ fn not_computed(name: &str, place: Place<'_>) -> Error {
     )
 }
 
-/// The error for a variable that has no value.
+/// Returns the error for a variable without a value.
 fn no_value(name: &str, place: Place<'_>, variables: &[Field]) -> Error {
     const STANDARD: [(&str, &str); 7] = [
         ("client_id", "the client has no id: set it (`Client::client_id`)"),
@@ -899,8 +903,8 @@ fn no_value(name: &str, place: Place<'_>, variables: &[Field]) -> Error {
     }
 }
 
-/// Refuses a grant that the endpoint's description does not name: what it describes fits that grant alone. A refresh
-/// token is what any of them may have led to.
+/// Refuses a grant other than the one that the endpoint's description names, because the description fits only that. A
+/// refresh token is accepted, because any grant may have led to it.
 fn check_grant(endpoint: &Endpoint, grant: &Grant) -> Result<(), Error> {
     match &endpoint.grant_type {
         Some(described) if described != grant.name() && grant.name() != "refresh_token" => Err(Error::config(format!(

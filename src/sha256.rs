@@ -74,13 +74,13 @@ const ROUNDS: [u32; 64] = [
     0xC671_78F2,
 ];
 
-/// Hashes some bytes, which may be secret: no copy of them is left behind.
+/// Hashes bytes that may be secret. Leaves no copy of them behind.
 pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut state = START;
     let blocks = bytes.chunks_exact(64);
     let rest = blocks.remainder();
     blocks.for_each(|block| update(&mut state, block));
-    // The rest, a one bit, zeros, and the number of bits.
+    // The remaining bytes, a one bit, zeros, and the number of bits.
     let mut last = Zeroizing::new([0_u8; 128]);
     last[..rest.len()].copy_from_slice(rest);
     last[rest.len()] = 0x80;
@@ -128,7 +128,7 @@ mod tests {
         sha256(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// The lengths are those where the padding begins another block.
+    /// The lengths at which the padding starts another block.
     #[test]
     fn known_hashes() {
         for (bytes, hash) in [

@@ -1,12 +1,12 @@
-//! The interface for signing: with a key in a security chip, in a vault, in another process.
+//! Signs assertions with a key in a security chip, in a vault or in another process.
 
 use crate::error::Error;
 use crate::secret::Secret;
 use alloc::vec::Vec;
 
-/// Signs assertions, wherever the key is: a TPM, a smart card, a key management service.
+/// Signs assertions with a key that is kept elsewhere: in a TPM, a smart card, a key management service.
 ///
-/// For a key in a file there is [`Assertion::new`](crate::Assertion::new), which needs no signer.
+/// A key in a file needs no signer: use [`Assertion::new`](crate::Assertion::new).
 ///
 /// ```
 /// use keyfob::{Assertion, Error, Secret, Signer};
@@ -31,7 +31,7 @@ use alloc::vec::Vec;
 /// let assertion = Assertion::with_signer(Chip).key_id("meter-7");
 /// ```
 pub trait Signer: Send + Sync {
-    /// Returns the registered name of the algorithm (RFC 7518 section 3.1): `ES256`.
+    /// Returns the registered name of the algorithm (RFC 7518 section 3.1), such as `ES256`.
     fn algorithm(&self) -> &str;
 
     /// Returns the key's id, for the header member `kid`. Default: none. [`Assertion::key_id`](crate::Assertion::key_id)
@@ -40,21 +40,22 @@ pub trait Signer: Send + Sync {
         None
     }
 
-    /// Returns the party that the key was issued to, for the claim `iss`. Default: none, and the client id is the issuer.
+    /// Returns the party to which the key was issued, for the claim `iss`. Default: none, which makes the client id the
+    /// issuer.
     fn issuer(&self) -> Option<&str> {
         None
     }
 
-    /// Signs `message` itself, not its digest. Returns the signature in the form of RFC 7518: for ECDSA r and s, one after the
-    /// other, not DER.
+    /// Signs `message` itself, not its digest. Returns the signature in the format of RFC 7518: for ECDSA the
+    /// concatenation of r and s, not DER.
     ///
     /// # Errors
     ///
-    /// Whatever keeps the key from signing. Nothing is sent then.
+    /// Any error that prevents the signature. The request is then not sent.
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error>;
 
-    /// Returns a text that tells this key from other keys, and is the same for each signature: its public key, its place and
-    /// number. Tokens and refusals that are shared through a [`Store`](crate::Store) or remembered by a cache belong to it.
+    /// Returns a text that identifies this key and is the same for each signature: its public key, or its place and
+    /// number. Tokens and refusals in a [`Store`](crate::Store) or a cache are bound to this text.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Texts with the values of variables in them: `https://{tenant}.example/token`, `Basic {base64:{user}:{key}}`.
+//! Texts with variables: `https://{tenant}.example/token`, `Basic {base64:{user}:{key}}`.
 
 use crate::computed::is_computed;
 use crate::encode;
@@ -11,11 +11,12 @@ use core::ops::Range;
 
 /// A text that may name variables.
 ///
-/// `{name}` is a variable's value, `{now+1h:FORMAT}` a time. `{base64:TEXT}`, `{json:TEXT}`, `{url:TEXT}` and `{sha256:TEXT}`
-/// are a text, encoded or hashed, that may name variables in turn. `{{name}}` is the text `{name}`. Every other brace is itself, so GraphQL and JSON need no escapes.
+/// `{name}` is replaced with a variable's value, `{now+1h:FORMAT}` with a time. `{base64:TEXT}`, `{json:TEXT}`,
+/// `{url:TEXT}` and `{sha256:TEXT}` encode or hash a text that may name variables, too. `{{name}}` is the text
+/// `{name}`. Any other brace is literal, so GraphQL and JSON need no escapes.
 pub(crate) struct Template {
     text: String,
-    /// Empty where the text is sent as it is.
+    /// Empty if the text is sent unchanged.
     parts: Vec<Part>,
 }
 
@@ -36,7 +37,7 @@ enum Filter {
 const FILTERS: [(&str, Filter); 4] =
     [("base64:", Filter::Base64), ("json:", Filter::Json), ("url:", Filter::Url), ("sha256:", Filter::Sha256)];
 
-/// A filter in a filter in a filter is enough; the encoding of each level is done again for the next.
+/// The deepest nesting of filters. Each level encodes the result of the inner one again, so a few are enough.
 const MAX_DEPTH: usize = 3;
 
 impl Template {
@@ -52,12 +53,12 @@ impl Template {
         }
     }
 
-    /// Returns the text as it was given.
+    /// Returns the original text.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    /// Whether the text is sent as it was given.
+    /// Returns whether the text is sent unchanged.
     pub(crate) fn is_plain(&self) -> bool {
         self.parts.is_empty()
     }
@@ -67,14 +68,14 @@ impl Template {
         visit(&self.text, &self.parts, each);
     }
 
-    /// Returns the text as it was given.
+    /// Returns the original text.
     pub(crate) fn into_text(self) -> String {
         self.text
     }
 
     /// Calls `each` with each piece of the text in order.
     ///
-    /// A variable without a value is left out: the caller has looked for it.
+    /// A variable without a value is left out: the caller has checked for that.
     pub(crate) fn pieces(&self, values: &Values<'_>, each: &mut dyn FnMut(Piece<'_>) -> fmt::Result) -> fmt::Result {
         match self.is_plain() {
             true => each(Piece::Text(&self.text)),
@@ -82,12 +83,12 @@ impl Template {
         }
     }
 
-    /// Returns the text with the values in it.
+    /// Returns the text with the values filled in.
     pub(crate) fn render(&self, values: &Values<'_>) -> Secret {
         encode::exact(|out| self.pieces(values, &mut |piece| out.write_str(piece.text())))
     }
 
-    /// Calls `each` with each piece that a filter made of a secret: a server may echo that form.
+    /// Calls `each` with the result of each filter over a secret, because a server may echo that form.
     pub(crate) fn encoded_secrets(&self, values: &Values<'_>, each: &mut dyn FnMut(Secret)) {
         for part in &self.parts {
             if let Part::Filter(filter, parts) = part {
@@ -112,7 +113,7 @@ fn visit<'t>(text: &'t str, parts: &[Part], each: &mut dyn FnMut(&'t str)) {
     }
 }
 
-/// Whether an escape makes the text shorter than it was given.
+/// Returns whether an escape makes the text shorter.
 fn is_shortened(parts: &[Part], text: &str) -> bool {
     matches!(parts, [Part::Text(range)] if range.len() != text.len())
 }
@@ -120,7 +121,7 @@ fn is_shortened(parts: &[Part], text: &str) -> bool {
 /// A piece of a rendered template.
 pub(crate) enum Piece<'p> {
     Text(&'p str),
-    /// The value of a variable, or what a filter made.
+    /// The value of a variable, or the result of a filter.
     Value(&'p str),
 }
 
@@ -166,11 +167,11 @@ struct Parser<'t> {
 }
 
 impl Parser<'_> {
-    /// Reads the parts up to the end, or in a filter up to its closing brace. None where that is missing.
+    /// Reads the parts up to the end or, in a filter, up to its closing brace. None if the brace is missing.
     fn parts(&mut self, depth: usize) -> Option<Vec<Part>> {
         let mut parts = Vec::new();
         let mut literal = self.at;
-        // The braces of a JSON text inside a filter.
+        // The open braces of a JSON text inside a filter.
         let mut open = 0_usize;
         let end = loop {
             let rest = &self.text[self.at..];
@@ -200,7 +201,7 @@ impl Parser<'_> {
                 }
                 Some(_) => {}
             }
-            // The next brace; what is between is one literal.
+            // Continues at the next brace; the text in between is one literal.
             self.at += 1;
             self.at += self.text.as_bytes()[self.at..].iter().take_while(|byte| !matches!(byte, b'{' | b'}')).count();
         };
@@ -208,7 +209,7 @@ impl Parser<'_> {
         Some(parts)
     }
 
-    /// Reads `{name}` or a filter, if one begins here, and goes to its end.
+    /// Reads `{name}` or a filter, if one starts here, and moves to its end.
     fn reference(&mut self, depth: usize) -> Option<Part> {
         let start = self.at;
         let rest = &self.text[start..];
@@ -218,8 +219,8 @@ impl Parser<'_> {
         }
         let (word, filter) = FILTERS.iter().find(|(word, _)| rest[1..].starts_with(word))?;
         self.at += 1 + word.len();
-        // A filter without its end or too deep is named as if it were a variable: no variable has such a name, so the
-        // request fails.
+        // A filter that is unclosed or nested too deeply is reported as a variable of its name. No variable has such a
+        // name, so the request fails.
         let named = start + 1..self.at;
         if depth >= MAX_DEPTH {
             return Some(Part::Name(named));
@@ -240,14 +241,14 @@ fn push_text(parts: &mut Vec<Part>, range: Range<usize>) {
     }
 }
 
-/// The name in `{name}`, if the text begins with that, or the time in `{now+1h:FORMAT}`.
+/// Returns the name in `{name}` or the time in `{now+1h:FORMAT}`, if the text starts with one.
 fn name(text: &str) -> Option<&str> {
     let (name, _) = text.strip_prefix('{')?.split_once('}')?;
     let is_time = name.strip_prefix("now").is_some_and(|rest| rest.starts_with(['+', '-', ':']));
     (is_time || is_name(name)).then_some(name)
 }
 
-/// Whether a variable may have this name: letters, digits, `_`, `-` and `.`, the first one a letter or `_`.
+/// Returns whether a variable may have this name: letters, digits, `_`, `-` and `.`, starting with a letter or `_`.
 pub(crate) fn is_name(name: &str) -> bool {
     let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_') && name.bytes().all(is_inner)
@@ -288,18 +289,18 @@ impl<'v> Values<'v> {
         self.find(name).is_some_and(|value| value.is_secret)
     }
 
-    /// Returns the values that are not computed anew for each request, in the order in which they were added.
+    /// Returns the values that are not computed for each request, in the order in which they were added.
     pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter(|value| !is_computed(value.name)).map(|value| &*value.text)
     }
 
-    /// Returns the secret ones.
+    /// Returns the secret values.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter(|value| value.is_secret).map(|value| &*value.text)
     }
 }
 
-/// Shows the text as it was given: it holds no value.
+/// Shows the original text, which holds no value.
 impl fmt::Debug for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.text.fmt(f)
@@ -327,7 +328,7 @@ mod tests {
             ("x{a}y{a}z", "x1y1z"),
             ("{b.c}{x_y-z}", "é\"/p:q"),
             ("[{empty}]", "[]"),
-            // What names nothing is itself.
+            // Other braces are literal.
             ("{}", "{}"),
             ("{ a }", "{ a }"),
             ("{1}", "{1}"),
@@ -381,7 +382,7 @@ mod tests {
         };
         assert_eq!(names("{url:{url:{url:{a}}}}"), ["a"]);
         assert_eq!(names("{url:{url:{url:{url:{a}}}}}"), ["url:", "a"]);
-        // One that does not end is no text.
+        // An unclosed filter is not text.
         assert_eq!(names("{a}{base64:{a}"), ["a", "base64:"]);
         assert_eq!(names(&"{url:".repeat(10_000)), ["url:"]);
     }

@@ -1,4 +1,4 @@
-//! What a cache takes over from other processes.
+//! How a cache takes over the results of other processes.
 
 use super::state::State;
 use crate::renewal::Pause;
@@ -14,7 +14,7 @@ impl State {
             self.renewal.adopt(held);
         }
         if record.written_at > self.store.known_at {
-            // Whoever wrote it may not know of this process's own wait, so it does not end or shorten that.
+            // The other process may not know of this process's own wait, so its record does not end or shorten that.
             let is_unknown = |pause: &Pause| pause.is_asked() && pause.since > self.store.known_at;
             let own = self.renewal.pause.take();
             let own = own.filter(|own| own.refused.is_none() && (record.pause.is_some() || is_unknown(own)));
@@ -48,7 +48,7 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    /// A wait that the server asked for, a failure on the way, and a refusal, until these moments.
+    /// Returns a requested wait, a failure on the way, or a refusal, with its two ends.
     fn pause((kind, until, calm_until): (ErrorKind, u64, u64)) -> Pause {
         let refused = (kind == ErrorKind::Refused).then_some(Refused::Request(0));
         let error = Error::new(kind, kind.as_str());
@@ -74,7 +74,7 @@ mod tests {
             (Some((Wait, 10, 10)), Some((Refused, 15, 15)), Some((Refused, 15, 15))),
             (Some((Wait, 20, 20)), Some((Refused, 15, 15)), Some((Wait, 20, 20))),
         ];
-        // By the record for the request alone: it may also end a pause.
+        // The record of the request alone may also end a pause.
         let by_request: [Row; 4] = [
             (Some((Wait, 20, 20)), None, Some((Wait, 20, 20))),
             (Some((Unreachable, 20, 20)), None, None),

@@ -1,4 +1,4 @@
-//! The stand-in for `turn.rs` without files and processes: nothing is shared, and it is always this program's turn.
+//! The stand-in for `turn.rs` without files and processes: nothing is shared, and this program always has the turn.
 
 use super::fetcher::Fetcher;
 use super::state::Access;

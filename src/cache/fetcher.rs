@@ -9,7 +9,7 @@ use crate::store::Store;
 use alloc::boxed::Box;
 use core::time::Duration;
 
-/// The client, the grant, the store and the hook of a cache. `fetch.rs` has what it does with them.
+/// The client, the grant, the store and the hook of a cache. `renew.rs` has its methods.
 pub(super) struct Fetcher {
     pub(super) client: Client,
     pub(super) grant: Grant,

@@ -28,15 +28,16 @@ fn is_answer(error: &Error) -> bool {
     }
 }
 
-/// The codes of RFC 8628 section 3.5 that are not refusals: the person has not answered yet.
+/// The codes of RFC 8628 section 3.5 that are not refusals: the user has not answered yet.
 const NOT_YET: [&str; 2] = ["authorization_pending", "slow_down"];
 
 /// The codes of RFC 6749 section 5.2 that judge the client or its grant, under whatever status.
 const REFUSALS: [&str; 5] =
     ["invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope"];
 
-/// Returns whether the answer refuses what `grant` sent. For a person's password that is every final answer but a token: many
-/// logins answer a wrong one with a page, a redirect or a status of their own, and lock the account after a few.
+/// Returns whether the answer refuses the credentials of `grant`. For a user's password, every final answer without a
+/// token is a refusal: many logins answer a wrong password with a page, a redirect or a status of their own, and lock
+/// the account after a few.
 fn is_refusal(grant: &Grant, error: &Error) -> bool {
     match error.kind() {
         ErrorKind::Refused => error.oauth_error().is_none_or(|code| !NOT_YET.contains(&code)),
@@ -52,9 +53,9 @@ fn is_refusal(grant: &Grant, error: &Error) -> bool {
 fn is_lost(error: &Error) -> bool {
     match (error.kind(), error.status()) {
         (ErrorKind::OutcomeUnknown, _) => true,
-        // A gateway that got no answer.
+        // A gateway that got no answer itself.
         (_, Some(502 | 504)) => true,
-        // A success that cannot be read. An OAuth error counts as an error under any status.
+        // A success that cannot be read. An OAuth error is an error under any status.
         (ErrorKind::Unusable, status) => status.is_none_or(|status| status < 300) && error.oauth_error().is_none(),
         _ => false,
     }
@@ -75,8 +76,8 @@ impl Fetcher {
         self.grant.is_repeatable()
     }
 
-    /// Returns whether `error` is the first failure in a row, and of a kind that another request may not meet. Then one of the
-    /// callers that waited asks again: a single lost answer must not fail all of them.
+    /// Returns whether `error` is the first failure in a row, and of a kind that a second request may avoid. Then one
+    /// of the waiting callers sends a request: a single lost answer must not fail all of them.
     #[cfg(feature = "std")]
     pub(super) fn is_first_failure(&self, state: &super::state::State, error: &Error) -> bool {
         let is_passing = error.is_retryable() && error.kind() != ErrorKind::Wait;
@@ -88,8 +89,8 @@ impl Fetcher {
         turn::read_store(self, state, min_life).map(drop)
     }
 
-    /// Renews the token, unless another process has done so; with `force` in any case. `waited` is the used part of the time
-    /// limit.
+    /// Renews the token, unless another process has done so; with `force` in any case. `waited` is the used part of the
+    /// time limit.
     pub(super) fn renew(
         &self,
         state: &mut impl Access,
@@ -122,8 +123,8 @@ impl Fetcher {
         result
     }
 
-    /// Sends the request, has a new refresh token stored, and only then keeps the new token. The state is up to date at each
-    /// point, so nothing is lost if the hook fails or panics.
+    /// Sends the request, has a new refresh token stored, and only then keeps the new token. The state is up to date at
+    /// each step, so nothing is lost if the hook fails or panics.
     fn renew_in(&self, turn: &mut Turn, state: &mut impl Access, waited: Duration) -> Result<AccessToken, Error> {
         if let Some((token, fetched_at)) = state.with(|state| state.unsaved.clone()) {
             self.save(turn, &token)?;
@@ -135,7 +136,7 @@ impl Fetcher {
         }
         let at = self.now();
         let waited = waited.saturating_add(turn.waited());
-        // Without the turn another process may be sending it already.
+        // Without the turn, another process may be sending the refresh token already.
         let may_take = !turn.is_alone();
         let (refresh, used) =
             state.with(|state| (may_take.then(|| state.take_refresh(&self.grant)).flatten(), state.used));
@@ -177,7 +178,7 @@ impl Fetcher {
         // Each source is read once, and not before it is needed.
         let own = self.grant.is_refresh().then(original);
         if own.as_ref().is_some_and(|own| own.as_ref().is_ok_and(|own| own.is_refresh_by(refresh))) {
-            // The grant's own source has the newest refresh token.
+            // The source of the grant has the newest refresh token.
             let attempt = self.by_original(start, own.unwrap_or_else(original));
             return Attempt { refresh_spent: attempt.spent, ..attempt };
         }
@@ -193,7 +194,7 @@ impl Fetcher {
         if is_answer(error) && (has_other || spent == Spent::Yes) {
             return Attempt { refresh_spent: Spent::Yes, ..self.by_original(start, original) };
         }
-        // A refusal is remembered with the request that later requests are compared with.
+        // A refusal is remembered together with its request, and later requests are compared with that.
         let original = Some(original.unwrap_or(request));
         Attempt { result, original, spent: Spent::No, refresh_spent: spent, is_refused }
     }
@@ -212,7 +213,8 @@ impl Fetcher {
             );
         }
         let mut sent = self.send(request, &self.grant, start);
-        // The token of another service that was sent may have been ended there. Once, and not with each refusal in a row.
+        // The service may have ended the other service's token that was sent. Try once with a new one, but not after
+        // each refusal in a row.
         if sent.is_refused && start.is_first && self.client.invalidate_sources(&self.grant) {
             let again = self.client.request(&self.grant).ok();
             let again = again.filter(|again| again.fingerprint() != sent.request.fingerprint());
@@ -240,7 +242,7 @@ impl Fetcher {
             Err(_) => Spent::No,
         };
         let result = match exchanged {
-            // A refresh token that came too late can still be used.
+            // A refresh token from an answer that came too late can still be used.
             Ok((token, Err(late))) if token.refresh_token().is_none() => Err(late),
             Ok((token, _)) => Ok(token),
             Err(error) => Err(error),
@@ -270,8 +272,8 @@ impl Fetcher {
         first
     }
 
-    /// Returns what the caller gets: after a failed renewal the token that is still valid, if there is one. A new token that
-    /// does not live for `min_life` is an error.
+    /// Returns the result for the caller: after a failed renewal the token that is still valid, if there is one. A new
+    /// token that does not live for `min_life` is an error.
     pub(super) fn hand_out(
         &self,
         result: Result<AccessToken, Error>,

@@ -20,7 +20,7 @@ use loom::sync::{Condvar, Mutex, MutexGuard};
 #[cfg(not(all(loom, test)))]
 use std::sync::{Condvar, Mutex, MutexGuard};
 
-/// A [`TokenCache`](crate::TokenCache) for threads. Share it by reference, in an `Arc` or as a `static`.
+/// A [`TokenCache`](crate::TokenCache) for threads. Share it through a reference, an `Arc` or a `static`.
 ///
 /// ```no_run
 /// use keyfob::{Client, Endpoint, Grant, SecretSource, SharedTokenCache};
@@ -36,14 +36,14 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 /// # Ok::<(), keyfob::Error>(())
 /// ```
 ///
-/// Any number of callers cause one request. While it is under way, callers get the token in the cache if that is still valid.
-/// Otherwise they wait, and all get the token or the error that the request brings. If it is the first in a row without an
-/// answer, or with an error of the server, one of those who waited asks again within a second, and only the caller that sent
-/// the first request gets the error.
+/// Any number of callers cause one request. During the request, callers get the cached token if it is still valid.
+/// Otherwise they wait, and all get the token or the error of the request. If it is the first request in a row to fail
+/// without an answer or with an error of the server, one of the waiting callers sends another within a second, and only
+/// the caller that sent the first request gets the error.
 ///
-/// No caller waits longer than the client's [`timeout`](Client::timeout). Once a request has taken half of it, one of the
-/// waiting callers sends a second request, with the rest of its own time. A refresh token or an extension grant may be good
-/// for one use only, so there no second request is sent: the callers go on waiting, and fail with
+/// No caller waits longer than the client's [`timeout`](Client::timeout). Once a request has taken half of it, one of
+/// the waiting callers sends a second request, with the rest of its own time. A refresh token or an extension grant may
+/// be good for one use only, so in this case no second request is sent: the callers continue to wait, and fail with
 /// [`Unreachable`](ErrorKind::Unreachable) when their time is up.
 pub struct SharedTokenCache {
     fetcher: Fetcher,
@@ -53,7 +53,7 @@ pub struct SharedTokenCache {
 
 struct Shared {
     state: State,
-    /// The number of requests under way. More than one only if one takes very long.
+    /// The number of requests under way. More than one only if one of them takes very long.
     requests: u32,
     /// When the last of them was sent.
     last_began: Instant,
@@ -116,7 +116,7 @@ impl SharedTokenCache {
         &self.fetcher.client
     }
 
-    /// Returns the grant that the tokens are asked for with.
+    /// Returns the grant with which the tokens are requested.
     #[cfg(unix)]
     pub(crate) fn grant(&self) -> &Grant {
         &self.fetcher.grant
@@ -181,7 +181,7 @@ impl SharedTokenCache {
     fn get(&self, min_life: Duration, force: bool) -> Result<AccessToken, Error> {
         let (mut has_read_store, mut has_checked_refusal) = (false, false);
         let patience = self.fetcher.client.patience();
-        // Not set for a hit, which reads no clock.
+        // Not set for a cached token, so that it reads no clock.
         let mut waits_since = None::<Instant>;
         let mut shared = self.lock();
         loop {
@@ -202,7 +202,7 @@ impl SharedTokenCache {
                     let mut state = Locked { cache: self, epoch: shared.epoch };
                     drop(shared);
                     has_read_store = true;
-                    // If a secret cannot be read, the next request reports it.
+                    // The next request reports a secret that cannot be read.
                     let _ = self.fetcher.read_store(&mut state, min_life);
                     shared = self.lock();
                 }
@@ -254,7 +254,7 @@ impl SharedTokenCache {
         }
     }
 
-    /// Returns whether a request has taken so long that another thread may send one too.
+    /// Returns whether a request has taken so long that another thread may also send one.
     fn is_overdue(&self, shared: &Shared) -> bool {
         self.fetcher.is_repeatable() && shared.last_began.elapsed() >= self.fetcher.client.patience() / 2
     }
@@ -271,15 +271,16 @@ impl SharedTokenCache {
         self.lock().state.renewal.next_attempt()
     }
 
-    /// Reports that a protected resource refused `token`: see [`TokenCache::invalidate`](crate::TokenCache::invalidate).
-    /// Threads that were refused with the same token cause one request together.
+    /// Reports that a protected resource refused `token`: see
+    /// [`TokenCache::invalidate`](crate::TokenCache::invalidate). If several threads were refused with the same token,
+    /// they cause a single request.
     pub fn invalidate(&self, token: &AccessToken) -> bool {
         let now = self.fetcher.now();
         self.lock().state.renewal.invalidate(now, token)
     }
 
-    /// Forgets the token, then revokes it at the server: see [`TokenCache::revoke`](crate::TokenCache::revoke). A token that is
-    /// being fetched at the time goes to the callers that wait for it, and is not kept.
+    /// Forgets the token, then revokes it at the server: see [`TokenCache::revoke`](crate::TokenCache::revoke). A token
+    /// that is being fetched at that moment is returned to the waiting callers, but not kept.
     ///
     /// # Errors
     ///
@@ -314,8 +315,8 @@ impl SharedTokenCache {
         result
     }
 
-    /// Returns the valid token that a failed renewal leaves. It is not simply the token from before, which may be revoked or
-    /// refused by now.
+    /// Returns the token that is still valid after a failed renewal. The previous token may have been revoked or
+    /// refused since, so it is looked up again.
     fn valid(&self, min_life: Duration) -> Option<AccessToken> {
         self.lock().state.step(self.fetcher.now(), min_life).token()
     }
@@ -362,7 +363,7 @@ impl Access for Locked<'_> {
     fn with<T>(&mut self, work: impl FnOnce(&mut State) -> T) -> T {
         let mut shared = self.cache.lock();
         let result = work(&mut shared.state);
-        // A token that was revoked meanwhile does not come back.
+        // A token that was revoked in the meantime is not restored.
         if shared.epoch != self.epoch {
             shared.state.forget();
         }

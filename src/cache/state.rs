@@ -12,7 +12,7 @@ pub(super) struct State {
     pub(super) renewal: Renewal,
     /// The token that came with the newest refresh token.
     pub(super) refresh: Option<AccessToken>,
-    /// A token that waits for the hook to store its refresh token, and when it came.
+    /// A token that waits until the hook has stored its refresh token, and when it arrived.
     pub(super) unsaved: Option<(AccessToken, Duration)>,
     /// The fingerprint of the original request's one-time value, if that is used up.
     pub(super) used: Option<u32>,
@@ -27,14 +27,14 @@ pub(super) struct State {
 #[cfg(all(feature = "std", unix))]
 #[derive(Default)]
 pub(super) struct InStore {
-    /// When this process wrote the file, or when another wrote what this one has taken over.
+    /// When this process wrote the file, or when another process wrote the record that this one has adopted.
     pub(super) known_at: Duration,
-    /// The token that this process has put there.
+    /// The token that this process has stored there.
     pub(super) token: Option<AccessToken>,
 }
 
-/// Access to the state: direct for one owner, under a lock for threads. Between two calls the state may change, and any call
-/// may be the last, because a hook may panic.
+/// Access to the state: direct for a single owner, under a lock for threads. The state may change between two calls,
+/// and any call may be the last, because a hook may panic.
 pub(super) trait Access {
     fn with<T>(&mut self, work: impl FnOnce(&mut State) -> T) -> T;
 }
@@ -65,12 +65,12 @@ pub(super) struct Attempt {
     pub(super) spent: Spent,
     /// Whether the newest refresh token is used up.
     pub(super) refresh_spent: Spent,
-    /// Whether the server refused what was sent last.
+    /// Whether the server refused the last request.
     pub(super) is_refused: bool,
 }
 
 impl Attempt {
-    /// An attempt that failed before anything was sent.
+    /// Returns an attempt that failed before anything was sent.
     pub(super) fn nothing(error: Error) -> Self {
         Self { result: Err(error), original: None, spent: Spent::No, refresh_spent: Spent::No, is_refused: false }
     }
@@ -80,11 +80,11 @@ impl Attempt {
 pub(super) struct Start {
     /// The token that came with the newest refresh token, unless another thread is sending that.
     pub(super) refresh: Option<AccessToken>,
-    /// The token that is valid until now: some services renew a token with itself.
+    /// The token that has been valid so far: some services renew a token with itself.
     pub(super) present: Option<AccessToken>,
     /// The fingerprint of the original request's one-time value, if that is used up.
     pub(super) used: Option<u32>,
-    /// The attempt before it was not refused.
+    /// Whether the previous attempt was not refused.
     pub(super) is_first: bool,
     pub(super) at: Duration,
     /// The part of the time limit that was spent waiting for other threads and processes.
@@ -94,7 +94,7 @@ pub(super) struct Start {
 impl State {
     /// Creates the state of a cache at `now`.
     pub(super) fn new(now: Duration) -> Self {
-        // Devices of one kind boot alike, but not to the nanosecond.
+        // Devices of one kind boot in about the same time, but not to the nanosecond.
         let moment = now.as_nanos().to_le_bytes();
         Self {
             renewal: Renewal::new(Spread::from_seed(&moment)),
@@ -119,7 +119,8 @@ impl State {
         Some(refresh)
     }
 
-    /// Takes in the result of an attempt. Its token is not handed out yet, because its refresh token may have to be stored.
+    /// Records the result of an attempt. Its token is not handed out yet, because its refresh token may have to be
+    /// stored.
     pub(super) fn receive(&mut self, start: &Start, now: Duration, attempt: Attempt) -> Result<AccessToken, Error> {
         let Attempt { result, original, spent, refresh_spent, is_refused } = attempt;
         let sending =
@@ -140,18 +141,18 @@ impl State {
                 let refused = is_refused.then(|| request.fingerprint());
                 self.renewal.failed(now, start.at, error, refused);
             }
-            // A source of a secret asks to wait: nothing was sent.
+            // The source of a secret asked to wait: nothing was sent.
             (Err(error), None) => self.renewal.waits(now, error.retry_after().unwrap_or_default()),
         }
         result
     }
 
-    /// Notes that the refresh token that came with `token` is stored.
+    /// Records that the refresh token that came with `token` is stored.
     pub(super) fn saved(&mut self, token: &AccessToken) {
         self.unsaved.take_if(|(unsaved, _)| unsaved.is_same(token));
     }
 
-    /// Keeps a token that was requested at `asked_at` and came at `fetched_at`, once its refresh token is stored.
+    /// Keeps a token that was requested at `asked_at` and arrived at `fetched_at`, once its refresh token is stored.
     pub(super) fn keep(
         &mut self,
         now: Duration,

@@ -1,7 +1,8 @@
-//! Which of the processes that share a store or a refresh token file sends the request.
+//! Decides which of the processes that share a store or a refresh token file sends the request.
 //!
-//! One process has the turn and the others wait, but sharing is never worse than not sharing. A process that has waited for half
-//! of its time, or knows that the token cannot be shared, sends a request without the turn ("alone"), if that does no harm.
+//! One process has the turn and the others wait, but sharing is never worse than not sharing. A process that has waited
+//! for half of its time, or knows that the token cannot be shared, sends a request without the turn ("alone"), if that
+//! does no harm.
 
 use super::fetcher::Fetcher;
 use super::state::{Access, State};
@@ -23,12 +24,13 @@ use std::io;
 
 /// The result of waiting for the turn.
 pub(super) enum Join {
-    /// Another process has fetched this token meanwhile; or it is still valid while another process fetches the next.
+    /// Another process has fetched this token in the meantime; or it is still valid while another process fetches the
+    /// next.
     Token(AccessToken),
     Turn(Box<Turn>),
 }
 
-/// The turn to send a request. Other processes wait until it is dropped, unless it is alone.
+/// The turn to send a request. Other processes wait until it is dropped, except for a request that is sent alone.
 #[derive(Default)]
 pub(super) struct Turn {
     waits: Waits,
@@ -37,9 +39,9 @@ pub(super) struct Turn {
     refresh: Option<RefreshTurn>,
     place: Place,
     lock: Option<Lock>,
-    /// Where a new refresh token will be stored.
+    /// The draft for a new refresh token.
     draft: Option<Draft>,
-    /// Another process has the turn, and this one sends a request anyway.
+    /// Whether another process has the turn, and this one sends a request anyway.
     is_alone: bool,
     began_at: Duration,
 }
@@ -63,7 +65,7 @@ impl Turn {
         self.lock = match self.place.entry.as_ref().map(|entry| entry.slot.try_lock(true)) {
             Some(Ok(Some(lock))) => Some(lock),
             Some(Ok(None)) => return Ok(false),
-            // A store that cannot be written is not used.
+            // A store that cannot be written is ignored.
             Some(Err(error)) => {
                 (self.place.entry, self.place.trouble) = (None, Some(error));
                 None
@@ -89,13 +91,13 @@ impl Turn {
         fetcher.grant.is_repeatable() && (is_unshared || self.waited() >= half(self.patience))
     }
 
-    /// Makes sure that a new refresh token can be stored, if the store is the only place for it and the request may use up the
-    /// old one.
+    /// Ensures that a new refresh token can be stored, if the store is the only place for it and the request may use up
+    /// the old one.
     fn prepare(&mut self, fetcher: &Fetcher, state: &mut impl Access) -> Result<(), Error> {
         let Some(store) = &fetcher.store else { return Ok(()) };
         let is_stored_here = !fetcher.grant.is_kept_in_file() && fetcher.on_new_refresh_token.is_none();
         let is_refresh = fetcher.grant.is_refresh() || state.with(|state| state.refresh.is_some());
-        // With a repeatable grant a lost refresh token costs no more than another request.
+        // With a repeatable grant, a lost refresh token costs only another request.
         if fetcher.grant.is_repeatable() || !is_refresh || !is_stored_here {
             return Ok(());
         }
@@ -116,7 +118,7 @@ impl Turn {
         Ok(())
     }
 
-    /// Puts the new refresh token that came with `token` into its file.
+    /// Writes the new refresh token that came with `token` into its file.
     pub(super) fn save(&mut self, token: &AccessToken) -> Result<(), Error> {
         match (&mut self.refresh, token.refresh_token()) {
             (Some(refresh), Some(token)) => refresh.save(token),
@@ -128,7 +130,8 @@ impl Turn {
     pub(super) fn end(mut self, fetcher: &Fetcher, state: &mut impl Access, result: &Result<AccessToken, Error>) {
         let (Some(before), Some(store)) = (self.place.entry.take(), &fetcher.store) else { return };
         let now = fetcher.now();
-        // A process that took longer than its time limit was stopped, or the machine slept: its failure concerns no other.
+        // A process that took longer than its time limit was stopped, or the machine was suspended: its failure does
+        // not concern the others.
         let was_stopped = now.saturating_sub(self.began_at) > fetcher.client.patience() + Duration::from_secs(1);
         let (is_of_route, is_of_all) = state.with(|state| match &state.renewal.pause {
             Some(pause) if pause.is_of_route() => (!was_stopped, false),
@@ -154,7 +157,7 @@ impl Turn {
             None => !self.is_alone,
         };
         let is_apart = !is_ours && fetcher.grant.is_repeatable();
-        // A process without the turn may have stored a wait that the server asked for meanwhile.
+        // A process without the turn may have stored a wait that the server asked for in the meantime.
         let in_place = before.load(now);
         if let Some(record) = in_place.as_ref().filter(|record| is_of_all && record.written_at > self.began_at) {
             let asked = record.pause.clone().filter(Pause::is_asked);
@@ -173,23 +176,25 @@ impl Turn {
         let is_same = after.as_ref().is_some_and(|after| after.slot.name() == before.slot.name());
         let newest = state.with(|state| state.refresh.clone());
         let newest = newest.as_ref().and_then(AccessToken::refresh_token);
-        // A refresh token that the grant's own source has is not stored here as well.
+        // A refresh token that the grant's own source has is not stored a second time.
         let is_in_source = newest.is_some_and(|newest| fetcher.grant.is_refresh_by(newest.expose()));
         let refresh = newest.filter(|_| !is_in_source && !fetcher.grant.is_kept_in_file());
-        // What is used up may be an older refresh token than the one that this record is about.
+        // The used-up refresh token may be older than the one in this record.
         let is_used = state
             .with(|state| state.used)
             .is_some_and(|used| fetcher.client.request(&fetcher.grant).is_ok_and(|request| request.once() == used));
-        // A rotated refresh token changes the request's identity, which is expected. If any other secret has changed, the token
-        // may belong to the old or the new one, so it is not stored.
+        // A rotated refresh token changes the request's identity, as expected. If any other secret has changed, the
+        // token may belong to the old or the new one, so it is not stored.
         if let Some(after) = after.filter(|_| is_same || is_in_source) {
             let content = state.with(|state| {
-                // What the server told another process meanwhile is read again, for this process does not know it yet.
+                // Read again later what the server told another process in the meantime, because this process does not
+                // know it yet.
                 if is_of_all || in_place.is_none() {
                     state.store.known_at = now;
                 }
                 let own = (state.renewal.pause.as_ref(), state.renewal.failures, state.renewal.refusals);
-                // A failure of this process or its route does not concern the others; the server's last word does.
+                // A failure of this process or its route does not concern the others. The last answer of the server
+                // does.
                 let (pause, failures, refusals) = match (is_of_all, &in_place) {
                     (true, _) => own,
                     (false, Some(record)) => (record.pause.as_ref(), record.failures, record.refusals),
@@ -208,10 +213,10 @@ impl Turn {
         }
     }
 
-    /// Returns whether the file may be replaced without the lock. A newer token in it must not be lost, nor a refresh token,
-    /// which the process with the turn may be sending.
+    /// Returns whether the file may be replaced without the lock. That must not lose a newer token in it, nor a refresh
+    /// token, which the process with the turn may be sending.
     fn may_replace(&self, entry: &Entry, in_place: Option<&Record>, has_token: bool) -> bool {
-        // It existed, so another process has removed it on purpose.
+        // The file existed, so another process has removed it on purpose.
         let is_forgotten = self.lock.is_some() && !entry.slot.is_there();
         // If the lock was taken, another process has written the record since.
         let is_since = |record: &&Record| self.lock.is_some() || record.written_at > self.began_at;
@@ -221,15 +226,15 @@ impl Turn {
     }
 }
 
-/// Returns how long a process waits for others: half of its time and up to an eighth more, so that they do not all go on at
-/// once.
+/// Returns how long a process waits for others: half of its time plus up to an eighth, so that not all of them continue
+/// at once.
 fn half(patience: Duration) -> Duration {
-    // The golden ratio spreads consecutive numbers evenly.
+    // Multiplication by the golden ratio spreads consecutive numbers evenly.
     let part = std::process::id().wrapping_mul(0x9E37_79B9) >> 16;
     patience / 2 + patience / 8 / (1 << 16) * part
 }
 
-/// Takes over what other processes have stored for the request that would be sent now. Returns the store's file for it.
+/// Takes over the results that other processes have stored for the current request. Returns the store's file for it.
 pub(super) fn read_store(
     fetcher: &Fetcher,
     state: &mut impl Access,
@@ -269,8 +274,8 @@ fn adopt(fetcher: &Fetcher, state: &mut impl Access, store: &Store, place: &mut 
     }
 }
 
-/// Reads the file, and fills in the fingerprints of the request that would be sent now. Also returns the fingerprint of the
-/// one-time value, if that is used up. `is_current` returns whether the file is still about the request that would be sent.
+/// Reads the file, and fills in the fingerprints of the current request. Also returns the fingerprint of the one-time
+/// value, if that is used up. `is_current` returns whether the file still belongs to the current request.
 fn load(
     fetcher: &Fetcher,
     entry: &Entry,
@@ -281,7 +286,7 @@ fn load(
     let refused = record.pause.as_mut().and_then(|pause| pause.refused.as_mut());
     let mut used = None;
     if refused.is_some() || record.is_used {
-        // The record is for this very request, so it was this request that was refused or used up.
+        // The record is for exactly this request, so this request was refused or used up.
         if let Ok(request) = fetcher.client.request(&fetcher.grant) {
             used = record.is_used.then(|| request.once());
             match refused {
@@ -290,7 +295,7 @@ fn load(
                 None => {}
             }
         }
-        // Another process may have put a new refresh token into its file since the entry was found.
+        // Another process may have written a new refresh token into its file since the entry was found.
         if !is_current() {
             return None;
         }
@@ -298,8 +303,8 @@ fn load(
     Some((record, used))
 }
 
-/// Waits for this process's turn to send a request, unless another process brings a token first. With `force` that token does
-/// not count.
+/// Waits for the turn to send a request, unless another process brings a token first. With `force` that token does not
+/// count.
 pub(super) fn join(
     fetcher: &Fetcher,
     state: &mut impl Access,
@@ -313,7 +318,7 @@ pub(super) fn join(
     let step = |state: &mut _, waits: &Waits| -> Result<Step, Error> {
         match Access::with(state, |state: &mut State| state.step(fetcher.now(), min_life)) {
             _ if force => Ok(Step::Renew(None)),
-            // After waiting for another process, its failure is the error.
+            // After waiting for another process, that process's failure is the error.
             Step::Refrain(error) if waits.has_waited() => {
                 Err(Access::with(state, |state: &mut State| state.renewal.last_failure()).unwrap_or(error))
             }
@@ -322,15 +327,16 @@ pub(super) fn join(
         }
     };
     loop {
-        // A secret is read once, not after each nap. Only a refresh token file is read again: the process with the turn
-        // rewrites it.
+        // A secret is read once, not after each nap. Only a refresh token file is read again, because the process with
+        // the turn rewrites it.
         match (&turn.place.entry, &fetcher.store) {
             (Some(_), Some(store)) if !fetcher.grant.is_kept_in_file() => {
                 adopt(fetcher, state, store, &mut turn.place, min_life);
             }
             _ => turn.place = find(fetcher, state, min_life, &mut turn.waits)?,
         }
-        // One of those who waited for a request that failed sends its own after the backoff, of a second at most.
+        // After a failed request, one of the waiting processes sends its own at the end of the backoff, within a
+        // second.
         let has_waited = turn.waits.has_waited() || !waited.is_zero();
         let is_first_failure = has_waited
             && !force
@@ -346,7 +352,8 @@ pub(super) fn join(
             step => step.token(),
         };
         if turn.take(&fetcher.grant)? {
-            // Again, because another process may have finished just now, and then the refresh token is a new one.
+            // Read the files again: another process may have finished just now, and the refresh token is then a new
+            // one.
             if turn.refresh.is_some() {
                 turn.place = find(fetcher, state, min_life, &mut turn.waits)?;
             } else if let Some(store) = &fetcher.store {
@@ -364,7 +371,7 @@ pub(super) fn join(
             turn.waits.wait(patience, host)?;
             continue;
         }
-        // With hardly any time left the request would fail, and use up a one-time value.
+        // A request with hardly any time left would fail, and use up a one-time value.
         if patience.saturating_sub(turn.waited()) < patience / 8 {
             return Err(turn.waits.timeout(host));
         }
@@ -373,13 +380,14 @@ pub(super) fn join(
     }
 }
 
-/// Removes the token for this request from the store, and returns it. With `failures`, also removes those of this route.
+/// Removes the token for this request from the store and returns it. With `failures`, also removes the failures of its
+/// route.
 pub(super) fn forget(fetcher: &Fetcher, failures: bool) -> Option<AccessToken> {
     let mut turn = Turn::default();
     let entry = |waits: &mut Waits| fetcher.store.as_ref()?.entry(&fetcher.client, &fetcher.grant, waits).ok()?.ok();
     loop {
         turn.place.entry = Some(entry(&mut turn.waits)?);
-        // A process that is fetching would bring it back, so wait for it, but not for ever.
+        // A process that is fetching would store its token again, so wait for it for a limited time.
         let is_ours = turn.take(&fetcher.grant).unwrap_or(true);
         if !is_ours && turn.waits.wait(half(fetcher.client.patience()), fetcher.client.endpoint().authority()).is_ok() {
             continue;

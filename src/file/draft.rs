@@ -1,4 +1,4 @@
-//! How a file is replaced: a draft is written in full, and then takes the file's place.
+//! Replaces files: a draft is written in full, and then takes the file's place.
 
 use super::{Lock, Slot, schedule};
 use crate::clock::{BootClock, Clock};
@@ -16,8 +16,8 @@ impl Slot {
         format!(".{}.new", self.name)
     }
 
-    /// Puts a draft that an interrupted process left into its place, and returns the lock on it. `None` if there is no draft,
-    /// it is not complete, or the file was written since.
+    /// Moves the draft of an interrupted process into its place, and returns the lock on it. `None` if there is no
+    /// draft, it is incomplete, or the file was written since.
     pub(crate) fn finish(&self, old: &Lock) -> io::Result<Option<Lock>> {
         let draft = Self { directory: self.directory.clone(), name: self.draft_name() };
         let Ok(Some(lock)) = draft.try_lock(false) else { return Ok(None) };
@@ -54,7 +54,7 @@ impl Slot {
         }
         #[cfg(any(target_os = "linux", target_os = "android"))]
         match fs::fallocate(&file, fs::FallocateFlags::KEEP_SIZE, 0, size as u64) {
-            // A file system that cannot reserve room: the draft has reserved it.
+            // A file system that cannot reserve room: the draft already occupies as much.
             Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
             Err(error) => return Err(error.into()),
         }
@@ -63,9 +63,11 @@ impl Slot {
         Ok(file.into())
     }
 
-    /// Writes the contents of a complete draft over the file, and removes the draft once they would survive a power cut.
+    /// Writes the contents of a complete draft over the file. Removes the draft once the contents would survive a power
+    /// cut.
     fn copy_over(&self, draft: &File, file: &File, contents: &[&[u8]]) -> io::Result<()> {
-        // A crash leaves the file torn and younger than the draft, so the draft is dated tomorrow until all is written.
+        // A crash leaves the file incomplete and newer than the draft, so the draft is dated tomorrow until all is
+        // written.
         date(draft, file, 24 * 60 * 60)?;
         draft.sync_all()?;
         let _ = fs::fsync(&self.directory);
@@ -81,11 +83,11 @@ impl Slot {
     /// Creates the file that will take this one's place: with the mode and owner of `like`, or for this user alone.
     pub(crate) fn draft(&self, like: Option<&Lock>) -> io::Result<Draft> {
         let name = self.draft_name();
-        // Left by a process that was killed.
+        // Removes the draft of a killed process.
         let _ = fs::unlinkat(&self.directory, &name, AtFlags::empty());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = fs::openat(&self.directory, &name, flags, Mode::RUSR | Mode::WUSR).map_err(|error| match error {
-            // A directory, say.
+            // For example, a directory.
             Errno::EXIST => io::Error::new(io::ErrorKind::AlreadyExists, format!("{name} is in the way")),
             error => error.into(),
         })?;
@@ -116,7 +118,7 @@ impl Slot {
     }
 }
 
-/// Writes `contents` over the file, to the disk.
+/// Writes `contents` over the file and syncs it to the disk.
 fn overwrite(file: &File, contents: &[&[u8]]) -> io::Result<()> {
     let mut offset = 0;
     for content in contents {
@@ -155,8 +157,8 @@ impl Draft {
         io::Seek::rewind(file)
     }
 
-    /// Writes the contents and puts the file into the place of the old one. Returns the lock on it. With `durable` it survives
-    /// a power cut.
+    /// Writes the contents and moves the file into the place of the old one. Returns the lock on it. With `durable` it
+    /// survives a power cut.
     pub(crate) fn commit(mut self, contents: &[&[u8]], durable: bool) -> Result<Lock, Unfinished> {
         let file = self.write(contents, durable)?;
         schedule::point();
@@ -169,7 +171,7 @@ impl Draft {
                 }
                 Ok(Lock(file))
             }
-            // It may hold the only copy of the contents, so it stays.
+            // The draft may be the only copy of the contents, so it is kept.
             Err(error) if durable => {
                 let _ = fs::fsync(&self.slot.directory);
                 Err(Unfinished { error: error.into(), left_in: Some(self.name.clone()) })
@@ -181,7 +183,7 @@ impl Draft {
         }
     }
 
-    /// Writes the contents over `old`, which no rename can replace. The draft keeps them until they are on the disk.
+    /// Writes the contents over `old`, which a rename cannot replace. The draft keeps them until they are on the disk.
     pub(crate) fn commit_over(mut self, contents: &[&[u8]], old: &File) -> Result<(), Unfinished> {
         let file = self.write(contents, true)?;
         self.slot
@@ -189,7 +191,7 @@ impl Draft {
             .map_err(|error| Unfinished { error, left_in: Some(self.name.clone()) })
     }
 
-    /// Writes the contents. From then on the file stays when this is dropped.
+    /// Writes the contents. From then on the file is kept when this is dropped.
     fn write(&mut self, contents: &[&[u8]], durable: bool) -> io::Result<File> {
         let Some(mut file) = self.file.take() else { return Err(io::ErrorKind::Other.into()) };
         let mut write = || -> io::Result<()> {
@@ -215,7 +217,7 @@ impl Drop for Draft {
     }
 }
 
-/// Why a file could not be replaced, and the name of the draft if that is complete.
+/// The reason why a file could not be replaced, and the name of the draft if that is complete.
 pub(crate) struct Unfinished {
     pub(crate) error: io::Error,
     pub(crate) left_in: Option<String>,

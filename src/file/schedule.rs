@@ -1,5 +1,5 @@
-//! The clock for waits between processes, and the points at which another process may act. In tests a thread plays a process,
-//! and the test sets the time and decides which thread goes on.
+//! The clock for waits between processes, and the points at which another process may act. In tests a thread plays a
+//! process, and the test sets the time and decides which thread continues.
 
 #[cfg(not(test))]
 pub(super) use real::{now, point, sleep};

@@ -15,7 +15,7 @@ pub(crate) fn with_secret<T>(_: &str, _: impl FnOnce(&dyn Signer) -> Result<T, E
     Err(absent("it cannot sign with the client secret"))
 }
 
-/// Returns 16 random bytes: for a signer of the user's own.
+/// Returns 16 random bytes, for a user's own signer.
 pub(crate) fn random() -> Result<[u8; 16], Error> {
     #[cfg(all(feature = "std", unix))]
     {

@@ -31,24 +31,24 @@ const POINT: u8 = 0xA1;
 const P256: &[u8] = b"\x2A\x86\x48\xCE\x3D\x03\x01\x07";
 const P384: &[u8] = b"\x2B\x81\x04\x00\x22";
 
-/// Reads a key, and chooses the algorithm that it signs with.
+/// Reads a key and chooses its algorithm.
 pub(super) fn read(bytes: &[u8], algorithm: Option<&str>) -> Result<Key, Error> {
     let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes).trim_ascii();
     let key = match text.first() {
         Some(b'{') => of_json(text)?,
-        // The bytes of a private key's file are no shared secret.
+        // A private key's file is not a shared secret.
         _ if algorithm == Some("HS256") && !is_private_key(bytes) => {
             let secret = bytes.strip_suffix(b"\n").map_or(bytes, |text| text.strip_suffix(b"\r").unwrap_or(text));
             self::secret(secret)
         }
-        // Not `text`: white space may be a part of it.
+        // Not `text`: white space may be a part of the key.
         Some(&SEQUENCE) if Element::read(bytes).is_some() => Key::of(of_der(bytes)?),
         _ => Key::of(of_pem(text)?),
     };
     key.with_algorithm(algorithm)
 }
 
-/// Whether these bytes are a key file of another kind than a secret.
+/// Returns whether these bytes are the file of a private key.
 fn is_private_key(bytes: &[u8]) -> bool {
     let is_der = bytes.first() == Some(&SEQUENCE) && of_der(bytes).is_ok();
     is_der || bytes.windows(11).any(|label| label == b"-----BEGIN ")
@@ -111,8 +111,8 @@ fn of_pem(text: &[u8]) -> Result<Pair, Error> {
     .with_hint("it must be a private key: -----BEGIN PRIVATE KEY-----, a JWK or a service-account file"))
 }
 
-/// Reads PKCS #8 (RFC 5958), SEC 1 (RFC 5915) or PKCS #1 (RFC 8017 appendix A.1.2), whichever it is: labels lie, and OpenSSL
-/// writes SEC 1 as DER where it writes PKCS #8 as PEM.
+/// Reads PKCS #8 (RFC 5958), SEC 1 (RFC 5915) or PKCS #1 (RFC 8017 appendix A.1.2), whatever the label says: labels may
+/// be wrong, and OpenSSL writes SEC 1 as DER but PKCS #8 as PEM.
 fn of_der(der: &[u8]) -> Result<Pair, Error> {
     let parse = || {
         let first = Element::read(Element::read(der)?.content(SEQUENCE)?)?;
@@ -137,7 +137,7 @@ fn of_der(der: &[u8]) -> Result<Pair, Error> {
                 b"\x2A\x86\x48\x86\xF7\x0D\x01\x01\x01" => of_pkcs1(key),
                 b"\x2B\x65\x70" => {
                     let seed = Element::read(key).and_then(|seed| seed.content(OCTETS)).ok_or_else(damaged)?;
-                    // The public key of version 2 may follow. It is computed anyway.
+                    // The public key of version 2 may follow. It is computed from the private key instead.
                     let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| damaged())?;
                     Ok(Pair::Ed25519(Box::new(pair)))
                 }
@@ -156,7 +156,7 @@ fn of_der(der: &[u8]) -> Result<Pair, Error> {
     }
 }
 
-/// Reads a key of an elliptic curve, from its number on. PKCS #8 has the curve outside, SEC 1 behind the number.
+/// Reads an elliptic-curve key, starting with its number. PKCS #8 has the curve outside, SEC 1 after the number.
 fn of_sec1(number: Element<'_>, curve: Option<Element<'_>>) -> Result<Pair, Error> {
     let damaged = || fault("the EC key is damaged");
     let d = number.content(OCTETS).ok_or_else(damaged)?;
@@ -203,7 +203,7 @@ fn of_pkcs1(der: &[u8]) -> Result<Pair, Error> {
     RsaKeyPair::from_der(der).map(|pair| Pair::Rsa(Box::new(pair))).map_err(|error| rejected("RSA", error))
 }
 
-/// ring's words name a rule, never a part of the key.
+/// Returns the error for a rejected key. ring's texts name a rule, never a part of the key.
 fn rejected(kind: &str, error: KeyRejected) -> Error {
     let error = fault(&format!("the {kind} key is not accepted: {error}"));
     match kind {
@@ -215,7 +215,7 @@ fn rejected(kind: &str, error: KeyRejected) -> Error {
     }
 }
 
-/// Returns a number with as many bytes as the curve wants: some writers cut zeros off, and some put one in front.
+/// Returns a number with the length that the curve requires: some writers remove leading zeros, and some add one.
 fn padded(number: &[u8], length: usize) -> Zeroizing<Vec<u8>> {
     let zeros = number.iter().take(number.len().saturating_sub(length)).take_while(|byte| **byte == 0).count();
     let number = &number[zeros..];
@@ -225,7 +225,7 @@ fn padded(number: &[u8], length: usize) -> Zeroizing<Vec<u8>> {
     bytes
 }
 
-/// Reads a JWK, or Google's file, which holds PKCS #8 in PEM.
+/// Reads a JWK, or Google's file, which contains PKCS #8 in PEM.
 fn of_json(text: &[u8]) -> Result<Key, Error> {
     const NAMES: [&str; 16] = [
         "private_key",
@@ -280,7 +280,7 @@ fn of_json(text: &[u8]) -> Result<Key, Error> {
                     .with_hint("export it again with p, q, dp, dq and qi, or as PEM"));
             }
             let mut qi = [Wanted::new("qi")];
-            // It was read without a fault before.
+            // This cannot fail: the same text has been read before.
             let _ = json::scan(text, &mut qi);
             let qi = number("qi", text_of(text, &qi[0]))?;
             let (n, e, d) = (number("n", n)?, number("e", e)?, number("d", d)?);

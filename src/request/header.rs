@@ -1,4 +1,4 @@
-//! The headers of a request, and what may be in them.
+//! The headers of a request, and the characters that they may contain.
 
 use crate::error::Error;
 use crate::field::{Field, FieldValue};
@@ -7,13 +7,13 @@ use crate::template::Values;
 use alloc::borrow::Cow;
 use alloc::format;
 
-/// A header, borrowed where keyfob has the name itself.
+/// A header. The name is borrowed if keyfob has it itself.
 pub(super) struct Header {
     pub(super) name: Cow<'static, str>,
     pub(super) value: Secret,
 }
 
-/// Those that the transport sets.
+/// The headers that the transport sets.
 const TRANSPORTS: [&str; 8] =
     ["host", "content-length", "transfer-encoding", "connection", "expect", "upgrade", "te", "trailer"];
 
@@ -22,13 +22,13 @@ impl Header {
         Self { name: name.into(), value: Secret::from(value) }
     }
 
-    /// Makes the `Authorization` header.
+    /// Builds the `Authorization` header.
     pub(super) fn authorization(value: Secret) -> Result<Self, Error> {
         check(AUTHORIZATION, value.expose())?;
         Ok(Self { name: AUTHORIZATION.into(), value })
     }
 
-    /// Makes a header that the user adds to those that are `present`.
+    /// Builds a header that the user adds to those in `present`.
     pub(super) fn of_user(field: &Field, values: &Values<'_>, present: &[Self]) -> Result<Self, Error> {
         let name = &field.name;
         let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
@@ -63,7 +63,7 @@ pub(super) fn is_authorization(name: &str) -> bool {
     name.eq_ignore_ascii_case(AUTHORIZATION)
 }
 
-/// Refuses a value that is not visible ASCII with spaces inside: it could end the line.
+/// Refuses a value that is not visible ASCII with spaces inside, because it could end the line.
 fn check(name: &str, value: &str) -> Result<(), Error> {
     let fits = value.bytes().all(|byte| matches!(byte, 0x20..=0x7E)) && value.trim() == value && !value.is_empty();
     if fits {

@@ -1,4 +1,4 @@
-//! What makes two requests the same for a store: everything that is sent, and how the answer is read.
+//! The identity of a request in a store: everything that is sent, and how the answer is read.
 
 use super::key::Seal;
 use crate::client::Client;
@@ -136,7 +136,7 @@ fn describe_fields(out: &mut Parts, fields: &[Field]) {
     }
 }
 
-/// A URL that names variables, but for its query: see [`credentials`].
+/// Describes the template of a URL without its query: see [`credentials`].
 fn describe_templates(out: &mut Parts, endpoint: &Endpoint) {
     if let Some(template) = &endpoint.template {
         out.add("template");
@@ -144,7 +144,8 @@ fn describe_templates(out: &mut Parts, endpoint: &Endpoint) {
     }
 }
 
-/// Adds each secret that would be sent now, or its identity. The URL's query counts as a secret, because it may hold one.
+/// Adds each secret that would be sent now, or its identity. The URL's query counts as a secret, because it may contain
+/// one.
 pub(super) fn credentials(client: &Client, grant: &Grant, mark: &mut Seal) -> Result<(), Error> {
     let endpoint = client.endpoint();
     mark.add(&endpoint.url.as_str()[endpoint.url.without_query().len()..]);

@@ -15,7 +15,7 @@ pub(crate) struct Entry {
     pub(super) key: Key,
 }
 
-/// The key for fingerprints and seals; without it nobody can forge either. It exists only in memory and in the store's
+/// The key for fingerprints and seals, which nobody can forge without it. It exists only in memory and in the store's
 /// directory, and each boot makes a new one.
 #[derive(Clone)]
 pub(super) struct Key(Zeroizing<[u64; 4]>);
@@ -55,7 +55,7 @@ fn sip(a: u64, b: u64) -> core::hash::SipHasher {
 }
 
 impl Seal {
-    /// Adds a text with its length, so that no two lists of texts give the same seal.
+    /// Adds a text with its length, so that two different lists of texts never give the same seal.
     pub(super) fn add(&mut self, text: impl AsRef<[u8]>) {
         let text = text.as_ref();
         for hasher in &mut self.0 {
@@ -64,10 +64,10 @@ impl Seal {
         }
     }
 
-    /// Adds the value of `source`, or the identity that was given for it.
+    /// Adds the value of `source`, or its identity if one is set.
     pub(super) fn add_secret(&mut self, source: &SecretSource) -> Result<(), Error> {
         match source.own_identity() {
-            // Marked, because one source's identity may equal another's value.
+            // With a mark, because one source's identity may equal another's value.
             Some(Identity::Text(identity)) => {
                 self.add("identity");
                 self.add(identity.expose());

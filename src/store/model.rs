@@ -1,8 +1,9 @@
-//! A model of the sharing: threads stand for processes, and a scheduler decides at each point where another process could come
-//! between whether one goes on, is delayed, stopped or killed. Time is virtual, the files and the code are the real ones.
+//! A model of the sharing. Threads play processes. At each point where another process could intervene, a scheduler
+//! decides whether the process continues, is delayed, stopped or killed. Time is virtual; the files and the code are
+//! real.
 //!
-//! The tests play all histories with one intervention, every eighth with two (all of them with `KEYFOB_MODEL_ALL=1`, a few
-//! minutes), and random ones with more (`KEYFOB_MODEL_ROUNDS` for each scenario).
+//! The tests play all histories with one intervention, every eighth with two (all of them with `KEYFOB_MODEL_ALL=1`,
+//! which takes a few minutes), and random ones with more (`KEYFOB_MODEL_ROUNDS` for each scenario).
 
 use super::{FORMAT, Store};
 use crate::file::schedule::{SCHEDULER, Scheduler};
@@ -23,12 +24,12 @@ const fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-/// What can happen to a process at a point.
+/// The fate of a process at a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     GoesOn,
     IsDelayed,
-    /// Longer than any other waits; then it goes on.
+    /// Stopped for longer than any other process waits, then continued.
     IsStopped,
     IsKilled,
 }
@@ -39,7 +40,7 @@ const STOP: Duration = ms(60_000);
 /// The wait that the server asks for with status 503.
 const RETRY_AFTER: Duration = ms(2000);
 
-/// Interventions: at the point of this number, this fate.
+/// Interventions: the number of a point, and the fate there.
 type History = Vec<(usize, Fate)>;
 
 /// How a process is started.
@@ -50,12 +51,12 @@ struct Setting {
     min_life: Duration,
     route: &'static str,
     grant: fn() -> Grant,
-    /// The number of its files' format, and what its boot clock is ahead by.
+    /// The format number of its files, and how far its boot clock is ahead.
     format: u32,
     ahead: Duration,
     calls: u32,
     pause: Duration,
-    /// It could not get a token alone either.
+    /// Whether it could not get a token alone either.
     is_hopeless: bool,
 }
 
@@ -72,33 +73,33 @@ const PLAIN: Setting = Setting {
     is_hopeless: false,
 };
 
-/// What comes back for a request, and after which time.
+/// The answer to a request, with its delay.
 enum Answer {
     After(Duration, u16, String),
     Never,
     NoConnection,
 }
 
-/// What the server makes of a request, by its number from 1 and the route.
+/// Returns the answer to a request, given its number from 1 and the route.
 type Server = fn(usize, &str) -> Answer;
 
 struct Scenario {
     name: &'static str,
     settings: Vec<Setting>,
     server: Server,
-    /// How many requests are enough without an intervention, and how long a call takes then at most.
+    /// The highest number of requests, and the longest time of a call, in a history without interventions.
     requests: usize,
     longest: Duration,
 }
 
-/// One call of a process, as it came out.
+/// A finished call of a process.
 struct Call {
     process: usize,
     started: Duration,
     ended: Duration,
-    /// How long the process was kept from going on.
+    /// How long the process was delayed or stopped.
     lost: Duration,
-    /// Whether one of its own requests failed: then it could not have got a token alone either.
+    /// Whether one of its own requests failed, so that it could not have got a token alone either.
     had_failure: bool,
     outcome: Result<String, String>,
 }
@@ -111,7 +112,7 @@ struct Process {
     is_killed: bool,
     lost: Duration,
     had_failure: bool,
-    /// Until when the server has asked this process to wait, in its current call.
+    /// The end of the wait that the server asked this process for, in its current call.
     asked_until: Option<Duration>,
 }
 
@@ -125,14 +126,14 @@ struct State {
     points: usize,
     history: History,
     calls: Vec<Call>,
-    /// The refresh tokens that were sent, by whom.
+    /// The refresh tokens that were sent, with the senders.
     refreshes: Vec<(usize, String)>,
     requests: usize,
-    /// Since when others can know of a wait that the server asked for, and until when it lasts.
+    /// When other processes could first know of a wait that the server asked for, and when it ends.
     asked: Vec<(Duration, Duration)>,
-    /// The first request before the end of such a wait.
+    /// The first request that was sent before the end of such a wait.
     early: Option<String>,
-    /// When each token ends, by its number.
+    /// The end of each token, by its number.
     deadlines: Vec<Duration>,
 }
 
@@ -150,7 +151,7 @@ impl World {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Waits for the beginning, until all have come.
+    /// Waits until all processes have arrived, and then for the start.
     fn arrive(&self, process: usize, starts_at: Duration) {
         let mut state = self.state();
         let own = &mut state.processes[process];
@@ -169,7 +170,7 @@ impl World {
         }
     }
 
-    /// Lets the process that wakes first go on, and returns when it is this process's turn at `wakes_at`.
+    /// Continues the process that wakes first. Returns at `wakes_at`, when it is this process's turn.
     fn block(&self, process: usize, wakes_at: Duration) {
         let mut state = self.state();
         state.order += 1;
@@ -239,7 +240,7 @@ struct Line {
     route: &'static str,
 }
 
-// Each is used by the one thread that plays its process.
+// Each is used only by the thread that plays its process.
 impl Transport for Line {
     fn send(&self, request: &Request) -> Result<Response, Error> {
         let Seat { world, process } = &self.seat;
@@ -250,7 +251,7 @@ impl Transport for Line {
             let mut state = world.state();
             state.requests += 1;
             let now = state.now;
-            // A process that was kept from going on has decided before.
+            // A process that was delayed or stopped had decided before that.
             let decided = now.saturating_sub(state.processes[*process].lost);
             let wait = state.asked.iter().find(|(since, until)| *since < decided && now < *until);
             let early = wait.map(|(since, until)| {
@@ -274,7 +275,7 @@ impl Transport for Line {
             Answer::NoConnection => fail(ErrorKind::Unreachable),
             Answer::After(after, status, body) if after < timeout => {
                 self.seat.sleep(after);
-                // Whoever was stopped meanwhile reads it later.
+                // A process that is stopped here reads the answer later.
                 self.seat.point();
                 let mut state = world.state();
                 if status != 200 {
@@ -286,7 +287,7 @@ impl Transport for Line {
                 let life =
                     body.split("expires_in\":").nth(1).and_then(|rest| rest.trim_end_matches('}').trim().parse().ok());
                 let sent_at = state.now.saturating_sub(after);
-                // One that is said to live for no time is handed out once.
+                // A token with a lifetime of zero is handed out once.
                 let life = life.filter(|life| *life > 0).map(Duration::from_secs);
                 state.deadlines.push(life.map_or(Duration::MAX, |life| sent_at + life));
                 let response = Response::new(status, body.replace('#', &number.to_string()));
@@ -307,7 +308,7 @@ impl Transport for Line {
     }
 }
 
-/// One process: its calls, one after the other.
+/// Plays a process: its calls, one after the other.
 fn play(world: &Arc<World>, process: usize, setting: &Setting, directory: PathBuf) {
     let seat = || Seat { world: world.clone(), process };
     SCHEDULER.set(Some(Rc::new(seat())));
@@ -315,7 +316,7 @@ fn play(world: &Arc<World>, process: usize, setting: &Setting, directory: PathBu
     let mut store = Store::at(directory).expect("a store");
     store.prefix = format!("keyfob{}-{}-", setting.format, setting.ahead.as_millis());
     for _ in 0..setting.calls {
-        // Each call is a process of its own, as the command is; it knows what is in the store alone.
+        // Each call is a process of its own, as with the command: it knows only the content of the store.
         let (clock, ahead) = (world.clone(), setting.ahead);
         let line = Line { seat: seat(), route: setting.route };
         let endpoint = Endpoint::new("https://as.example/token").expect("a URL");
@@ -336,9 +337,9 @@ fn play(world: &Arc<World>, process: usize, setting: &Setting, directory: PathBu
         let (ended, own) = (state.now, &state.processes[process]);
         let (lost, had_failure) = (own.lost, own.had_failure);
         let asked_until = state.processes[process].asked_until.take();
-        // While the one that makes the key is stopped, nothing can be stored.
+        // While the process that makes the key is stopped, nothing can be stored.
         let has_key = std::fs::metadata(store.path().join(super::KEY)).is_ok_and(|key| key.len() > 0);
-        // Nobody knows how old the answer is that a process reads after a stop.
+        // After a stop, the process does not know how old the answer is.
         let is_shared = has_key && lost < STOP;
         state.asked.extend(asked_until.filter(|_| is_shared).map(|until| (ended, until)));
         state.calls.push(Call { process, started, ended, lost, had_failure, outcome });
@@ -347,7 +348,7 @@ fn play(world: &Arc<World>, process: usize, setting: &Setting, directory: PathBu
     }
 }
 
-/// Plays one history; returns the number of points, and what is wrong.
+/// Plays one history. Returns the number of points, and the fault if there is one.
 fn run(scenario: &Scenario, history: History) -> (usize, Result<(), String>) {
     static NUMBER: core::sync::atomic::AtomicU32 = core::sync::atomic::AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, core::sync::atomic::Ordering::Relaxed);
@@ -399,7 +400,8 @@ fn check(scenario: &Scenario, state: &State, is_calm: bool) -> Result<(), String
                     return Err(format!("an expired token: {what}"));
                 }
             }
-            // Half of the time may be gone before it asks; what else keeps it is its own.
+            // A process may spend half of its time before it sends its own request. Any other cause of a failure is its
+            // own.
             Err(_) if setting.is_hopeless || call.had_failure || !(setting.grant)().is_repeatable() => {}
             Err(_) if call.lost > DELAY * 2 => {}
             Err(error) if error.contains("the server asks to wait") => {}
@@ -408,7 +410,7 @@ fn check(scenario: &Scenario, state: &State, is_calm: bool) -> Result<(), String
     }
     for (index, (process, refresh)) in state.refreshes.iter().enumerate() {
         let before = state.refreshes[..index].iter().find(|(_, other)| other == refresh);
-        // It is unknown what a killed process has sent.
+        // It is unknown which requests a killed process has sent.
         if let Some((other, _)) = before.filter(|(other, _)| !state.processes[*other].is_killed) {
             return Err(format!("{refresh} sent twice: by {other} and {process}"));
         }
@@ -426,7 +428,7 @@ fn token(life: &str) -> String {
     format!(r#"{{"access_token":"t#"{life}}}"#)
 }
 
-/// Rotates: each refresh token is another one.
+/// Returns an answer that rotates: each refresh token is a new one.
 fn rotating(after: Duration) -> Answer {
     Answer::After(after, 200, r#"{"access_token":"t#","refresh_token":"r#x","expires_in":10}"#.to_owned())
 }
@@ -573,7 +575,8 @@ fn scenarios() -> Vec<Scenario> {
     ])
 }
 
-/// Plays the histories of all scenarios that `next` returns. It gets the number of points of the one without interventions.
+/// Plays the histories that `next` returns, for all scenarios. `next` gets the number of points of the history without
+/// interventions.
 fn explore(mut histories: impl FnMut(usize) -> Vec<History>) {
     let mut count = 0;
     let mut lengths = Vec::new();

@@ -1,4 +1,4 @@
-//! Where a store may be: directories of this user's own, the name of this boot, and the time namespace.
+//! The place of a store: directories of this user's own, the name of this boot, and the time namespace.
 
 use crate::file;
 use alloc::format;
@@ -22,13 +22,13 @@ pub(super) fn boot_id() -> io::Result<String> {
     }
 }
 
-/// The message for a system that does not name its boots.
+/// Returns the message for a system without a name for its boots.
 pub(super) fn no_boot(error: &io::Error) -> String {
     format!("the cache needs the name of this boot: cannot read {BOOT_ID}: {}", reason(error))
 }
 
-/// Names this process's boot clock. Each time namespace has its own, and the moments of one mean nothing on another. The
-/// offset is part of the name, because the kernel reuses the numbers of namespaces.
+/// Names this process's boot clock. Each time namespace has its own clock, and a moment of one is meaningless in
+/// another. The offset is part of the name, because the kernel reuses the numbers of namespaces.
 pub(super) fn time_namespace() -> String {
     const INITIAL: u64 = 0xEFFF_FFFA;
     match fs::stat("/proc/self/ns/time") {
@@ -57,7 +57,7 @@ pub(super) fn own_directory(place: &OwnedFd, name: &str) -> io::Result<OwnedFd> 
     Ok(fs::openat(place, name, flags, Mode::empty())?)
 }
 
-/// Returns what has taken this name, if something has.
+/// Returns the reason why this name is taken, if it is.
 pub(super) fn taken(place: &OwnedFd, name: &str) -> Option<&'static str> {
     let stat = fs::statat(place, name, fs::AtFlags::SYMLINK_NOFOLLOW).ok()?;
     Some(match stat.st_uid == rustix::process::geteuid().as_raw() {
@@ -95,7 +95,7 @@ fn in_memory_system(_: &OwnedFd) -> io::Result<()> {
     Err(io::Error::other("cannot find out whether it is in memory"))
 }
 
-/// Returns why something failed, in plain words.
+/// Returns the reason of a failure in plain words.
 pub(super) fn reason(error: &io::Error) -> String {
     match error.get_ref() {
         Some(own) => own.to_string(),

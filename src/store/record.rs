@@ -24,12 +24,12 @@ pub(crate) struct Record {
     pub(crate) held: Option<Held>,
     /// The token that the newest refresh token came with, or an empty token that only carries it.
     pub(crate) refresh: Option<AccessToken>,
-    /// The original grant was good for one use, and was used.
+    /// Whether the original grant was good for one use and was used.
     pub(crate) is_used: bool,
     pub(crate) failures: u32,
     pub(crate) refusals: u32,
     pub(crate) pause: Option<Pause>,
-    /// When the last token came that could not be stored. Then processes do not wait for each other.
+    /// When the last token arrived that could not be stored. Processes then do not wait for each other.
     pub(crate) unshared_at: Option<Duration>,
 }
 
@@ -45,13 +45,13 @@ pub(crate) struct Contents<'a> {
     pub(crate) unshared_at: Option<Duration>,
 }
 
-/// No file is larger: a token is at most 1 MiB long, and each byte is written as three at most.
+/// The largest file: a token is at most 1 MiB long, and each byte is written as three at most.
 const MAX_FILE: usize = 8 * 1024 * 1024;
 
 /// A refresh token is removed after this time without use.
 const REFRESH_TOKEN_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// How long a server's tokens count as not storable after one could not be stored.
+/// How long processes assume that a server's tokens cannot be stored after one could not be stored.
 pub(crate) const UNSHARED_KEPT: Duration = Duration::from_secs(60 * 60);
 
 /// The names of the fields, in their order in the file.
@@ -94,12 +94,12 @@ impl Entry {
         Ok(draft)
     }
 
-    /// Reads the file. `None` if there is none or its seal is wrong. The seal covers the file's name, which belongs to one boot
-    /// and one request.
+    /// Reads the file. `None` if it does not exist or its seal is wrong. The seal covers the file's name, which belongs
+    /// to one boot and one request.
     pub(crate) fn load(&self, now: Duration) -> Option<Record> {
         let mut bytes = sealed(&self.slot, &self.key)?;
         let fields = Fields::read(&mut bytes)?;
-        // The clock of another time namespace may be ahead of this one: a record from the future does not count.
+        // The clock of another time namespace may be ahead of this one: ignore a record from the future.
         let written_at = fields.time("written").filter(|written_at| *written_at <= now)?;
         Some(Record {
             written_at,
@@ -117,9 +117,9 @@ impl Entry {
     pub(crate) fn compose(contents: &Contents<'_>, now: Duration) -> Option<Secret> {
         let Contents { held, refresh, is_used, failures, refusals, pause, unshared_at } = *contents;
         let held = held.filter(|held| !held.token.is_ended() && !held.token.is_expired(now));
-        // A secret of the user's is in no file but the user's own.
+        // The user's own secret must not be written to another file.
         let held = held.filter(|held| !held.token.has_secret());
-        // A token without a known end would be handed out after it.
+        // A token without a known end could be handed out after it.
         let held = held.and_then(|held| match held.token.lifetime() {
             Lifetime::Until(deadline) => Some((held, deadline)),
             Lifetime::Unknown | Lifetime::Once => None,
@@ -208,10 +208,10 @@ fn sealed(slot: &Slot, key: &Key) -> Option<Zeroizing<Vec<u8>>> {
     Some(bytes)
 }
 
-/// Returns whether the file's content is still of use.
+/// Returns whether the file's content is still needed.
 pub(super) fn is_alive(slot: &Slot, key: &Key, now: Duration) -> bool {
     sealed(slot, key).is_some_and(|mut bytes| {
-        // Without an end it is kept for ever: a grant that may be used up is never sent again.
+        // A record without an end is kept for ever: a grant that may be used up is never sent again.
         Fields::read(&mut bytes).is_some_and(|fields| fields.time("until").is_none_or(|until| until > now))
     })
 }
@@ -230,7 +230,7 @@ impl Writer<'_> {
         given.try_for_each(|(name, text)| self.text(name, text))
     }
 
-    /// Writes the members that are kept, as a form within the form.
+    /// Writes the kept members, as a form within the form.
     fn members(&mut self, token: &AccessToken) -> fmt::Result {
         if token.members().next().is_none() {
             return Ok(());
@@ -246,7 +246,7 @@ impl Writer<'_> {
         self.text("members", inner.expose())
     }
 
-    /// Writes nanoseconds of the boot clock. A moment that never comes is left out.
+    /// Writes nanoseconds of the boot clock. Leaves out a moment that never comes.
     fn time(&mut self, name: &str, time: Duration) -> fmt::Result {
         match u64::try_from(time.as_nanos()) {
             Ok(nanoseconds) => self.number(name, nanoseconds),
@@ -334,7 +334,7 @@ impl<'b> Fields<'b> {
 
     fn pause(&self) -> Option<Pause> {
         let error = Error::recall(&|name| self.text(name))?;
-        // The reader fills in the fingerprint: one in the file could be used to guess the secret.
+        // The reader fills in the fingerprint. In the file it could be used to guess the secret.
         let refused = match self.text("refused") {
             Some("request") => Some(Refused::Request(0)),
             Some("once") => Some(Refused::Once(0)),

@@ -1,4 +1,4 @@
-//! The command line. Options become members of the same names, which override those of the profile.
+//! The command line. Options become members of the same names and override those of the profile.
 
 use crate::format::Format;
 use crate::options::{self, Kind};
@@ -69,7 +69,7 @@ pub(crate) const VERBS: &[(&str, Verb, &str, &str)] = &[
     ("help", Verb::Help, "[VERB | profile | exit-codes]", "print this help, or that of a verb or topic"),
 ];
 
-/// What `help` is asked about.
+/// The subject that `help` explains.
 #[derive(Clone, Copy)]
 pub(crate) enum Topic {
     All,
@@ -84,9 +84,9 @@ pub(crate) struct Arguments {
     pub(crate) verb: Verb,
     pub(crate) topic: Topic,
     pub(crate) profile: Option<OsString>,
-    /// The options that were given, by their names with underscores.
+    /// The given options, by their names with underscores.
     pub(crate) options: Object,
-    /// The program to run, with its arguments: all words after `--`. For a helper, what asks, and what for.
+    /// The program to run, with its arguments: all words after `--`. For a helper, the calling program and its action.
     pub(crate) program: Vec<OsString>,
 }
 
@@ -104,7 +104,7 @@ impl Arguments {
         let verb = match parser.next().map_err(wrong)? {
             None | Some(Arg::Long("help") | Arg::Short('h')) => Verb::Help,
             Some(Arg::Long("version") | Arg::Short('V')) => Verb::Version,
-            // cargo starts a helper with this word alone.
+            // cargo starts a helper with this word only.
             Some(Arg::Long("cargo-plugin")) => {
                 return Ok(Self { program: vec!["cargo".into()], ..Self::new(Verb::Helper) });
             }
@@ -115,7 +115,7 @@ impl Arguments {
         let mut arguments = Self::new(verb);
         loop {
             if verb == Verb::Exec {
-                // Nothing of the program's own words is read here.
+                // The words after `--` belong to the program.
                 let mut words = parser.try_raw_args();
                 if let Some(words) = words.as_mut().filter(|words| words.peek() == Some(OsStr::new("--"))) {
                     arguments.program = words.skip(1).collect();
@@ -201,7 +201,7 @@ impl Arguments {
                     _ => Object::new(),
                 };
                 let value = Value::String(if joint == ':' { value.trim() } else { value }.to_owned());
-                // One value is a text, and several are a list.
+                // A single value is a text, several are a list.
                 let value = match pairs.remove(name) {
                     None => value,
                     Some(Value::Array(mut values)) => {
@@ -223,7 +223,7 @@ impl Arguments {
     }
 }
 
-/// The format that the command line asks for, even if the rest of it is wrong.
+/// Returns the format that the command line asks for, even if the rest of it is wrong.
 pub(crate) fn requested_format() -> Format {
     match requested() {
         Requested::Format(word) => word.to_str().and_then(Format::from_name).unwrap_or(Format::Token),
@@ -231,24 +231,24 @@ pub(crate) fn requested_format() -> Format {
     }
 }
 
-/// Whether `--error-to stdout` is given, even if the rest is wrong.
+/// Returns whether `--error-to stdout` is given, even if the rest is wrong.
 pub(crate) fn is_error_to_stdout() -> bool {
     let words: Vec<OsString> = std::env::args_os().take_while(|word| word != "--").collect();
     words.iter().any(|word| word == "--error-to=stdout") || words.windows(2).any(|two| two == ["--error-to", "stdout"])
 }
 
-/// What the command line says about the format, as far as it can be understood.
+/// The format that the command line asks for, as far as it can be understood.
 pub(crate) enum Requested {
-    /// It names one. Whatever else is said: curl must be kept from sending a request without a token.
+    /// The named format. It counts even if the rest is wrong, because curl must not send a request without a token.
     Format(OsString),
-    /// It does not; for a token these words may be the profile that does. Each comes with whether it can be nothing else:
-    /// one behind an unknown option may be that option's value.
+    /// No format is named. One of these words may be a token's profile, which can name it. The flag says that the word
+    /// can be nothing else: a word after an unknown option may be that option's value.
     Profiles(Vec<(OsString, bool)>),
 }
 
 pub(crate) fn requested() -> Requested {
     let verb = std::env::args_os().nth(1).unwrap_or_default();
-    // A word that is no verb was probably meant for `token`, or is the profile of one that was forgotten.
+    // An unknown verb was probably meant for `token`, or is the profile of a `token` that was forgotten.
     let is_wrong = !verb.as_encoded_bytes().starts_with(b"-") && !VERBS.iter().any(|(known, ..)| verb == *known);
     let is_token = is_wrong || verb == "token";
     let is_exec = verb == "exec";
@@ -278,12 +278,12 @@ pub(crate) fn requested() -> Requested {
         let takes_value = known.is_some_and(|row| row.kind != Kind::Flag);
         let value = value.or_else(|| if takes_value { words.next() } else { None });
         if name == "format" && format.as_ref().is_none_or(|format| format != "curl") {
-            // Without a value it may have been meant for curl.
+            // An option without a value may have been meant for curl.
             format = Some(value.unwrap_or_else(|| "curl".into()));
         }
     }
     match format {
-        // The output is that of the program, and nobody reads a line for curl.
+        // The output is the program's, so no error in curl's format would be read.
         Some(format) if !is_exec || format == "json" => Requested::Format(format),
         _ => Requested::Profiles(if is_token { profiles } else { Vec::new() }),
     }
@@ -297,7 +297,7 @@ fn text(option: &str, value: OsString) -> Result<Value, Error> {
 }
 
 fn verb(word: &OsStr) -> Result<Verb, Error> {
-    // An unknown word is shown only if it is nearly a verb: it may be a secret that went astray.
+    // An unknown word is shown only if it resembles a verb: it may be a misplaced secret.
     let word = word.to_str().unwrap_or_default();
     if let Some((_, verb, ..)) = VERBS.iter().find(|(name, ..)| *name == word) {
         return Ok(*verb);
@@ -339,7 +339,7 @@ fn unknown(option: &str, verb: Verb) -> Error {
     }
 }
 
-/// lexopt's own messages are not shown: they repeat what was given, which may be a secret.
+/// Converts an error of lexopt. Its own message is not shown: it repeats the arguments, which may hold a secret.
 fn wrong(error: lexopt::Error) -> Error {
     match error {
         lexopt::Error::UnexpectedValue { option, .. } => usage(format!("{option} takes no value")),

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const DEFAULT_COUNT: usize = 10;
-/// More than this would be a load test.
+/// A higher count would be a load test.
 const MAX_COUNT: usize = 1000;
 const DEFAULT_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -42,7 +42,7 @@ pub(crate) fn run(mut arguments: Arguments, format: &mut Format) -> Result<ExitC
     };
     let pause = take_duration(&mut arguments.options, "pause")?.unwrap_or(DEFAULT_PAUSE);
     let mut settings = Settings::read(&arguments, format)?;
-    // The format in a profile is that of a token.
+    // A format in the profile is for tokens.
     if *format != Format::Json {
         *format = Format::Token;
     }
@@ -63,7 +63,7 @@ pub(crate) fn run(mut arguments: Arguments, format: &mut Format) -> Result<ExitC
     let answered = Arc::new(Mutex::new(None));
     let seen = answered.clone();
     let client = settings.client_with(|connection| {
-        // A fault in it is reported before anything else.
+        // Report a fault of the connection before anything else.
         connection.transport()?;
         Ok(move |request: &Request| {
             let response = connection.transport()?.send(request)?;
@@ -89,7 +89,7 @@ pub(crate) fn run(mut arguments: Arguments, format: &mut Format) -> Result<ExitC
     output::note(&format!("keyfob: bench fetches {count} token{s} from {host}{end}"));
     let bench = Bench { source, by_processes, count, pause: pause.min(LONGEST_PAUSE), events: Events::new()? };
     bench.events.end_at_hangup();
-    // A session that has begun is ended, unless a second signal comes.
+    // A session that has begun is ended, unless a second signal arrives.
     events::finish_first();
     let mut samples = Vec::with_capacity(count);
     let stop = bench.run(&mut samples);
@@ -104,7 +104,7 @@ pub(crate) fn run(mut arguments: Arguments, format: &mut Format) -> Result<ExitC
         None => Ok(ExitCode::SUCCESS),
         Some(Stop::Failed(error)) => Err(error),
         Some(Stop::ProcessFailed(code, told)) => {
-            // The process used the right format.
+            // The process has already formatted its message.
             output::note(told.trim_end());
             Ok(ExitCode::from(code))
         }
@@ -112,28 +112,28 @@ pub(crate) fn run(mut arguments: Arguments, format: &mut Format) -> Result<ExitC
     }
 }
 
-/// Why the fetches stopped.
+/// The reason why the fetches stopped.
 enum Stop {
     Failed(Error),
-    /// The exit code of the process that failed, and what it said.
+    /// The exit code and the message of the process that failed.
     ProcessFailed(u8, String),
     Signal(u8),
 }
 
-/// The sample of a fetch, and why it is the last one.
+/// The sample of a fetch, and the reason why it is the last one.
 type Fetched = (Option<Sample>, Option<Stop>);
 
-/// Where the tokens come from.
+/// The source of the tokens.
 struct Source {
     client: Client,
     grant: Grant,
-    /// The timing of the last request, and when its answer had arrived.
+    /// The timing of the last request, and the time at which its answer was complete.
     answered: Arc<Mutex<Option<(Timing, Duration)>>>,
     ends_sessions: bool,
 }
 
 impl Source {
-    /// Fetches a token and ends its session. Returns also how long ending it took.
+    /// Fetches a token and ends its session. Also returns the time that ending it took.
     fn fetch(&self) -> (Fetched, Duration) {
         let started = BootClock.now();
         let result = self.client.fetch(&self.grant);
@@ -165,7 +165,7 @@ impl Source {
         ((Some(sample), stop), BootClock.now().saturating_sub(ended))
     }
 
-    /// Prints one line for the process that started this one: the sample, and how long ending the session took.
+    /// Prints one line for the parent process: the sample, and the time that ending the session took.
     fn single(&self) -> Result<ExitCode, Error> {
         if self.ends_sessions {
             events::finish_first();
@@ -195,7 +195,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// Fetches until there are enough samples, or something stops it.
+    /// Fetches until there are enough samples or until a fetch fails or a signal arrives.
     fn run(mut self, samples: &mut Vec<Sample>) -> Option<Stop> {
         let is_watched = std::io::stderr().is_terminal();
         let progress = |text: &str| {
@@ -226,7 +226,7 @@ impl Bench {
         self.events.end_signal()
     }
 
-    /// Fetches in another thread, so that a signal is noticed meanwhile.
+    /// Fetches in another thread, so that a signal is noticed in the meantime.
     fn fetch(&mut self) -> Fetched {
         let result = Arc::new(Mutex::new(None));
         let (wake, source, done) = (self.events.waker(), self.source.clone(), result.clone());
@@ -246,19 +246,19 @@ impl Bench {
         };
         loop {
             if let Some(fetched) = result.lock().ok().and_then(|mut result| result.take()) {
-                // It drops its secrets.
+                // Joining drops the thread's secrets.
                 let _ = thread.join();
                 return fetched;
             }
             match self.signal() {
-                // A session that has begun is finished first, or it would stay at the server.
+                // Finish a session that has begun: otherwise it would remain on the server.
                 Some(signal) if !self.source.ends_sessions => return (None, Some(Stop::Signal(signal))),
                 _ => self.events.wait(None),
             }
         }
     }
 
-    /// Fetches in a process of its own. Its time outside the fetch is that for exec, linking, settings and exit.
+    /// Fetches in a separate process. Its time outside the fetch is for exec, linking, settings and exit.
     fn fetch_by_process(&mut self) -> Fetched {
         let started = BootClock.now();
         let mut child = match start() {
@@ -282,7 +282,7 @@ impl Bench {
             self.events.wait(None);
         };
         let took = microseconds(BootClock.now().saturating_sub(started));
-        // It wrote no more than a pipe has room for, or it would not have ended.
+        // The output fits into a pipe; otherwise the process would not have ended.
         let sample = read_all(child.stdout.take()).and_then(|numbers| read_sample(&numbers, took));
         let stop = match code {
             Some(0) if sample.is_some() => None,
@@ -290,7 +290,7 @@ impl Bench {
                 Some(Stop::ProcessFailed(code as u8, read_all(child.stderr.take()).unwrap_or_default()))
             }
             _ => Some(match self.signal() {
-                // The signal came before the fetch began.
+                // The signal arrived before the fetch began.
                 Some(signal) => Stop::Signal(signal),
                 None => Stop::Failed(Error::new(ErrorKind::Internal, "bench: a fetch ended without a result")),
             }),
@@ -299,9 +299,9 @@ impl Bench {
     }
 }
 
-/// Starts this program again with the same arguments, for one fetch.
+/// Starts this program again with the same arguments, for a single fetch.
 fn start() -> Result<Child, Error> {
-    // This is still the same program if its file was replaced or removed meanwhile.
+    // This path leads to the running program even if its file was replaced or removed.
     let program = match cfg!(target_os = "linux") {
         true => Ok("/proc/self/exe".into()),
         false => std::env::current_exe(),
@@ -311,7 +311,7 @@ fn start() -> Result<Child, Error> {
         let mut command = Command::new(program);
         command.arg0("keyfob").args(["bench", "--single"]).args(words);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // The terminal's signals reach only this process, which passes them on once.
+        // A signal of the terminal reaches only this process, which passes it on once.
         command.process_group(0).spawn()
     });
     started.map_err(|error| {
@@ -320,7 +320,7 @@ fn start() -> Result<Child, Error> {
     })
 }
 
-/// Reads the line of such a process: its sample, and how long ending the session took.
+/// Reads the line of such a process: its sample, and the time that ending the session took.
 fn read_sample(told: &str, took: u64) -> Option<Sample> {
     let mut numbers = told.split_whitespace().map(|number| number.parse().ok());
     let mut sample = Sample::default();

@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// The options that count for the other profiles as well.
+/// The options that also apply to the other profiles.
 const INHERITED: &[&str] = &["cache_dir", "no_cache", "fresh", "offline", "verbose"];
 
-/// The profiles on the way to this one, so that none needs a token of its own: files, and names for messages.
+/// The profiles that lead to this one, to detect a cycle: files, and names for messages.
 #[derive(Clone, Default)]
 pub(crate) struct Trail(Vec<(PathBuf, String)>);
 
@@ -25,7 +25,7 @@ impl Trail {
         Self::default().and(name)
     }
 
-    /// Returns the trail with this profile at its end.
+    /// Returns the trail extended by this profile.
     fn and(&self, name: &Path) -> Result<Self, Error> {
         let file = profile::find_profile(name)?;
         let file = file.canonicalize().unwrap_or(file);
@@ -47,17 +47,17 @@ pub(crate) struct Links(Vec<Link>);
 
 struct Link {
     name: String,
-    /// Until its first use.
+    /// Taken on first use.
     settings: Option<Settings>,
     login: Option<Arc<Login>>,
-    /// The members that it keeps of its answer.
+    /// The members that the profile keeps of its answer.
     kept: Vec<String>,
     /// The environment variables that contain its secrets.
     variables: Vec<String>,
 }
 
 impl Links {
-    /// Reads the profiles that the members name, and those that they name in turn. No secret is read yet.
+    /// Reads the profiles that the members name, and those that they name in turn. Reads no secret yet.
     pub(crate) fn read(members: &Object, options: &Object, trail: &Trail) -> Result<Self, Error> {
         let is_inherited = |(name, _): &(&String, _)| INHERITED.contains(&name.as_str());
         let options: Object =
@@ -77,7 +77,7 @@ impl Links {
         names.into_iter().map(read).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Bounds the time of each fetch.
+    /// Limits the time of each fetch.
     pub(crate) fn limit(&mut self, most: Duration) {
         for settings in self.settings_mut() {
             let timeout = settings.connection.timeout.unwrap_or(DEFAULT_TIMEOUT).min(most);
@@ -90,7 +90,7 @@ impl Links {
         self.0.iter_mut().filter_map(|link| link.settings.as_mut())
     }
 
-    /// Returns the profiles' settings, as far as they are not in use yet.
+    /// Returns the settings of the profiles that have not been used yet.
     pub(crate) fn settings(&self) -> impl Iterator<Item = &Settings> {
         self.0.iter().filter_map(|link| link.settings.as_ref())
     }
@@ -100,7 +100,7 @@ impl Links {
         self.0.iter().flat_map(|link| link.variables.iter().cloned())
     }
 
-    /// Returns the secret that is the token of this profile.
+    /// Returns the secret whose value is the token of this profile.
     pub(crate) fn token_of(&mut self, name: &str) -> Result<SecretSource, Error> {
         let link = self.0.iter_mut().find(|link| link.name == name);
         let login =
@@ -108,7 +108,7 @@ impl Links {
         Ok(SecretSource::token(login.clone()).identity_of(login.tokens.clone()))
     }
 
-    /// Returns the members that the profiles keep of their answers, with where they come from.
+    /// Returns the members that the profiles keep of their answers, with their sources.
     pub(crate) fn kept(&mut self) -> Result<Vec<(String, SecretSource)>, Error> {
         let mut kept = Vec::new();
         for link in &mut self.0 {
@@ -137,9 +137,9 @@ struct Login {
     name: String,
     tokens: Arc<SharedTokenCache>,
     min_life: Duration,
-    /// The next token comes from the server in any case.
+    /// Whether the next token is fetched from the server even if one is cached.
     is_fresh: AtomicBool,
-    /// The server is never asked.
+    /// Whether the server must not be asked.
     is_offline: bool,
 }
 

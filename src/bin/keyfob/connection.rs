@@ -1,4 +1,4 @@
-//! How the server is reached and trusted.
+//! The connection: TLS settings, proxy and time limits.
 
 use crate::members::{config, take_duration, take_flag, take_text};
 use keyfob::{Error, HttpTransport};
@@ -36,7 +36,7 @@ impl Connection {
             transport = trust_as_the_system(transport)?;
         }
         match &self.proxy {
-            // It is not shown: the part before the `@` may be a secret.
+            // The URL is not shown: the part before the `@` may hold a secret.
             Some(url) if url.contains('@') => {
                 return Err(config("`proxy`: contains a user name or password, and everyone can read argument lists")
                     .with_hint("set it in the environment: https_proxy, http_proxy or all_proxy"));
@@ -52,10 +52,10 @@ impl Connection {
     }
 }
 
-/// The limit for a whole fetch, where nobody names one: the library's.
+/// The default time limit of a whole fetch, the same as the library's.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A day: nobody waits longer for a token, and no clock overflows with it.
+/// One day: no longer wait is sensible, and no clock overflows with it.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn check_timeout(timeout: Duration) -> Result<Duration, Error> {

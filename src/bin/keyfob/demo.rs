@@ -1,22 +1,22 @@
 //! `keyfob demo`: the five dialects against servers in this process, over real HTTP on loopback.
 //!
-//! Each server answers the documented request alone, and with the documented bytes; anything else is a 400.
+//! Each server answers only the documented request, with the documented bytes; any other request gets a 400.
 
 use crate::output;
 use httpmock::{HttpMockRequest, HttpMockResponse, MockServer};
 use keyfob::{BootClock, Client, Endpoint, Error, ErrorKind, Grant, HttpTransport, Lifetime};
 use std::sync::{Arc, Mutex};
 
-/// One service: how it is asked, and what it documents.
+/// A service: the request that it documents, and its answer.
 struct Service {
     letter: char,
     title: &'static str,
-    /// What a strict client trips over, or a careful one minds.
+    /// The quirk that breaks a strict client or surprises a careful one.
     quirk: &'static str,
-    /// An endpoint description; `BASE` stands for the server's address.
+    /// An endpoint description; `BASE` is replaced with the server's address.
     description: &'static str,
     grant: fn() -> Grant,
-    /// The documented request: method, path with query, body. Its Authorization is the session's.
+    /// The documented request: method, path with query, body. Its `Authorization` header is that of the session.
     request: (&'static str, &'static str, &'static str),
     authorization: Option<&'static str>,
     answer: &'static str,
@@ -106,7 +106,7 @@ pub(crate) fn run() -> Result<(), Error> {
     output::line("5 services, 5 tokens.")
 }
 
-/// Takes a token from the service, uses it, ends it where the service documents that; returns a row of the table.
+/// Takes a token from the service, uses it, and ends it if the service documents that. Returns a row of the table.
 fn play(service: &Service) -> Result<String, Error> {
     let seen = Arc::new(Mutex::new(String::new()));
     let server = serve(service, &seen);
@@ -145,7 +145,7 @@ fn play(service: &Service) -> Result<String, Error> {
     Ok(format!("{}   {:<40} {:<11} {:<20} {fate}\n", service.letter, service.title, short(&kind), expires))
 }
 
-/// A server that plays the service: its token endpoint, a resource that wants the token, and the end of a session.
+/// Starts a server that plays the service: its token endpoint, a protected resource, and the end of a session.
 fn serve(service: &Service, seen: &Arc<Mutex<String>>) -> MockServer {
     let server = MockServer::start();
     let (request, authorization, answer) = (service.request, service.authorization, service.answer);
@@ -180,7 +180,7 @@ fn respond(status: u16, body: &str) -> HttpMockResponse {
     HttpMockResponse::builder().status(status).header("content-type", "application/json").body(body).build()
 }
 
-/// Path and query.
+/// Returns the path with the query.
 fn target(request: &HttpMockRequest) -> String {
     request.uri().path_and_query().map(ToString::to_string).unwrap_or_default()
 }
@@ -189,7 +189,7 @@ fn header<'r>(request: &'r HttpMockRequest, name: &str) -> Option<&'r str> {
     request.headers_vec().iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
 }
 
-/// The request as it arrived, on a few lines.
+/// Returns the request as it arrived, on a few lines.
 fn describe(request: &HttpMockRequest) -> String {
     let mut text = format!("{} {}", request.method_str(), target(request));
     for name in ["authorization", "content-type"] {
@@ -204,7 +204,7 @@ fn describe(request: &HttpMockRequest) -> String {
     text
 }
 
-/// The user's own call with the token, by the user's own HTTP client.
+/// Calls the resource with the token, through a separate HTTP client as a user would. Returns the status.
 fn call(url: &str, authorization: &str) -> Result<u16, Error> {
     let config = ureq::Agent::config_builder().proxy(None).http_status_as_error(false).build();
     let answer = config.new_agent().get(url).header("Authorization", authorization).call();

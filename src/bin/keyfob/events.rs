@@ -1,4 +1,4 @@
-//! Waiting, on a clock that goes on while the device sleeps, for a moment, a signal or a thread.
+//! Waits for a moment, a signal or a thread, with a clock that keeps running while the device sleeps.
 
 use keyfob::{BootClock, Clock, Error, ErrorKind};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -14,33 +14,34 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Waits until a moment of the boot clock. What `thread::sleep` waits does not count the time in suspend.
+/// Waits until a moment of the boot clock. `thread::sleep` does not count the time in suspend.
 pub(crate) fn sleep_until(at: Duration) {
     let timer = Timer::new().ok();
     while BootClock.now() < at {
         match &timer {
             Some(timer) => timer.wait(&[], Some(at)),
-            // No descriptor is left: that may be over by then.
+            // No descriptor is left; one may be free a second later.
             None => std::thread::sleep(Duration::from_secs(1)),
         }
     }
 }
 
-/// From now on the first SIGINT, SIGTERM or SIGHUP is not obeyed, the second is: for a request that is better finished,
-/// which it is within --timeout. Returns the handlers.
+/// Ignores the first SIGINT, SIGTERM or SIGHUP from now on and obeys the second. For a request that should be finished,
+/// which takes no longer than --timeout. Returns the handlers.
 pub(crate) fn finish_first() -> Vec<SigId> {
     let mut handlers = Vec::new();
     for signal in [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)) {
         let is_second = Arc::new(AtomicBool::new(false));
-        // In this order: the first signal finds the flag down, and raises it. Without handlers it is as it was.
+        // The order matters: the first signal finds the flag unset and sets it. If a handler cannot be registered, the
+        // signal keeps its effect.
         handlers.extend(signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, is_second.clone()));
         handlers.extend(signal_hook::flag::register(signal, is_second));
     }
     handlers
 }
 
-/// Whether the process was started to ignore this signal, as by nohup(1): so is a program that it starts, unless there is
-/// a handler.
+/// Returns whether the process was started with this signal ignored, as by nohup(1). A program that it starts inherits
+/// this, unless a handler is set.
 fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -48,14 +49,14 @@ fn is_ignored(signal: i32) -> bool {
     mask >> (signal - 1) & 1 == 1
 }
 
-/// The next SIGINT or SIGTERM ends the process at once.
+/// Lets the next SIGINT or SIGTERM end the process at once.
 pub(crate) fn end_at_next_signal() {
     for signal in [SIGINT, SIGTERM] {
         let _ = signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::new(AtomicBool::new(true)));
     }
 }
 
-/// A timer that goes off after a suspend too, at once if its moment has passed.
+/// A timer that counts the time in suspend. It expires at once if its moment has passed.
 struct Timer {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     descriptor: OwnedFd,
@@ -70,11 +71,11 @@ impl Timer {
             .map_err(|_| Error::new(ErrorKind::Internal, "there is no timer"))
     }
 
-    /// Waits until one of these can be read, or until the moment; a signal may end it earlier.
+    /// Waits until one of these descriptors can be read, or until the moment. A signal may end the wait earlier.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     fn wait(&self, others: &[&UnixStream], until: Option<Duration>) {
         use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
-        // The time zero would turn it off.
+        // A time of zero would disarm the timer.
         let until = until.map(|until| until.max(Duration::from_nanos(1))).unwrap_or_default();
         let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
         let at = Timespec { tv_sec: until.as_secs() as _, tv_nsec: until.subsec_nanos() as _ };
@@ -93,7 +94,7 @@ impl Timer {
         Ok(Self {})
     }
 
-    /// Looks at the clock every second, for here no timer counts the time in suspend.
+    /// Checks the clock every second, because no timer of this system counts the time in suspend.
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     fn wait(&self, others: &[&UnixStream], until: Option<Duration>) {
         let left = until.map_or(Duration::MAX, |until| until.saturating_sub(BootClock.now()));
@@ -104,29 +105,29 @@ impl Timer {
     }
 }
 
-/// What ends a wait besides the clock.
+/// The events that end a wait early.
 pub(crate) struct Events {
     timer: Timer,
     woken: UnixStream,
     wake: UnixStream,
     hangup: Arc<AtomicBool>,
-    /// The signal, or 0.
+    /// The number of the signal, or 0.
     end: Arc<AtomicUsize>,
     received: Option<SignalDelivery<UnixStream, WithRawSiginfo>>,
 }
 
-/// A signal that came.
+/// A signal that was received.
 pub(crate) struct Received {
     pub(crate) signal: i32,
-    /// The kernel sent it, as it does for a terminal: to all processes of a group.
+    /// Whether the kernel sent it. For a terminal it sends the signal to all processes of a group.
     pub(crate) is_by_kernel: bool,
 }
 
 impl Events {
-    /// From now on SIGHUP, SIGTERM and SIGINT are for [`is_hangup`](Events::is_hangup) and [`is_end`](Events::is_end).
+    /// Registers SIGHUP for [`is_hangup`](Events::is_hangup), and SIGTERM and SIGINT for [`is_end`](Events::is_end).
     pub(crate) fn new() -> Result<Self, Error> {
         Self::with(|events| {
-            // The flags first: who is woken finds them set.
+            // Register the flags first: a wait that is woken then finds them set.
             signal_hook::flag::register(SIGHUP, events.hangup.clone())?;
             for signal in [SIGTERM, SIGINT] {
                 signal_hook::flag::register_usize(signal, events.end.clone(), signal as usize)?;
@@ -138,7 +139,7 @@ impl Events {
         })
     }
 
-    /// From now on SIGCHLD and these signals are for [`received`](Events::received), except those that the process was
+    /// Registers SIGCHLD and these signals for [`received`](Events::received), except those that the process was
     /// started to ignore.
     pub(crate) fn of(signals: &[i32]) -> Result<Self, Error> {
         Self::with(|events| {
@@ -161,21 +162,21 @@ impl Events {
         Ok(events)
     }
 
-    /// Returns the signals that came since this was called last.
+    /// Returns the signals that were received since the last call.
     pub(crate) fn received(&mut self) -> Vec<Received> {
         let pending = self.received.iter_mut().flat_map(SignalDelivery::pending);
-        // The kernel's own codes are positive.
+        // The codes of the kernel are positive.
         pending.map(|info| Received { signal: info.si_signo, is_by_kernel: info.si_code > 0 }).collect()
     }
 
-    /// Waits for any of it, until this moment of the boot clock at the latest.
+    /// Waits for any of the events, until this moment of the boot clock at the latest.
     pub(crate) fn wait(&mut self, until: Option<Duration>) {
         self.timer.wait(&[&self.woken], until);
         let mut bytes = [0; 64];
         while self.woken.read(&mut bytes).is_ok_and(|count| count > 0) {}
     }
 
-    /// Ends a wait from another thread when it is called.
+    /// Returns a function with which another thread ends a wait.
     pub(crate) fn waker(&self) -> impl FnOnce() + Send + 'static {
         let wake = self.wake.try_clone();
         move || {
@@ -185,12 +186,12 @@ impl Events {
         }
     }
 
-    /// From now on SIGHUP is for [`end_signal`](Events::end_signal) as well.
+    /// Makes [`end_signal`](Events::end_signal) report SIGHUP as well.
     pub(crate) fn end_at_hangup(&self) {
         let _ = signal_hook::flag::register_usize(SIGHUP, self.end.clone(), SIGHUP as usize);
     }
 
-    /// Whether a hangup came since this was asked last.
+    /// Returns whether a hangup was received since the last call.
     pub(crate) fn is_hangup(&self) -> bool {
         self.hangup.swap(false, Ordering::Relaxed)
     }
@@ -199,7 +200,7 @@ impl Events {
         self.end_signal().is_some()
     }
 
-    /// The signal that says it is to end.
+    /// Returns the signal that asks the process to end.
     pub(crate) fn end_signal(&self) -> Option<u8> {
         match self.end.load(Ordering::Relaxed) {
             0 => None,

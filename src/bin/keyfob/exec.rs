@@ -1,7 +1,7 @@
-//! `keyfob exec`: a program with a token that stays valid, and that is in no argument list.
+//! `keyfob exec`: runs a program with a token that stays valid and appears in no argument list.
 //!
-//! Where nothing is left to do once the program runs, keyfob becomes the program. Otherwise it waits for it, and is for
-//! whoever started it as the program would be: it gets and passes on signals, stops and continues, and ends in the same way.
+//! If nothing is left to do once the program runs, keyfob becomes the program. Otherwise keyfob waits for it and
+//! behaves like the program towards its parent: it passes signals on, stops and continues, and ends in the same way.
 
 mod directory;
 pub(crate) mod program;
@@ -31,14 +31,14 @@ use std::time::Duration;
 
 const TOKEN_FILE: &str = "KEYFOB_TOKEN_FILE";
 
-/// How long a program has to stop.
+/// The time that a program has to stop.
 const SOON_KILLED: Duration = Duration::from_secs(10);
 
-/// Where the program finds its token.
+/// How the program receives its token.
 enum Way {
     File,
     Variable(String),
-    /// The descriptor, which is reserved before any other is opened.
+    /// The descriptor. It is reserved before any other is opened.
     Descriptor(OwnedFd),
     Stdin,
 }
@@ -55,7 +55,7 @@ pub(crate) fn run(mut arguments: Arguments, format: &mut Format) -> Result<ExitC
     };
     let mut its_format = *format;
     let settings = Settings::read(&arguments, &mut its_format);
-    // How an error is shown: there is no curl that could read it.
+    // Errors cannot be in curl's format, because no curl reads them.
     *format = if its_format == Format::Json { Format::Json } else { Format::Token };
     let mut settings = settings?;
     let (asked, is_used_up) = (settings.asked, settings.may_be_used_up());
@@ -66,7 +66,7 @@ pub(crate) fn run(mut arguments: Arguments, format: &mut Format) -> Result<ExitC
     }
     let handlers = if is_used_up { events::finish_first() } else { Vec::new() };
     let (grant, store) = (settings.grant()?, settings.store()?);
-    // Before a token is asked for that could be put nowhere.
+    // First find a place for the token, before one is requested.
     let place = match way {
         Way::File => Some(directory::place(store.as_ref())?),
         _ => None,
@@ -88,7 +88,7 @@ pub(crate) fn run(mut arguments: Arguments, format: &mut Format) -> Result<ExitC
             _ => watched(command, name, at_end, &token, *format),
         };
     };
-    // Its standard error is the program's, and no reader of that may hold up the token.
+    // The program shares its standard error, and a reader of that must not delay the token.
     stderr::never_wait();
     let events = Events::of(PASSED_ON)?;
     let directory = Directory::make(&place)?;
@@ -104,7 +104,7 @@ pub(crate) fn run(mut arguments: Arguments, format: &mut Format) -> Result<ExitC
     Ok(program.end())
 }
 
-/// Runs the program, and does what is to be done when its token ends.
+/// Runs the program, and takes the action of `--at-end` when its token ends.
 fn watched(
     command: Command,
     name: &OsString,
@@ -135,7 +135,7 @@ fn watched(
     }
 }
 
-/// Reports a program that could not be started. Returns the exit code that a shell has for it.
+/// Reports a program that could not be started. Returns the exit code that a shell uses for it.
 fn cannot_start(name: &OsString, error: &io::Error, format: Format) -> ExitCode {
     let is_missing = error.kind() == io::ErrorKind::NotFound;
     let why = if is_missing { "there is no such program".to_owned() } else { output::reason(error) };
@@ -171,14 +171,14 @@ impl Way {
         }
     }
 
-    /// Hands the line over. Returns a descriptor that has to be open until the program has started.
+    /// Hands the line over. Returns a descriptor that must remain open until the program has started.
     fn give(self, line: &str, command: &mut Command) -> Result<Option<OwnedFd>, Error> {
         match self {
             Self::File => {}
             Self::Variable(name) => drop(command.env(name, line)),
             Self::Stdin => drop(command.stdin(filled(line)?)),
             Self::Descriptor(mut reserved) => {
-                // The copy is inherited.
+                // The program inherits the copy.
                 dup2(filled(line)?, &mut reserved).map_err(|error| pipe_failed(&error.into()))?;
                 return Ok(Some(reserved));
             }
@@ -187,7 +187,7 @@ impl Way {
     }
 }
 
-/// Returns a pipe that has this line, and then its end.
+/// Returns a pipe that contains this line.
 fn filled(line: &str) -> Result<OwnedFd, Error> {
     let fill = || {
         let (reader, writer) = pipe()?;
@@ -195,7 +195,7 @@ fn filled(line: &str) -> Result<OwnedFd, Error> {
             fcntl_setfd(end, FdFlags::CLOEXEC)?;
         }
         fcntl_setfl(&writer, OFlags::NONBLOCK)?;
-        // A larger one may not be allowed.
+        // A larger size may not be allowed.
         #[cfg(any(target_os = "linux", target_os = "android"))]
         let _ = rustix::pipe::fcntl_setpipe_size(&writer, line.len() + 1);
         let mut text = String::with_capacity(line.len() + 1);

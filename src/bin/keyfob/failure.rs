@@ -83,7 +83,7 @@ pub(crate) fn report(error: &Error, format: Format) -> ExitCode {
             retry_after: error.retry_after().map(whole_seconds),
             retryable: error.is_retryable(),
         });
-        // A standard output that cannot be written to may be the error.
+        // The error may be that standard output cannot be written to.
         if !is_error_to_stdout() || line(&answer).is_err() {
             note(&answer);
         }
@@ -94,7 +94,7 @@ pub(crate) fn report(error: &Error, format: Format) -> ExitCode {
         }
     }
     if format == Format::Curl {
-        // So that `keyfob … | curl -K - URL` sends nothing instead of a request without a token.
+        // Makes `keyfob … | curl -K - URL` send nothing instead of a request without a token.
         let _ = line("proto = \"-all\"");
     }
     exit_code(error)
@@ -106,7 +106,7 @@ pub(crate) fn exit_code(error: &Error) -> ExitCode {
     ExitCode::from(row.map_or(1, |row| row.code))
 }
 
-/// Shows an error with its hint.
+/// Prints an error with its hint.
 pub(crate) fn warn(error: &Error) {
     note(&format!("keyfob: {error}"));
     if let Some(text) = error.hint() {
@@ -114,7 +114,7 @@ pub(crate) fn warn(error: &Error) {
     }
 }
 
-/// Rounded up: whoever comes earlier is turned away.
+/// Returns a wait in whole seconds, rounded up: an earlier request would be refused.
 pub(crate) fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0))
 }
@@ -123,7 +123,7 @@ pub(crate) fn hint(text: &str) {
     note(&format!("hint: {}", in_options(text)));
 }
 
-/// The library's methods that its hints name in backticks, with the options that set the same.
+/// The library's methods that its hints name in backticks, with the equivalent options.
 const METHODS: &[(&str, &str)] = &[
     ("`Assertion::algorithm`", "--algorithm"),
     ("`Assertion::audience`", "--audience"),
@@ -164,7 +164,7 @@ const METHODS: &[(&str, &str)] = &[
     ("`HttpTransport::system_roots`", "--system-roots"),
 ];
 
-/// A hint of the library, with options instead of methods.
+/// Replaces the methods in a hint of the library with options.
 pub(crate) fn in_options(hint: &str) -> String {
     METHODS.iter().fold(hint.to_owned(), |hint, (item, option)| hint.replace(item, option))
 }

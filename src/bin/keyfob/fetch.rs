@@ -1,4 +1,4 @@
-//! A token for the command, from the cache or the server, at once or as soon as the network is ready.
+//! Gets a token for the command, from the cache or the server, and waits for the network if asked to.
 
 use crate::events;
 use crate::members::nothing_cached;
@@ -6,7 +6,7 @@ use crate::settings::{self, Asked};
 use keyfob::{AccessToken, Error, ErrorKind, Lifetime, TokenCache};
 use std::time::Duration;
 
-/// Returns a token as the options ask for it.
+/// Returns a token as requested with the options.
 pub(crate) fn token(tokens: &mut TokenCache, asked: Asked) -> Result<AccessToken, Error> {
     if asked.offline {
         return at_hand(tokens, asked.min_valid.unwrap_or_default());
@@ -33,7 +33,7 @@ pub(crate) fn token(tokens: &mut TokenCache, asked: Asked) -> Result<AccessToken
             Err(error) => error,
         };
         match tokens.next_attempt() {
-            // The network, the names, the clock or the server may be ready by then.
+            // The network, the name service, the clock or the server may be ready by then.
             Some(at) if error.is_retryable() && at <= started.saturating_add(asked.wait) => {
                 asked.log(&format!("{error}; retrying (--wait)"));
                 events::sleep_until(at);
@@ -43,7 +43,7 @@ pub(crate) fn token(tokens: &mut TokenCache, asked: Asked) -> Result<AccessToken
     }
 }
 
-/// Returns the token that is cached, or the remembered failure. Asks nobody.
+/// Returns the cached token, or the remembered failure. Sends no request.
 fn at_hand(tokens: &mut TokenCache, min_life: Duration) -> Result<AccessToken, Error> {
     if let Some(token) = tokens.at_hand(min_life)? {
         return Ok(token);
@@ -51,14 +51,14 @@ fn at_hand(tokens: &mut TokenCache, min_life: Duration) -> Result<AccessToken, E
     Err(tokens.last_failure().unwrap_or_else(nothing_cached))
 }
 
-/// Returns until when the first fetch after a boot is delayed (`--splay`): by this device's share, so that the devices of a
-/// site do not all ask when power returns. None if there is a token.
+/// Returns the end of the delay before the first fetch after a boot (`--splay`). The delay is this device's share of
+/// it, so that the devices of a site do not all ask when power returns. None if there is a token.
 pub(crate) fn delay(tokens: &mut TokenCache, asked: Asked) -> Result<Option<Duration>, Error> {
-    // The machine's id is read only if it is needed.
+    // Read the machine's id only if it is needed.
     if asked.splay.is_zero() {
         return Ok(None);
     }
-    // The clock counts from boot.
+    // The clock starts at boot.
     let until = settings::spread().of(asked.splay);
     if until <= tokens.client().now() || tokens.at_hand(Duration::ZERO)?.is_some() {
         return Ok(None);
@@ -67,12 +67,12 @@ pub(crate) fn delay(tokens: &mut TokenCache, asked: Asked) -> Result<Option<Dura
     Ok(Some(until))
 }
 
-/// Returns the hint for what the answer says about the token's life and what was not used: a date, or a lifetime that is too
-/// long to be one, which is probably a point in time.
+/// Returns the hint for a statement about the token's life that was not used: a date, or a lifetime that is too long
+/// and is probably a point in time.
 pub(crate) fn unbelieved(token: &AccessToken) -> Option<String> {
     const YEAR: u64 = 365 * 24 * 60 * 60;
     if let Some(why) = token.expires_at_trouble() {
-        // A clock helps only where there is a date.
+        // A clock helps only with a date.
         let clock = match why.contains("`Date`") {
             true => ", or trust this device's clock (`lifetime.trust_clock` in the profile)",
             false => "",
@@ -88,7 +88,7 @@ pub(crate) fn unbelieved(token: &AccessToken) -> Option<String> {
 
 fn long_enough(tokens: &mut TokenCache, token: AccessToken, min_life: Duration) -> Result<AccessToken, Error> {
     match token.remaining(tokens.client().now()) {
-        // For its error, which says how long the token lives.
+        // Asks for its error, which contains the token's remaining life.
         Some(life) if life < min_life => tokens.token_valid_for(min_life),
         _ => Ok(token),
     }

@@ -33,7 +33,7 @@ impl Format {
         FORMATS.iter().find(|(known, _)| *known == name).map(|(_, format)| *format)
     }
 
-    /// The error for a name that is no format. Without the name, which may be a secret.
+    /// Returns the error for an unknown format. It does not repeat the name, which may be a secret.
     pub(crate) fn unknown(name: &str) -> Error {
         let names: Vec<&str> = FORMATS.iter().map(|(name, _)| *name).collect();
         let message = match words::nearest(name, names.iter().copied()) {
@@ -43,7 +43,7 @@ impl Format {
         Error::new(ErrorKind::Config, message)
     }
 
-    /// Returns the token as one line without its end; `remaining` is what is left of its life, `cache` where it came from.
+    /// Returns the token as one line without its end. `remaining` is the rest of its life, `cache` its origin.
     pub(crate) fn render(self, token: &AccessToken, remaining: Option<Duration>, cache: &str) -> Result<String, Error> {
         Ok(match self {
             Self::Token => token.expose().to_owned(),
@@ -51,7 +51,7 @@ impl Format {
                 let (name, value) = token.header()?;
                 format!("{name}: {}", value.expose())
             }
-            // In curl's configuration file a backslash escapes itself and the quote.
+            // In curl's configuration file a backslash escapes a backslash and a quote.
             Self::Curl => {
                 let (name, value) = token.header()?;
                 let value = value.expose().replace('\\', "\\\\").replace('"', "\\\"");
@@ -78,7 +78,7 @@ impl Format {
     }
 }
 
-/// Returns where a token came from, as the JSON answer names it.
+/// Returns the origin of a token, as named in the JSON answer.
 pub(crate) fn origin(token: &AccessToken, has_store: bool) -> &'static str {
     match token.is_stored() {
         true => "hit",

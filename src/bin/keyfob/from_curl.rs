@@ -1,4 +1,4 @@
-//! `keyfob from-curl`: a curl command line on standard input becomes a profile, and its secrets become files.
+//! `keyfob from-curl`: turns a curl command line on standard input into a profile and files of its secrets.
 
 mod line;
 mod shell;
@@ -41,14 +41,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Error> {
     output::line(&path.display().to_string())
 }
 
-/// The profile that is made, and the files that it names.
+/// The new profile, and the files that it names.
 struct Draft {
     directory: PathBuf,
-    /// The name of the profile, which the names of its secrets begin with.
+    /// The name of the profile, which is also the start of the names of its secrets.
     stem: String,
     members: Vec<(String, Value)>,
     secrets: Vec<(String, String)>,
-    /// A secret is in an environment variable, so the profile cannot be tried here.
+    /// Whether a secret is in an environment variable, so that the profile cannot be tried here.
     has_variable: bool,
 }
 
@@ -70,7 +70,7 @@ impl Draft {
         let content_type = take_header(&mut line.headers, "content-type");
         let joined = joined(&line.data, line.is_json);
         let has_json_type = content_type.as_ref().is_some_and(|value| value.to_ascii_lowercase().contains("json"));
-        // Some documentation forgets the header.
+        // Some documentation omits the header.
         let is_json = line.is_json || has_json_type || joined.trim_start().starts_with('{');
         let has_data = !line.data.is_empty() && !line.is_query;
         let method = line.method.take().unwrap_or(if has_data { "POST" } else { "GET" }.to_owned());
@@ -113,7 +113,7 @@ impl Draft {
         Ok(())
     }
 
-    /// How the client authenticates: `-u`, or client id and secret among the parameters.
+    /// Sets the client authentication: `-u`, or client id and secret among the parameters.
     fn set_client(&mut self, user: Option<String>, parameters: &mut Vec<Parameter>) -> Result<(), Error> {
         let Some(user) = user else {
             let has_both = ["client_id", "client_secret"].iter().all(|name| has(parameters, name));
@@ -134,12 +134,12 @@ impl Draft {
         };
         self.set_text("auth", "client_secret_basic".to_owned());
         let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '*');
-        // curl does not encode them; without other characters it makes no difference.
+        // curl does not encode them; without other characters the result is the same.
         if !user.chars().all(|c| is_plain(c) || c == ':') {
             self.members.push(("basic_raw".to_owned(), Value::Bool(true)));
         }
         if secret.is_empty() {
-            // The id alone says who asks: it is a key.
+            // An id without a secret identifies the client: it is a key.
             self.set_text("client_secret", String::new());
             return self.set_secret("client_id", id.to_owned());
         }
@@ -244,7 +244,7 @@ impl Draft {
         Ok(())
     }
 
-    /// Adds the file of a secret; returns its name.
+    /// Adds a file for a secret and returns its name.
     fn secret_file(&mut self, name: &str, value: String) -> Result<String, Error> {
         if value.is_empty() {
             return Err(wrong(format!("{name}: the value is empty")));
@@ -259,7 +259,7 @@ impl Draft {
         Ok(file)
     }
 
-    /// Writes the files, the profile last, and tries whether keyfob accepts it. After an error none of them is left.
+    /// Writes the files, the profile last, and checks that keyfob accepts it. Removes all of them after an error.
     fn write(&self, path: &Path) -> Result<(), Error> {
         DirBuilder::new()
             .recursive(true)
@@ -295,7 +295,7 @@ impl Draft {
         result
     }
 
-    /// The profile's text, in the order in which the members were set.
+    /// Returns the profile's text, with the members in the order in which they were set.
     fn text(&self) -> String {
         let members: Vec<String> = self
             .members
@@ -306,7 +306,7 @@ impl Draft {
     }
 }
 
-/// Makes the request that the profile describes, without sending it.
+/// Builds the request that the profile describes, without sending it.
 fn try_out(path: &Path) -> Result<(), Error> {
     const MADE: &str = "the request was made";
     let options = [("no_cache".to_owned(), Value::Bool(true))].into_iter().collect();
@@ -334,7 +334,7 @@ fn method_is_get(members: &[(String, Value)]) -> bool {
     members.iter().any(|(name, value)| name == "method" && matches!(value, Value::String(method) if method == "GET"))
 }
 
-/// Refuses a text with a shell variable in it, whose value is not known here.
+/// Refuses a text with a shell variable, whose value is not known here.
 fn plain(text: &str) -> Result<String, Error> {
     match text.split_once(VARIABLE) {
         None => Ok(text.to_owned()),
@@ -345,7 +345,7 @@ fn plain(text: &str) -> Result<String, Error> {
     }
 }
 
-/// Whether a parameter or header of this name probably is a secret.
+/// Returns whether a parameter or header of this name is probably a secret.
 fn is_secret(name: &str) -> bool {
     const PARTS: &[&str] =
         &["secret", "passw", "token", "key", "assertion", "credential", "signature", "jwt", "apikey"];
@@ -392,7 +392,7 @@ fn take_header(headers: &mut Vec<(String, String)>, name: &str) -> Option<String
     Some(headers.remove(at).1)
 }
 
-/// Adds a value: several of one name are a list.
+/// Adds a value. Several values of one name become a list.
 fn add(object: &mut Object, name: String, value: Value) {
     let value = match object.remove(&name) {
         None => value,
@@ -441,13 +441,13 @@ fn of_form(data: &[Data]) -> Result<Vec<Parameter>, Error> {
     Ok(parameters)
 }
 
-/// The file's path from the current directory: those in a profile count from its own.
+/// Returns the file's absolute path: a relative path in a profile would start at the profile's directory.
 fn absolute(file: &str) -> String {
     let directory = std::env::current_dir().unwrap_or_default();
     directory.join(file).to_string_lossy().into_owned()
 }
 
-/// Decodes application/x-www-form-urlencoded. What is not encoded stays as it is.
+/// Decodes application/x-www-form-urlencoded. Leaves other text as it is.
 fn decoded(text: &str) -> Result<String, Error> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -1,4 +1,4 @@
-//! What curl is told where there is no token, also when nobody could read yet that the answer was meant for curl.
+//! The answer to curl if there is no token, even if the command line could not be read far enough to know the format.
 
 use crate::arguments::{self, Requested};
 use crate::format::Format;
@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::{IsTerminal, Read};
 use std::path::Path;
 
-/// The format in which an error is told. It is curl's where the answer may be meant for curl: an empty configuration
+/// Returns the format of an error. It is curl's if the answer may be meant for curl, because an empty configuration
 /// makes curl send its request without a token.
 pub(crate) fn format_of_error(format: Format) -> Format {
     match format {
@@ -21,16 +21,16 @@ pub(crate) fn format_of_error(format: Format) -> Format {
 
 fn may_be_for_curl() -> bool {
     match arguments::requested() {
-        // What is no text is no format, and nobody knows which was meant.
+        // A word that is not UTF-8 names no format, so curl's may be meant.
         Requested::Format(word) => word.to_str().is_none_or(is_like_curl),
         Requested::Profiles(profiles) => profiles.iter().any(|(name, surely)| says_curl(name).unwrap_or(*surely)),
     }
 }
 
-/// Whether a profile says that the format is curl's; none if it cannot be found or read.
+/// Returns whether a profile sets curl's format. None if it cannot be found or read.
 fn says_curl(name: &OsStr) -> Option<bool> {
     let path = profile::find_profile(Path::new(name)).ok()?;
-    // What is no regular file may not be read twice.
+    // Only a regular file can be read a second time.
     path.metadata().ok().filter(|file| file.is_file())?;
     let mut text = Vec::new();
     let read = File::open(&path).and_then(|file| file.take(profile::MAX_PROFILE + 1).read_to_end(&mut text));
@@ -45,7 +45,7 @@ fn says_curl(name: &OsStr) -> Option<bool> {
     })
 }
 
-/// Whether this is curl's format, or no format and written like it.
+/// Returns whether this is curl's format, or an unknown format with a similar name.
 fn is_like_curl(word: &str) -> bool {
     match Format::from_name(word) {
         Some(format) => format == Format::Curl,

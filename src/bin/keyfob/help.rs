@@ -1,10 +1,10 @@
-//! `keyfob help`: made from the tables of the verbs, the options and the exit codes.
+//! `keyfob help`: generated from the tables of the verbs, the options and the exit codes.
 
 use crate::arguments::{Topic, VERBS, Verb};
 use crate::failure::EXIT_CODES;
 use crate::options::{self, GROUPS, Kind, Origin, Row};
 
-/// Where the explanations begin, and where lines end, in columns.
+/// The column in which the explanations begin.
 const INDENT: usize = 30;
 const WIDTH: usize = 100;
 
@@ -91,7 +91,7 @@ fn exit_codes() -> String {
     text
 }
 
-/// Returns the option as it is typed, with its value.
+/// Returns the option with its value, as it is typed.
 pub(crate) fn option(row: &Row) -> String {
     match (row.kind.origins(), row.short) {
         ([], Some(short)) => format!("-{short}, --{} {}", row.name, row.value),
@@ -132,7 +132,7 @@ fn put_options(text: &mut String, is_wanted: impl Fn(&Row) -> bool) {
     }
 }
 
-/// Adds what is explained, and its explanation beside it, or below it if there is no room.
+/// Adds a subject with its explanation beside it, or below it if there is no room.
 fn put(text: &mut String, subject: &str, help: &str) {
     let mut line = format!("  {}", subject.trim_end());
     if line.chars().count() + 2 > INDENT {
@@ -148,7 +148,7 @@ fn put_paragraph(text: &mut String, paragraph: &str) {
     put_wrapped(text, String::new(), paragraph, 0);
 }
 
-/// Adds words on lines that are indented, the first of them after `line`.
+/// Adds words on indented lines. `line` is the start of the first line.
 fn put_wrapped(text: &mut String, mut line: String, words: &str, indent: usize) {
     let mut is_empty = true;
     for word in words.split(' ') {

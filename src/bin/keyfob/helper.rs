@@ -1,4 +1,4 @@
-//! `keyfob helper`: a credential for a program that asks for one in its own words.
+//! `keyfob helper`: answers the credential requests of other programs, in their protocols.
 
 use crate::arguments::{Arguments, usage};
 use crate::events;
@@ -24,10 +24,10 @@ pub(crate) fn run(mut arguments: Arguments, format: &mut Format) -> Result<(), E
     match words[..] {
         ["cargo"] => cargo(arguments),
         ["kubectl"] => kubectl(arguments),
-        // The cache has it.
+        // The token is already in the cache.
         ["git", "store"] => Ok(()),
         ["git", action @ ("get" | "erase")] => git(arguments, action),
-        // git may have more to say one day, and wants what is not known to be ignored.
+        // git may add actions, and requires that unknown ones are ignored.
         ["git", _] => Ok(()),
         ["git"] => Err(usage("helper: git wants get, store or erase")),
         ["docker", action] => docker(arguments, action),
@@ -45,7 +45,7 @@ fn tokens(arguments: &Arguments) -> Result<(TokenCache, Asked), Error> {
         return Err(config("helper: the program uses standard input, so secrets must be in files"));
     }
     if !settings.is_repeatable() {
-        // If it ended in between, the grant would be used up and the answer lost.
+        // Otherwise a signal in the meantime would use up the grant and lose the answer.
         events::finish_first();
     }
     let asked = settings.asked;
@@ -53,12 +53,12 @@ fn tokens(arguments: &Arguments) -> Result<(TokenCache, Asked), Error> {
     Ok((settings::tokens(settings.client()?, grant, store), asked))
 }
 
-/// git's credential protocol (gitcredentials(7)): lines of `name=value`.
+/// Speaks git's credential protocol (gitcredentials(7)): lines of `name=value`.
 fn git(arguments: Arguments, action: &str) -> Result<(), Error> {
     let (mut tokens, asked) = tokens(&arguments)?;
     let question = Question::read()?;
     if action == "erase" {
-        // The server did not take this token. Any other is not this profile's, or was replaced already.
+        // The server refused this token. A different token is not from this profile, or was replaced already.
         let refused = question.last("credential").or_else(|| question.last("password"));
         if let (Some(refused), Some(cached)) = (refused, tokens.at_hand(Duration::ZERO)?) {
             if cached.expose() == refused {
@@ -70,7 +70,7 @@ fn git(arguments: Arguments, action: &str) -> Result<(), Error> {
     let (scheme, host) = (question.last("protocol").unwrap_or_default(), question.last("host").unwrap_or_default());
     check_server("git", &format!("{scheme}://{host}"))?;
     let token = fetch::token(&mut tokens, asked)?;
-    // No line of its own is in there.
+    // The header has no line break.
     let (name, value) = token.header()?;
     if question.has(("capability[]", "authtype")) {
         let (scheme, credential) = value.expose().split_once(' ').filter(|_| name == "Authorization").ok_or_else(|| {
@@ -97,7 +97,7 @@ struct CargoOk<'a> {
     operation_independent: bool,
 }
 
-/// Refuses a server to which the token would go in plain text, unless it is this machine.
+/// Refuses a server to which the token would be sent in plain text, unless it is this machine.
 fn check_server(program: &str, url: &str) -> Result<(), Error> {
     let (scheme, rest) = url.split_once("://").unwrap_or_default();
     let host = rest.split('/').next().unwrap_or_default();
@@ -110,7 +110,8 @@ fn check_server(program: &str, url: &str) -> Result<(), Error> {
     }
 }
 
-/// cargo's credential protocol, version 1: a JSON object on each line. The words of its configuration are in there.
+/// Speaks cargo's credential protocol, version 1: a JSON object on each line. The program's words include those of
+/// cargo's configuration.
 fn cargo(given: Arguments) -> Result<(), Error> {
     line(r#"{"v":[1]}"#)?;
     for question in stdin()?.lines() {
@@ -160,11 +161,11 @@ fn cargo_answer(given: &Arguments, mut members: Object) -> Result<Secret, Error>
         expiration,
         operation_independent: true,
     });
-    // An absent moment is no null there.
+    // cargo accepts no `null` for a missing time.
     Ok(format!(r#"{{"Ok":{}}}"#, ok.replace(r#""expiration":null,"#, "")).into())
 }
 
-/// The ExecCredential of client-go, in the version that it asks for.
+/// Prints the ExecCredential of client-go, in the version that the request names.
 fn kubectl(arguments: Arguments) -> Result<(), Error> {
     let (mut tokens, asked) = tokens(&arguments)?;
     let asked_for = std::env::var("KUBERNETES_EXEC_INFO").unwrap_or_default();
@@ -192,7 +193,7 @@ struct DockerLogin<'a> {
     secret: &'a str,
 }
 
-/// The protocol of docker-credential-helpers; docker shows the fault that is on standard output.
+/// Speaks the protocol of docker-credential-helpers. docker shows the error from standard output.
 fn docker(arguments: Arguments, action: &str) -> Result<(), Error> {
     let answer = || {
         if action != "get" {
@@ -201,7 +202,7 @@ fn docker(arguments: Arguments, action: &str) -> Result<(), Error> {
         let (mut tokens, asked) = tokens(&arguments)?;
         let question = Question::read()?;
         let server = question.0.expose().trim();
-        // docker leaves out the scheme of a registry that it asks over https.
+        // docker omits the scheme of a registry that it uses over https.
         check_server("docker", &if server.contains("://") { server.to_owned() } else { format!("https://{server}") })?;
         let token = fetch::token(&mut tokens, asked)?;
         let login = DockerLogin { server, user: "oauth2", secret: token.expose() };
@@ -227,7 +228,7 @@ struct GcpFault<'a> {
     message: &'a str,
 }
 
-/// Google's executable-sourced credentials, in the token type that the library asks for.
+/// Prints Google's executable-sourced credentials, with the token type that the library requests.
 fn gcp(arguments: Arguments) -> Result<(), Error> {
     const TYPES: &str = "urn:ietf:params:oauth:token-type:";
     let token_type = std::env::var("GOOGLE_EXTERNAL_ACCOUNT_TOKEN_TYPE").unwrap_or_else(|_| format!("{TYPES}jwt"));
@@ -253,7 +254,8 @@ fn gcp(arguments: Arguments) -> Result<(), Error> {
     line(answer().inspect_err(fault)?.expose())
 }
 
-/// Returns when the token expires, in seconds since 1970: none if that is unknown, or the wall clock is not credible.
+/// Returns when the token expires, in seconds since 1970. None if that is unknown, or if the wall clock is not
+/// credible.
 fn expiry(tokens: &TokenCache, token: &AccessToken) -> Option<u64> {
     const BUILT: u64 = 1_735_689_600;
     let now = SystemTime::UNIX_EPOCH.elapsed().ok()?.as_secs();
@@ -261,7 +263,7 @@ fn expiry(tokens: &TokenCache, token: &AccessToken) -> Option<u64> {
     (now >= BUILT).then(|| now.saturating_add(left))
 }
 
-/// In UTC, by the Gregorian calendar whose years begin in March.
+/// Writes a time in UTC. The calculation uses a Gregorian calendar whose years begin in March.
 fn rfc_3339(seconds: u64) -> String {
     let (day, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
     let (era, day) = (day / 146_097, day % 146_097);
@@ -281,7 +283,7 @@ fn text(members: &Object, name: &str) -> Option<String> {
     }
 }
 
-/// Standard input, not through std's buffer, which keeps what it read.
+/// Opens standard input without std's buffer, which keeps a copy of its content.
 fn stdin() -> Result<BufReader<File>, Error> {
     let stdin = std::io::stdin().as_fd().try_clone_to_owned();
     stdin.map(|stdin| BufReader::new(stdin.into())).map_err(|error| unreadable(&error))
@@ -291,19 +293,19 @@ fn unreadable(error: &std::io::Error) -> Error {
     Error::new(ErrorKind::Config, format!("standard input: {}", reason(error)))
 }
 
-/// What git asks, which may contain a credential.
+/// git's request, which may contain a credential.
 struct Question(Secret);
 
 impl Question {
     fn read() -> Result<Self, Error> {
         const MOST: usize = 64 * 1024;
-        // Large enough, so that it does not grow and leave copies behind.
+        // With enough capacity the text does not grow, which would leave copies behind.
         let mut text = String::with_capacity(MOST + 64);
         stdin()?.take(MOST as u64).read_to_string(&mut text).map_err(|error| unreadable(&error))?;
         Ok(Self(text.into()))
     }
 
-    /// The last value of this name counts.
+    /// Returns the last value of this name, which is the one that counts.
     fn last(&self, name: &str) -> Option<&str> {
         self.pairs().filter(|(known, _)| *known == name).last().map(|(_, value)| value)
     }

@@ -1,4 +1,4 @@
-//! `keyfob keep`: a fresh token in a file, for programs that can only read a file.
+//! `keyfob keep`: keeps a fresh token in a file, for programs that can only read a file.
 
 mod hook;
 mod watch;
@@ -23,8 +23,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 pub(crate) use watch::Watch;
 
-/// A token leaves the file a tenth of its life and a second before it expires: its reader needs time to use it, this process
-/// needs time to remove it, and many servers count in whole seconds.
+/// A token is removed from the file before it expires, a tenth of its life and a second earlier: a reader needs time to
+/// use it, this process needs time to remove it, and many servers count in whole seconds.
 const CUT_OFF: Duration = Duration::from_secs(1);
 const LONGEST_MARGIN: Duration = Duration::from_secs(6);
 
@@ -32,10 +32,10 @@ pub(crate) fn margin(left: Duration) -> Duration {
     (left / 10 + CUT_OFF).min(LONGEST_MARGIN).min(left / 2)
 }
 
-/// A token that lives less than this is not put into the file: it would expire meanwhile.
+/// A token with a shorter life is not put into the file: it would expire in the meantime.
 const SHORTEST: Duration = Duration::from_millis(100);
 
-/// When an action that failed for lack of a resource (disk space, a thread) is tried again.
+/// The wait before an action that failed for lack of a resource (disk space, a thread) is tried again.
 const SOON: Duration = Duration::from_secs(1);
 
 const TOO_SHORT: &str = "the token expires before anyone could read it";
@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: &Arguments, format: &mut Format) -> Result<(), Erro
     let mut settings = Settings::read(arguments, format)?;
     let (path, mode, on_renew) = settings.kept_file()?;
     let secret_variables = settings.secret_variables();
-    // Before the rest can fail: a token that an earlier run left there may have expired.
+    // Do this first, before anything can fail: a token that an earlier run left in the file may have expired.
     let file = TokenFile::claim(path, mode)?;
     let asked = settings.asked;
     let is_used_up = settings.may_be_used_up();
@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: &Arguments, format: &mut Format) -> Result<(), Erro
     let watch = store.as_ref().map(|store| Watch::new(store.path()));
     let mut tokens = settings::tokens(settings.client()?, grant, store);
     let delay = fetch::delay(&mut tokens, asked)?;
-    // After the secrets were read: that may never end, and until here a signal ends the process.
+    // Only after reading the secrets, which may block for ever: until here a signal ends the process.
     let mut keep = Keep::new(file, *format, watch, (asked, is_used_up), Events::new()?);
     keep.notify = Notify::from_environment();
     keep.hook = Hook::new(on_renew, secret_variables);
@@ -69,43 +69,43 @@ pub(crate) fn run(arguments: &Arguments, format: &mut Format) -> Result<(), Erro
 pub(crate) struct Keep {
     file: TokenFile,
     format: Format,
-    /// None if there is no store.
+    /// None without a store.
     watch: Option<Watch>,
-    /// The grant may be good for one use.
+    /// Whether the grant may be good for one use only.
     is_used_up: bool,
     asked: Asked,
     events: Events,
     notify: Notify,
     hook: Hook,
-    /// With one, this ends when the program does, which gets all signals.
+    /// The program, if there is one. `keep` then ends with the program, and the program gets all signals.
     program: Option<Program>,
-    /// How long a token must live at least, so that the next one comes before this one leaves the file.
+    /// The minimum life of a token: with it the next token arrives before this one is removed from the file.
     min_life: Duration,
     is_ready: bool,
-    /// The last report, so that it is not repeated.
+    /// The last report, to avoid a repetition.
     reported: Option<String>,
-    /// The token that was removed because of its age, and how long it must live at least to come back.
+    /// The token that was removed because of its age, and the minimum life with which it may return.
     outdated: Option<(AccessToken, Duration)>,
-    /// When a file that could not be removed is tried again.
+    /// When the removal of a file is tried again.
     remove_again: Option<Duration>,
-    /// The server asked not to be asked before this.
+    /// The end of a wait that the server asked for.
     not_before: Duration,
 }
 
-/// What a thread does that owns the cache meanwhile: everything that reads secrets or asks the server, since the file must
-/// not wait for it.
+/// A task for a thread that owns the cache in the meantime. Every step that reads secrets or asks the server is such a
+/// task, because the file must not wait for it.
 #[derive(Clone, Copy)]
 enum Task {
     Renew,
-    /// A token that lives this long, or any.
+    /// Get a token with this minimum life, or else any valid one.
     Token(Duration),
-    /// Examines the store.
+    /// Examine the store.
     Follow,
 }
 
 enum Outcome {
     Token(Result<AccessToken, Error>),
-    /// What the store has instead of the token in the file.
+    /// The content of the store that replaces the token in the file.
     Followed(Followed),
 }
 
@@ -127,7 +127,7 @@ impl Task {
     fn run(self, tokens: &mut TokenCache) -> Outcome {
         match self {
             Self::Renew => Outcome::Token(tokens.renew()),
-            // If there is none with a longer life, any valid token will do.
+            // If no token has a longer life, any valid one will do.
             Self::Token(min_life) => Outcome::Token(tokens.token_valid_for(min_life).or_else(|_| tokens.token())),
             Self::Follow => Outcome::Followed(match tokens.follow_store() {
                 false => Followed::Same,
@@ -185,17 +185,17 @@ impl Keep {
         self.run(tokens, next)?.ok_or_else(|| Error::new(ErrorKind::Internal, "the program was lost"))
     }
 
-    /// Runs until a signal or the program's end; `next` is when the next token is due.
+    /// Runs until a signal or until the end of the program. `next` is when the next token is due.
     fn run(mut self, tokens: TokenCache, mut next: Option<Duration>) -> Result<Option<Program>, Error> {
         let mut is_to_renew = self.asked.fresh && !self.is_ready;
         let (mut here, mut away) = (Some(tokens), None::<Away>);
         while !self.events.is_end() {
             let now = BootClock.now();
-            // Before anything else, whatever happened.
+            // Check this before anything else, whatever the event was.
             let is_over = self.file.until().is_some_and(|until| until <= now);
             if is_over || self.remove_again.is_some_and(|again| again <= now) {
                 if let Some(token) = self.file.token() {
-                    // With a life as short as this, it is not put back.
+                    // A token with so little life left is not put back.
                     let left = token.remaining(now).unwrap_or_default();
                     self.outdated = Some((token.clone(), left + left / 2));
                 }
@@ -257,7 +257,7 @@ impl Keep {
                     }
                     away = Some(thread);
                 }
-                // It is tried again; meanwhile the token in the file stays valid.
+                // The attempt is repeated later; until then the token in the file stays valid.
                 Some(Err(error)) => {
                     next = Some(now + SOON);
                     self.report(&error.to_string(), None, next);
@@ -277,14 +277,14 @@ impl Keep {
         }
         let removed = self.file.remove();
         self.notify.send("STOPPING=1");
-        // A fetch in progress ends with the process, unless it may bring a new refresh token, since the old one is then used
-        // up. It takes as long as --timeout allows, and ends at another signal: reading a secret may never end.
+        // A fetch in progress ends with the process, unless it may bring a new refresh token, because the old one is
+        // then used up. It is bounded by --timeout, and another signal ends it: reading a secret may block for ever.
         if let (Some(Away { thread, is_asking: true, .. }), true) = (away, self.is_used_up) {
             events::end_at_next_signal();
             let _ = thread.join();
         }
         match self.program {
-            // How it ended matters more.
+            // The program's own result is more important.
             Some(program) => {
                 if let Err(error) = removed {
                     failure::warn(&error);
@@ -295,7 +295,8 @@ impl Keep {
         }
     }
 
-    /// Stops this process until it is continued, without the token in the file: it could expire meanwhile.
+    /// Stops this process until it is continued. Removes the token from the file first, because it could expire in the
+    /// meantime.
     fn stop(&mut self) {
         let token = self.file.token().cloned();
         let _ = self.file.remove();
@@ -309,7 +310,7 @@ impl Keep {
         }
     }
 
-    /// Removes the token from the file; if that fails, it is tried again.
+    /// Removes the token from the file. If that fails, it is tried again later.
     fn take_out(&mut self, now: Duration, why: &str) {
         match self.file.remove() {
             Ok(()) => {
@@ -323,7 +324,7 @@ impl Keep {
         }
     }
 
-    /// Starts a thread for the task. If none can be started, nothing is lost.
+    /// Starts a thread for the task. If that fails, the cache is kept.
     fn send_away(&self, here: &mut Option<TokenCache>, task: Task) -> Result<Away, Error> {
         let done = Arc::new(AtomicBool::new(false));
         let (is_done, wake) = (done.clone(), self.events.waker());
@@ -360,7 +361,7 @@ impl Keep {
                     "the server says the token lives 0 s or less, so it cannot be kept",
                 )
                 .with_hint("if it means something else, set the lifetime (--lifetime)");
-                // The previous one is still valid, and the next answer may be better.
+                // The previous token is still valid, and the next answer may be better.
                 if self.file.until().is_none() {
                     return Err(error);
                 }
@@ -378,14 +379,14 @@ impl Keep {
                     Some(error)
                 }
             },
-            // Waiting would not help, and no token has been in the file yet.
+            // Waiting would not help, and the file has never had a token.
             Err(error) if error.kind() == ErrorKind::Config && !self.is_ready => return Err(error),
-            // The remembered failure, whose text stays the same; but a secret that can no longer be read stopped this very
-            // attempt.
+            // Prefer the remembered failure, because its text stays the same. There is none if this attempt failed on a
+            // secret that could not be read.
             Err(error) if error.retry_after().is_some() => Some(tokens.last_failure().unwrap_or(error)),
             Err(error) => Some(error),
         };
-        // When the remaining life falls below the minimum: a third of that before the token leaves the file.
+        // The moment when the remaining life falls below the minimum: a third of the minimum before the removal.
         let early = self.file.until().map(|until| until.saturating_sub(self.min_life / 3));
         let next = [tokens.next_attempt(), early.filter(|early| *early > now), again].into_iter().flatten().min();
         match failure {
@@ -411,7 +412,7 @@ impl Keep {
         Ok(next)
     }
 
-    /// Reports readiness again after each renewal, since a reload ends with it.
+    /// Reports readiness after each renewal, because that also ends a reload.
     fn report_ready(&mut self) {
         if self.is_ready {
             self.notify.ready();
@@ -443,7 +444,7 @@ impl Keep {
         Ok(())
     }
 
-    /// Reports to systemd and on standard error, with the time of the next attempt, unless it was the last report too.
+    /// Reports to systemd and on standard error, with the time of the next attempt. A repeated report is left out.
     fn report(&mut self, text: &str, hint: Option<&str>, next: Option<Duration>) {
         if self.reported.as_deref() == Some(text) && !self.asked.verbose {
             return;

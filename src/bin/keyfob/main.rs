@@ -1,4 +1,4 @@
-//! The `keyfob` command: arguments, profiles, output. The work is the library's.
+//! The `keyfob` command: arguments, profiles and output. The library does the work.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(feature = "tools"), allow(dead_code, reason = "the verbs of `tools` use more of it"))]
@@ -59,11 +59,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Wipes every block of memory as it is freed: rustls makes copies of tokens that keyfob cannot reach.
+/// Wipes each block of memory when it is freed: rustls makes copies of tokens that keyfob cannot reach.
 #[global_allocator]
 static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> = zeroizing_alloc::ZeroAlloc(std::alloc::System);
 
-/// A fetch that takes longer says at a terminal what it waits for.
+/// After this time a fetch reports at a terminal what it waits for.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
@@ -72,7 +72,7 @@ fn main() -> ExitCode {
         output::note(help::text(Topic::All).trim_end());
         return ExitCode::from(2);
     }
-    // The format decides how an error is shown, even that of a wrong option.
+    // The format also decides how an error is shown, even that of a wrong option.
     let mut format = arguments::requested_format();
     match run(&mut format) {
         Ok(code) => code,
@@ -111,12 +111,12 @@ fn run(format: &mut Format) -> Result<ExitCode, Error> {
 }
 
 fn token(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
-    // Before anything is sent that may be good for one use.
+    // Check this before sending a grant that may be good for one use.
     output::check_stdout()?;
     let mut settings = Settings::read(arguments, format)?;
     let asked = settings.asked;
     if settings.may_be_used_up() {
-        // If it ended in between, the grant would be used up and the answer lost.
+        // Otherwise a signal in the meantime would use up the grant and lose the answer.
         let _ = events::finish_first();
     }
     let (grant, store) = (settings.grant()?, settings.store()?);
@@ -124,7 +124,7 @@ fn token(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
     let client = settings.client()?;
     let mut tokens = match has_store {
         true => settings::tokens(client, grant, store),
-        // Nothing renews it, so there is no device to spread.
+        // This cache is never renewed, so it needs no spread.
         false => TokenCache::new(client, grant),
     };
     let host = tokens.client().endpoint().authority().to_owned();
@@ -141,7 +141,7 @@ fn token(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
         (Lifetime::Until(_), Some(said)) => asked.log(&said),
         (Lifetime::Unknown, None) if has_store => {
             let why = "not stored: the answer does not say how long the token lives (--lifetime)";
-            // Not in each run of a script.
+            // Not in scripts, where it would repeat with each run.
             if std::io::stderr().is_terminal() && !asked.verbose {
                 failure::hint(why);
             }
@@ -178,7 +178,7 @@ fn revoke(arguments: &Arguments, format: &mut Format) -> Result<(), Error> {
         (None, cached) => match cached? {
             Some(_) => while_saying(&host, || tokens.revoke())?,
             None => {
-                // Fails if the endpoint could not end one.
+                // Fails if the endpoint has no way to end a token.
                 tokens.revoke()?;
                 return output::revoked(false, *format);
             }
@@ -198,7 +198,7 @@ fn demo() -> Result<(), Error> {
         .with_hint("cargo run --release --features demo -- demo"))
 }
 
-/// Does the work; if that takes long, says at a terminal what it waits for.
+/// Runs `work`. If it takes long, reports at a terminal which host it waits for.
 fn while_saying<T>(host: &str, work: impl FnOnce() -> T) -> T {
     if !std::io::stderr().is_terminal() {
         return work();
@@ -206,7 +206,7 @@ fn while_saying<T>(host: &str, work: impl FnOnce() -> T) -> T {
     let done = Arc::new(AtomicBool::new(false));
     let is_done = done.clone();
     let message = format!("keyfob: waiting for {host} …");
-    // Without the thread nothing is said, and that is all.
+    // If the thread cannot be started, the report is left out.
     let teller = std::thread::Builder::new().spawn(move || {
         let end = Instant::now() + PATIENCE;
         while !is_done.load(Ordering::Acquire) {

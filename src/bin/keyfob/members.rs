@@ -5,7 +5,7 @@ use keyfob::{Error, ErrorKind};
 use miniserde::json::{Object, Value};
 use std::time::Duration;
 
-/// Returns names with texts; a name with several texts comes several times. `what` the texts are, for messages.
+/// Returns names with texts. A name with several texts appears several times. `what` describes the texts in messages.
 pub(crate) fn take_pairs(members: &mut Object, name: &str, what: &str) -> Result<Vec<(String, String)>, Error> {
     let fail = || wrong(name, &format!("an object of names with {what}"));
     let object = match members.remove(name) {
@@ -87,7 +87,7 @@ pub(crate) fn take_duration(members: &mut Object, name: &str) -> Result<Option<D
     }
 }
 
-/// Whether a member is there and is not `false`.
+/// Returns whether a member is present and not `false`.
 pub(crate) fn is_given(members: &Object, name: &str) -> bool {
     !matches!(members.get(name), None | Some(Value::Bool(false)))
 }
@@ -100,7 +100,7 @@ pub(crate) fn config(message: impl AsRef<str>) -> Error {
     Error::new(ErrorKind::Config, message)
 }
 
-/// The error where there is no token and the server is not to be asked.
+/// Returns the error for a missing token if the server must not be asked.
 pub(crate) fn nothing_cached() -> Error {
     Error::new(ErrorKind::Unreachable, "no valid token is cached, and nobody was asked")
 }

@@ -1,4 +1,4 @@
-//! What systemd is told, where it listens: the protocol of sd_notify(3).
+//! Reports to systemd through the protocol of sd_notify(3).
 
 use crate::stderr::shorten;
 use std::io::ErrorKind;
@@ -8,34 +8,34 @@ use std::time::Duration;
 #[derive(Default)]
 pub(crate) struct Notify {
     socket: Option<(UnixDatagram, SocketAddr)>,
-    /// The socket was full when it was to hear that the service is ready.
+    /// Whether the message that the service is ready is still to be sent, because the socket was full.
     owes_ready: bool,
-    /// When the time to start is to be extended again.
+    /// When the start-up time is to be extended again.
     extend_at: Duration,
-    /// How often the watchdog wants a sign of life, if it is on, and when the next is due.
+    /// The interval of the watchdog's signs of life, if it is on, and when the next is due.
     watchdog: Option<Duration>,
     ping_at: Duration,
 }
 
-/// As long as the service is starting, systemd is told this often that it is still at work, and waits this much longer.
+/// During start-up systemd is asked at this interval to extend its time limit.
 const EVERY: Duration = Duration::from_secs(20);
 const EXTENSION: &str = "EXTEND_TIMEOUT_USEC=60000000";
 
 const SHORTEST_PING: Duration = Duration::from_millis(100);
 
-/// When a message is sent again that found the socket full.
+/// The wait before a message is repeated that found the socket full.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// A status is one line for a person.
+/// The longest status in bytes: it is one line for a person.
 const MAX_STATE: usize = 1024;
 
 impl Notify {
-    /// To the socket that `NOTIFY_SOCKET` names, if there is one.
+    /// Creates a notifier for the socket in `NOTIFY_SOCKET`, if that is set.
     pub(crate) fn from_environment() -> Self {
         let name = std::env::var_os("NOTIFY_SOCKET").unwrap_or_default();
         let open = || {
             let socket = UnixDatagram::unbound()?;
-            // Whoever listens may have stopped reading.
+            // The receiver may have stopped reading.
             socket.set_nonblocking(true)?;
             Ok::<_, std::io::Error>((socket, address(name.as_encoded_bytes())?))
         };
@@ -43,23 +43,25 @@ impl Notify {
         Self { socket, watchdog: watchdog(|name| std::env::var(name).ok()), ..Self::default() }
     }
 
-    /// To nobody.
+    /// Creates a notifier that sends nothing.
     pub(crate) fn none() -> Self {
         Self::default()
     }
 
-    /// Sends lines like `STATUS=…`. Where nobody listens any more there is nobody to tell; a full socket is not waited for.
+    /// Sends lines such as `STATUS=…`. Ignores errors, because there is nowhere to report them, and does not wait for a
+    /// full socket.
     pub(crate) fn send(&self, state: &str) {
         let _ = self.try_send(state);
     }
 
-    /// Says that the service is ready, now or as soon as the socket has room.
+    /// Reports that the service is ready, now or as soon as the socket has room.
     pub(crate) fn ready(&mut self) {
         let result = self.try_send("READY=1");
         self.owes_ready = result.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
     }
 
-    /// Sends what is due besides; returns when the next is. A service that is not ready yet asks for more time.
+    /// Sends all other messages that are due. Returns when the next is due. Asks for more time while the service is not
+    /// ready.
     pub(crate) fn go_on(&mut self, now: Duration, is_ready: bool) -> Option<Duration> {
         self.socket.as_ref()?;
         let ping = self.watchdog.map(|every| {
@@ -97,18 +99,18 @@ impl Notify {
     }
 }
 
-/// Returns how often to send a sign of life: twice in the time that `WATCHDOG_USEC` gives this process, as sd_watchdog_enabled(3)
-/// recommends.
+/// Returns the interval of the signs of life: half of the time in `WATCHDOG_USEC`, as sd_watchdog_enabled(3)
+/// recommends. None if that is for another process.
 fn watchdog(variable: impl Fn(&str) -> Option<String>) -> Option<Duration> {
     if variable("WATCHDOG_PID").is_some_and(|pid| pid.parse() != Ok(std::process::id())) {
         return None;
     }
     let microseconds = variable("WATCHDOG_USEC")?.parse().ok().filter(|microseconds| *microseconds > 0)?;
-    // Never so often that it costs much.
+    // With a lower limit, to bound the cost.
     Some((Duration::from_micros(microseconds) / 2).max(SHORTEST_PING))
 }
 
-/// A path, or with an `@` in front a name that is in no file system.
+/// Returns the address of a path, or with a leading `@` that of an abstract socket.
 fn address(name: &[u8]) -> std::io::Result<SocketAddr> {
     #[cfg(target_os = "linux")]
     if let Some(name) = name.strip_prefix(b"@") {
@@ -125,7 +127,8 @@ fn address(name: &[u8]) -> std::io::Result<SocketAddr> {
 mod tests {
     use super::*;
 
-    /// What is sent within 90 s, each with the second, of a service that is ready after `ready` seconds.
+    /// Returns the messages that are sent within 90 s, each with its second, by a service that is ready after `ready`
+    /// seconds.
     fn sent(ready: u64, watchdog: Option<Duration>) -> Vec<(u64, String)> {
         let name = format!("notify-{}-{ready}-{}", std::process::id(), watchdog.is_some());
         let path = std::env::temp_dir().join(name);

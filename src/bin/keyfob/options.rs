@@ -1,24 +1,24 @@
-//! The table of the options and of the members of a profile. One row is one option: parsing, help and the members that a
-//! profile may have all come from here.
+//! The table of the options and of the members of a profile. Each row describes one option. Parsing, help and the
+//! accepted members of a profile are derived from it.
 
 use crate::arguments::Verb;
 use miniserde::json::Object;
 
-/// What the value of an option is.
+/// The kind of an option's value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Text,
-    /// Texts: the option may be repeated.
+    /// Texts. The option may be repeated.
     Texts,
-    /// Names with values, joined by this character: the option may be repeated.
+    /// Names with values, joined with this character. The option may be repeated.
     Pairs(char),
-    /// Names with the places of secrets, joined by this character: the option may be repeated.
+    /// Names with the places of secrets, joined with this character. The option may be repeated.
     SecretPairs(char),
-    /// A secret. It has several options and members, whose endings say where it comes from.
+    /// A secret. It has several options and members, whose endings name its origin.
     Secret,
-    /// A secret that no other profile's token can be.
+    /// A secret that cannot be another profile's token.
     OwnSecret,
-    /// A file that is found as a secret's is, but is none.
+    /// A file that is located like a secret's file, but is not secret.
     Credential,
     /// Any other file or directory.
     Path,
@@ -27,12 +27,12 @@ pub(crate) enum Kind {
     /// A whole number.
     Number,
     Flag,
-    /// Any JSON value: a profile has it, the command line does not.
+    /// Any JSON value. Only a profile can have it.
     Json,
 }
 
-/// Where a secret comes from: the ending of its options and members, how help names the value, an example, and what
-/// several of them are called.
+/// The origin of a secret: the ending of its options and members, the name of the value in help, an example, and a word
+/// for several of them.
 pub(crate) struct Origin {
     pub(crate) ending: &'static str,
     pub(crate) value: &'static str,
@@ -47,7 +47,7 @@ const ORIGINS: [Origin; 3] = [
 ];
 
 impl Kind {
-    /// The origins that a secret of this kind may have. None for what is no secret.
+    /// Returns the origins that a secret of this kind may have. Empty for any other kind.
     pub(crate) fn origins(self) -> &'static [Origin] {
         match self {
             Self::Secret | Self::SecretPairs(_) => &ORIGINS,
@@ -57,16 +57,16 @@ impl Kind {
     }
 }
 
-/// Where a row counts: for which verbs, and whose member it is in a profile.
+/// The verbs that take an option, and the readers of its member.
 type Places = u16;
 const TOKEN: Places = 1;
 const REVOKE: Places = 2;
 const KEEP: Places = 4;
 const BENCH: Places = 8;
 const PARSE: Places = 16;
-/// Only from a process of keyfob's own, so help does not show it.
+/// An option that only a process of keyfob's own gives, so help does not show it.
 const HIDDEN: Places = 32;
-/// A member that the library reads: a part of the endpoint's description.
+/// A member that the library reads, as a part of the endpoint's description.
 const ENDPOINT: Places = 64;
 /// A member that the command reads.
 const PROFILE: Places = 128;
@@ -84,11 +84,11 @@ const ASKED: Places = FETCH | PROFILE;
 
 /// An option, a member of a profile, or both.
 pub(crate) struct Row {
-    /// The option's name without `--`. The member has underscores for the hyphens.
+    /// The option's name without `--`. The member has underscores instead of hyphens.
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
     places: Places,
-    /// How help names the value.
+    /// The name of the value in help.
     pub(crate) value: &'static str,
     pub(crate) help: &'static str,
     /// The member's value in an example, as JSON.
@@ -111,7 +111,7 @@ impl Row {
         self
     }
 
-    /// The options or members of this row, with hyphens.
+    /// Returns the options or members of this row, with hyphens.
     pub(crate) fn names(&self) -> Vec<String> {
         match self.kind.origins() {
             [] => vec![self.name.to_owned()],
@@ -119,7 +119,7 @@ impl Row {
         }
     }
 
-    /// Returns the example with a place of this origin in it instead of the file.
+    /// Returns the example with an origin of this kind instead of the file.
     pub(crate) fn example_of(&self, origin: &Origin) -> String {
         let file_end = self.example.trim_end_matches(['"', '}']).len();
         let file_start = self.example[..file_end].rfind('"').map_or(0, |quote| quote + 1);
@@ -136,7 +136,7 @@ impl Row {
         }
     }
 
-    /// Whether this verb takes the option.
+    /// Returns whether this verb accepts the option.
     pub(crate) fn is_option_of(&self, verb: Verb) -> bool {
         self.kind != Kind::Json && self.places & place(verb) != 0
     }
@@ -145,12 +145,12 @@ impl Row {
         self.places & HIDDEN != 0
     }
 
-    /// Whether a profile may have it.
+    /// Returns whether a profile may have it.
     pub(crate) fn is_member(&self) -> bool {
         self.places & (ENDPOINT | PROFILE) != 0
     }
 
-    /// Whether the library reads it.
+    /// Returns whether the library reads it.
     pub(crate) fn is_described(&self) -> bool {
         self.places & ENDPOINT != 0
     }
@@ -177,29 +177,29 @@ fn place(verb: Verb) -> Places {
     }
 }
 
-/// All rows.
+/// Returns all rows.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
     GROUPS.iter().flat_map(|(_, rows)| rows.iter())
 }
 
-/// The option of this verb with this name.
+/// Returns the option of this verb with this name.
 pub(crate) fn option(verb: Verb, name: &str) -> Option<&'static Row> {
     rows().find(|row| row.is_option_of(verb) && row.has_name(name))
 }
 
-/// The member of a profile with this name.
+/// Returns the member of a profile with this name.
 pub(crate) fn member(name: &str) -> Option<&'static Row> {
-    // Only a name with underscores is a member.
+    // A member has underscores and no hyphens.
     let option = name.replace('_', "-");
     rows().find(|row| row.is_member() && !name.contains('-') && row.has_name(&option))
 }
 
-/// The names of all members.
+/// Returns the names of all members.
 pub(crate) fn members() -> Vec<String> {
     rows().filter(|row| row.is_member()).flat_map(Row::names).map(|name| name.replace('-', "_")).collect()
 }
 
-/// The secret that has this name, with hyphens or underscores.
+/// Returns the secret of this name, with hyphens or underscores.
 pub(crate) fn secret(name: &str) -> Option<&'static Row> {
     let name = name.replace('_', "-");
     let is_plain = |row: &Row| row.kind == Kind::Text && row.name == name;
@@ -208,21 +208,21 @@ pub(crate) fn secret(name: &str) -> Option<&'static Row> {
         .filter(|_| !rows().any(is_plain))
 }
 
-/// Returns the secret or the secret pairs of this member, and where it says that they come from.
+/// Returns the secret or the secret pairs that this member sets, and the ending that names their origin.
 pub(crate) fn source(member: &str) -> Option<(&str, &str)> {
     let row = self::member(member).filter(|row| !row.kind.origins().is_empty())?;
     let (name, ending) = member.split_at(row.name.len());
     Some((name, &ending[1..]))
 }
 
-/// Returns the members that say where a secret, or where secret pairs come from.
+/// Returns the members that can name the origin of a secret or of secret pairs.
 pub(crate) fn sources(name: &str) -> impl Iterator<Item = (String, &'static Origin)> {
     let row = rows().find(|row| !row.kind.origins().is_empty() && row.name == name.replace('_', "-"));
     let origins = row.map_or(&[][..], |row| row.kind.origins());
     origins.iter().map(move |origin| (format!("{name}_{}", origin.ending), origin))
 }
 
-/// Returns those of them that are among `members`.
+/// Returns those of them that are in `members`.
 pub(crate) fn given(members: &Object, name: &str) -> Vec<(String, &'static Origin)> {
     let is_from = |member: &str, origin: &Origin| {
         member.strip_prefix(name).and_then(|rest| rest.strip_prefix('_')) == Some(origin.ending)
@@ -488,7 +488,7 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
             .short('n'),
             row("pause", Kind::Duration, BENCH, "T", "the pause between fetches (0.2)"),
             row("processes", Kind::Flag, BENCH, "", "start a process for each fetch, so that exec and dynamic linking count"),
-            // One fetch, timed for the process that started this one.
+            // A single fetch, timed for the parent process.
             row("single", Kind::Flag, BENCH | HIDDEN, "", ""),
         ],
     ),

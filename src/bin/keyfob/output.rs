@@ -1,4 +1,4 @@
-//! Output: one answer on standard output, lines for a person on standard error.
+//! Output: one answer on standard output, messages on standard error.
 
 use crate::format::Format;
 use crate::{process, stderr};
@@ -18,7 +18,7 @@ struct ForgottenAnswer {
     forgotten: bool,
 }
 
-/// Prints whether there was something to forget.
+/// Prints whether there was anything to forget.
 pub(crate) fn forgotten(forgotten: bool, format: Format) -> Result<(), Error> {
     line(match (format, forgotten) {
         (Format::Json, _) => return line(&to_json(&ForgottenAnswer { forgotten })),
@@ -36,8 +36,8 @@ pub(crate) fn revoked(revoked: bool, format: Format) -> Result<(), Error> {
     })
 }
 
-/// Returns JSON on one line in which nothing can deceive a terminal: miniserde escapes what JSON requires, and the other
-/// hidden characters can only be inside strings.
+/// Returns JSON on one line that cannot deceive a terminal: miniserde escapes the characters that JSON requires, and
+/// all other hidden characters can only be inside strings.
 pub(crate) fn to_json(value: &impl Serialize) -> String {
     let text = json::to_string(value);
     let is_hidden = |c: char| {
@@ -93,7 +93,7 @@ pub(crate) fn check_stdout() -> Result<(), Error> {
     }
 }
 
-/// Writes one line for a person to standard error.
+/// Writes one line to standard error.
 pub(crate) fn note(text: &str) {
     stderr::line(text);
 }

@@ -1,4 +1,4 @@
-//! `keyfob parse`: how keyfob reads the token response on standard input.
+//! `keyfob parse`: shows how keyfob reads the token response on standard input.
 
 use crate::arguments::Arguments;
 use crate::output;
@@ -40,7 +40,7 @@ struct Rejected<'a> {
     reject: &'a str,
 }
 
-/// As for an answer that came over the network.
+/// The same limit as for an answer from the network.
 const MAX_BODY: u64 = 1024 * 1024;
 
 const REFUSED: u8 = 3;

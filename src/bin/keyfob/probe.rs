@@ -1,5 +1,5 @@
-//! `keyfob probe`: one fetch, told to a person: what was sent and answered, what is odd about it, and which lines of the
-//! profile would help.
+//! `keyfob probe`: one fetch with a report for a person: the request, the answer, its oddities, and the lines of the
+//! profile that would help.
 
 mod answer;
 mod body;
@@ -29,7 +29,7 @@ pub(crate) fn run(arguments: &Arguments, format: &mut Format) -> Result<ExitCode
     }
     output::check_stdout()?;
     let mut settings = Settings::read(arguments, format)?;
-    // The format in a profile is that of a token.
+    // A format in the profile is for tokens.
     if arguments.options.get("format").is_none() {
         *format = Format::Token;
     }
@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: &Arguments, format: &mut Format) -> Result<ExitCode
     let now = client.now();
     let seen = seen.lock().map(|mut seen| std::mem::take(&mut *seen)).unwrap_or_default();
     if result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Config) {
-        // Nothing was sent, so nothing was learnt.
+        // Nothing was sent, so there is nothing to report.
         return result.map(|_| ExitCode::SUCCESS);
     }
     let mut rows = seen.rows();
@@ -79,15 +79,15 @@ pub(crate) fn run(arguments: &Arguments, format: &mut Format) -> Result<ExitCode
         _ => to_text(&rows),
     });
     match result {
-        // No session is left at the server, even if nobody can read the report.
+        // End the session even if the report cannot be printed.
         Ok(token) if ends_session => client.revoke(token).and(printed).map(|()| ExitCode::SUCCESS),
         Ok(_) => printed.map(|()| ExitCode::SUCCESS),
-        // The report has said it.
+        // The report has already shown the error.
         Err(error) => printed.map(|()| exit_code(&error)),
     }
 }
 
-/// Sends requests, and keeps what is seen of the last one.
+/// Sends requests and records the last one.
 struct Recorder {
     transport: HttpTransport,
     seen: Arc<Mutex<Seen>>,
@@ -115,7 +115,7 @@ fn update(seen: &Mutex<Seen>, change: impl FnOnce(&mut Seen)) {
     }
 }
 
-/// What is seen of a fetch. It has no secret.
+/// The record of a fetch. It contains no secret.
 #[derive(Default)]
 struct Seen {
     request: String,
@@ -144,7 +144,7 @@ type Rows = Vec<(&'static str, Row)>;
 
 impl Seen {
     fn of(request: &Request, proxy: Option<String>) -> Self {
-        // Host and path never hold a secret.
+        // Scheme, host and path never hold a secret.
         let (place, query) = request.url().split_once('?').unwrap_or((request.url(), ""));
         let names = |text: &[u8]| body::form(text).into_iter().map(|member| member.path).collect::<Vec<_>>();
         let header = |wanted: &str| {
@@ -161,7 +161,7 @@ impl Seen {
             }
             _ => names(body),
         });
-        // A template may write a secret into a name of the query.
+        // A template may put a secret into a name of the query.
         parameters.retain(|name| !request.is_echoed_in(name));
         Self {
             request: format!("{} {}", request.method().as_str(), place),
@@ -175,7 +175,7 @@ impl Seen {
         }
     }
 
-    /// Keeps what an event says of the connection.
+    /// Records an event of the connection.
     fn note(&mut self, event: &Event<'_>) {
         match *event {
             Event::AddressesFound { addresses, .. } => {
@@ -201,7 +201,7 @@ impl Seen {
         }
     }
 
-    /// Returns what was sent, to where, and what came back.
+    /// Returns the facts of the request, of the connection and of the answer.
     fn rows(&self) -> Rows {
         let text = |text: &str| Row::Text(text.to_owned());
         let mut rows = vec![
@@ -229,7 +229,7 @@ impl Seen {
         rows
     }
 
-    /// Says how the lifetime was read.
+    /// Describes how the lifetime was read.
     fn lifetime(&self, token: &AccessToken, now: Duration) -> String {
         let answer = self.answer.as_ref();
         let places: Vec<String> = answer.map_or(Vec::new(), |answer| {
@@ -249,7 +249,7 @@ impl Seen {
         text + &trouble.unwrap_or_default()
     }
 
-    /// Returns lines for the profile that may make it better.
+    /// Returns lines for the profile that may help.
     fn advice(&self, result: Result<&AccessToken, &Error>) -> Vec<String> {
         let mut lines = Vec::new();
         let Some(answer) = &self.answer else { return lines };
@@ -273,7 +273,7 @@ impl Seen {
                     lines.push("\"lifetime\": {\"trust_clock\": true}".to_owned());
                 }
                 let word = token.token_type().unwrap_or_default();
-                // These need more than a header.
+                // Other values need more than a header.
                 let is_plain = word.bytes().all(|byte| byte.is_ascii_alphanumeric())
                     && !["dpop", "mac", "pop"].contains(&&*word.to_ascii_lowercase());
                 if token.header().is_err() && is_plain {
@@ -288,7 +288,7 @@ impl Seen {
                     lines.extend(first(&answer.tokens).map(|place| format!("\"field\": {place}")));
                 }
                 let is_json = self.content_type == "application/json";
-                // Services that expect the other form see no parameters.
+                // Services that expect the other form find no parameters.
                 let sees_none = match error.oauth_error() {
                     Some(code) => ["invalid_request", "unsupported_grant_type"].contains(&code),
                     None => matches!(status, 400 | 415),
@@ -314,7 +314,7 @@ impl Seen {
     }
 }
 
-/// Compares the device's clock with the server's. `Date` counts in whole seconds, and the answer was on its way.
+/// Compares the device's clock with the server's. `Date` has whole seconds, and the answer took time to arrive.
 fn clock(ahead: Option<i64>) -> String {
     const UNITS: [(u64, &str); 4] = [(2 * 86_400, "days"), (2 * 3600, "h"), (120, "min"), (0, "s")];
     let Some(ahead) = ahead else { return "the answer has no `Date` to compare with".to_owned() };

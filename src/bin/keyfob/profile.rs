@@ -31,7 +31,7 @@ pub(crate) fn unknown(name: &str) -> Error {
     }
 }
 
-/// A file without an end would fill the memory.
+/// The largest profile: a file without an end would fill the memory.
 pub(crate) const MAX_PROFILE: u64 = 1024 * 1024;
 
 pub(crate) fn read(name: &Path) -> Result<Object, Error> {
@@ -52,13 +52,13 @@ pub(crate) fn read(name: &Path) -> Result<Object, Error> {
                     "profile {shown}: duplicate member {name:?}, at line {line}, column {column}"
                 )));
             }
-            // A pipe is in no directory of its own.
+            // A pipe has no directory of its own.
             if let (false, Some(directory)) = (is_pipe(&file), file.parent()) {
                 resolve(&mut members, directory).map_err(|why| config(format!("profile {shown}: {why}")))?;
             }
             Ok(members)
         }
-        // miniserde does not say where the mistake is; the library's own reader does.
+        // miniserde does not report where the mistake is; the library's own reader does.
         _ => Err(match Endpoint::from_json(&text) {
             Err(error) => config(format!("profile {shown}: {error}")),
             Ok(_) => config(format!("profile {shown}: not a JSON object")),
@@ -75,7 +75,7 @@ fn read_text(file: &Path) -> std::io::Result<String> {
     if is_pipe(file) { pipe::read(read)? } else { read() }
 }
 
-/// Makes the paths in a profile count from its directory, and `~/` from the user's home.
+/// Resolves the paths in a profile: relative ones from its directory, and `~/` from the user's home.
 fn resolve(members: &mut Object, directory: &Path) -> Result<(), String> {
     for (name, value) in members.iter_mut() {
         let is_secret = is_secret_file(name);
@@ -86,7 +86,7 @@ fn resolve(members: &mut Object, directory: &Path) -> Result<(), String> {
         let mut values = vec![value];
         while let Some(value) = values.pop() {
             match value {
-                // The name of a profile, which is in the directories of profiles.
+                // The name of a profile, which is found in the directories of profiles.
                 Value::String(file) if is_profile && !file.contains('/') => {}
                 Value::String(file) => {
                     let path = resolved(file, directory, is_secret)?;
@@ -108,15 +108,15 @@ fn resolved(file: &str, directory: &Path, is_secret: bool) -> Result<PathBuf, St
         return home.map(|home| home.join(below)).ok_or_else(|| format!("{file}: HOME is not set to an absolute path"));
     }
     match is_secret {
-        // Standard input, which is no file.
+        // Standard input, which is not a file.
         true if file == "-" => Ok(file.into()),
         true => Ok(credential(file).unwrap_or_else(|| directory.join(file))),
         false => Ok(directory.join(file)),
     }
 }
 
-/// Returns the path of a profile: the name itself if it has a slash, else a file in the user's or the system's directory of
-/// profiles.
+/// Returns the path of a profile: the name itself if it contains a slash, otherwise a file in the user's or the
+/// system's directory of profiles.
 pub(crate) fn find_profile(name: &Path) -> Result<PathBuf, Error> {
     if name.as_os_str().as_encoded_bytes().contains(&b'/') {
         return Ok(name.to_owned());
@@ -126,7 +126,7 @@ pub(crate) fn find_profile(name: &Path) -> Result<PathBuf, Error> {
     let places =
         own_directory().into_iter().chain([PathBuf::from("/etc")]).map(|place| place.join("keyfob").join(&file));
     let places: Vec<PathBuf> = places.collect();
-    // One that cannot be examined may exist, with other credentials: reading it shows the fault.
+    // A profile that cannot be examined may exist, with other credentials: reading it reports the fault.
     places.iter().find(|place| may_be_there(place)).cloned().ok_or_else(|| {
         let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
         config(format!("profile {}: not found", name.display()))
@@ -134,7 +134,7 @@ pub(crate) fn find_profile(name: &Path) -> Result<PathBuf, Error> {
     })
 }
 
-/// Returns the names of all profiles, each with its environments if it leaves open which.
+/// Returns the names of all profiles, each with its environments if one has to be chosen.
 pub(crate) fn all() -> Vec<(String, Vec<String>)> {
     let places = own_directory().into_iter().chain([PathBuf::from("/etc")]);
     let files = places.flat_map(|place| std::fs::read_dir(place.join("keyfob")).into_iter().flatten().flatten());
@@ -152,7 +152,8 @@ pub(crate) fn all() -> Vec<(String, Vec<String>)> {
     names.into_iter().map(|name| (name.clone(), environments(&name))).collect()
 }
 
-/// Returns where a new profile of this name belongs: the name itself if it has a slash, else in the user's directory.
+/// Returns the path for a new profile of this name: the name itself if it contains a slash, otherwise one in the user's
+/// directory.
 pub(crate) fn place_for(name: &str) -> Result<PathBuf, Error> {
     if name.contains('/') {
         return Ok(name.into());
@@ -165,13 +166,13 @@ pub(crate) fn place_for(name: &str) -> Result<PathBuf, Error> {
     Ok(directory.join("keyfob").join(format!("{name}.json")))
 }
 
-/// Returns the user's directory of configuration.
+/// Returns the user's configuration directory.
 fn own_directory() -> Option<PathBuf> {
     let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     variable("XDG_CONFIG_HOME").or_else(|| Some(variable("HOME")?.join(".config")))
 }
 
-/// Whether a file exists or may exist: a dangling link does, and one that this user may not examine may.
+/// Returns whether a file exists or may exist: a dangling link does, and one that this user may not examine may.
 fn may_be_there(path: &Path) -> bool {
     match path.symlink_metadata() {
         Ok(_) => true,
@@ -179,7 +180,7 @@ fn may_be_there(path: &Path) -> bool {
     }
 }
 
-/// Returns where a secret's file is: a bare name is a credential of systemd, if there is one of that name.
+/// Returns the path of a secret's file: a bare name is a credential of systemd, if there is one of that name.
 pub(crate) fn locate(file: &str) -> PathBuf {
     credential(file).unwrap_or_else(|| file.into())
 }
@@ -189,13 +190,14 @@ fn credential(file: &str) -> Option<PathBuf> {
     Some(Path::new(&directory).join(file)).filter(|credential| may_be_there(credential))
 }
 
-/// Puts the options over the members of a profile. An option also replaces what the profile says in another way.
+/// Lets the options override the members of a profile. An option also replaces members with which the profile sets the
+/// same thing in another way.
 pub(crate) fn override_by(members: &mut Object, options: &Object) {
     if members.is_empty() {
         return members.extend(options.iter().map(|(name, value)| (name.clone(), value.clone())));
     }
     for name in options.keys() {
-        // A secret, a parameter or a header is overridden in whichever way the profile gives it.
+        // A secret, a parameter or a header is overridden whichever origin the profile gives for it.
         let base = options::source(name).map_or(name.as_str(), |(base, _)| base);
         let mut ways: Vec<String> = options::sources(base).map(|(way, _)| way).collect();
         if !ways.is_empty() {
@@ -229,7 +231,7 @@ pub(crate) fn override_by(members: &mut Object, options: &Object) {
     }
     for (name, value) in options {
         match (members.get_mut(name), value) {
-            // The option sets a part of the member.
+            // The option sets only a part of the member.
             (Some(Value::Object(present)), Value::String(path)) if name == "field" => {
                 present.insert("access_token".to_owned(), Value::String(path.clone()));
             }
@@ -248,7 +250,7 @@ pub(crate) fn override_by(members: &mut Object, options: &Object) {
     }
 }
 
-/// Removes from `present` the names that `given` has too; for headers in any case.
+/// Removes from `present` the names that are also in `given`; the names of headers in any case.
 fn remove_names(present: &mut Object, given: &Object, ignore_case: bool) {
     let names: Vec<String> = present.keys().cloned().collect();
     for name in names {

@@ -1,4 +1,4 @@
-//! Where secrets come from: files, standard input and environment variables.
+//! Reads secrets from files, standard input, environment variables and other profiles.
 
 use crate::chain::Links;
 use crate::failure::hint;
@@ -16,7 +16,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Returns the secret of this name, from wherever the members say that it comes.
+/// Returns the secret of this name, from the origin that the members give.
 pub(crate) fn take_secret(members: &mut Object, links: &mut Links, name: &str) -> Result<Option<SecretSource>, Error> {
     let mut found = None::<(String, SecretSource)>;
     for (member, origin) in options::given(members, name) {
@@ -29,7 +29,8 @@ pub(crate) fn take_secret(members: &mut Object, links: &mut Links, name: &str) -
     Ok(found.map(|(_, source)| source))
 }
 
-/// Returns names with secrets, from wherever the members say that they come; a name with several secrets comes several times.
+/// Returns names with secrets, from the origin that the members give. A name with several secrets appears several
+/// times.
 pub(crate) fn take_secret_pairs(
     members: &mut Object,
     links: &mut Links,
@@ -53,10 +54,10 @@ fn secret_at(origin: &str, name: &str, place: &str, links: &mut Links) -> Result
     }
 }
 
-/// Returns a secret from a file, or for `-` from standard input; at a terminal the secret's name is the prompt.
+/// Returns a secret from a file, or for `-` from standard input. At a terminal the secret's name is the prompt.
 pub(crate) fn secret_from(name: &str, file: &str) -> Result<SecretSource, Error> {
     if file == "-" {
-        // Not through std's buffer, which keeps what it read.
+        // Not through std's buffer, which keeps a copy of its content.
         let stdin = std::io::stdin().as_fd().try_clone_to_owned().map(File::from);
         let stdin = stdin.map_err(|_| config("standard input: cannot be read"))?;
         if stdin.is_terminal() {
@@ -65,7 +66,7 @@ pub(crate) fn secret_from(name: &str, file: &str) -> Result<SecretSource, Error>
         return Ok(Secret::read_from(stdin, "standard input")?.into());
     }
     let path = locate(file);
-    // A pipe gives its content once, and with a cache a secret is read more often.
+    // A pipe can be read only once, and with a cache a secret is read more often.
     if is_pipe(&path) {
         let origin = format!("secret file {}", path.display());
         let from = origin.clone();
@@ -80,14 +81,14 @@ pub(crate) fn secret_from(name: &str, file: &str) -> Result<SecretSource, Error>
     Ok(SecretSource::file(path))
 }
 
-/// Everyone on the machine can read the file: in containers that is common, and may be meant.
+/// Warns if everyone on the machine can read the file. In containers that is common, and may be intended.
 pub(crate) fn warn_if_public(file: &Path) {
     if std::fs::metadata(file).is_ok_and(|file| file.is_file() && file.mode() & 0o004 != 0) {
         hint(&format!("secret file {}: everybody can read it (chmod o-r)", file.display()));
     }
 }
 
-/// Refuses secrets that are written in a profile or on the command line, which everyone can read.
+/// Refuses secrets that are written in a profile or on the command line, where everyone can read them.
 pub(crate) fn check_plain(members: &Object) -> Result<(), Error> {
     const PARAMETERS: &[&str] = &["client_secret", "password", "refresh_token"];
     const HEADERS: &[&str] = &["Authorization", "Proxy-Authorization"];
@@ -110,12 +111,12 @@ pub(crate) fn check_plain(members: &Object) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns whether a value names a variable, so that the secret need not be in it.
+/// Returns whether a value names a variable, so that the value itself need not be a secret.
 fn is_template(value: &Value) -> bool {
     matches!(value, Value::String(text) if text.contains('{'))
 }
 
-/// Refuses two secrets from standard input, which has one.
+/// Refuses two secrets from standard input, which can be read only once.
 pub(crate) fn check_stdin(members: &Object) -> Result<(), Error> {
     let mut files = secret_files(members);
     files.retain(|(_, file)| *file == "-");
@@ -149,13 +150,14 @@ pub(crate) fn texts(members: &Object, is_wanted: impl Fn(&str) -> bool) -> Vec<(
     texts
 }
 
-/// Returns what the members say of secrets that come from there: environment variables (`env`), profiles (`profile`).
+/// Returns the origins of this kind that the members give for secrets: environment variables (`env`), profiles
+/// (`profile`).
 pub(crate) fn places(members: &Object, origin: &str) -> Vec<String> {
     let is_wanted = |name: &str| options::source(name).is_some_and(|(_, of)| of == origin);
     texts(members, is_wanted).into_iter().map(|(_, place)| place.to_owned()).collect()
 }
 
-/// Whether this member names a file that is found as a secret's is.
+/// Returns whether this member names a file that is located like a secret's.
 pub(crate) fn is_secret_file(name: &str) -> bool {
     options::source(name).is_some_and(|(_, origin)| origin == "file")
         || options::member(name).is_some_and(|row| row.kind == Kind::Credential)

@@ -1,4 +1,4 @@
-//! Makes a client and a grant from a profile and the options.
+//! Builds a client and a grant from a profile and the options.
 
 use crate::arguments::{Arguments, Verb};
 use crate::chain::{Links, Trail};
@@ -27,22 +27,22 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(crate) struct Settings {
-    /// The members that are still to be read: client id, user name, scope and where the secrets are.
+    /// The members that are still to be read: client id, user name, scope and the origins of the secrets.
     members: Object,
     endpoint: Endpoint,
     pub(crate) asked: Asked,
     cache_dir: Option<PathBuf>,
     pub(crate) connection: Connection,
-    /// How the client authenticates, if it is said.
+    /// The client authentication method, if it is given.
     auth: Option<String>,
-    /// A token is to be fetched with a refresh token whose successor only the cache can keep.
+    /// Whether a token is fetched with a refresh token whose successor only the cache can keep.
     pub(crate) needs_store: bool,
     is_revocation: bool,
     /// The other profiles whose tokens this one needs.
     pub(crate) links: Links,
-    /// The secret parameters, once they are taken from the members.
+    /// The secret parameters, once they have been taken from the members.
     parameters: Option<Vec<(String, SecretSource)>>,
-    /// The members that are kept of the answer, and the variables that have a value of their own.
+    /// The members that are kept of the answer, and the variables with a value of their own.
     pub(crate) kept: Vec<String>,
     variables: Vec<String>,
 }
@@ -70,22 +70,22 @@ impl Asked {
 
 const DEFAULT_GRANT: &str = "client_credentials";
 
-/// The grants that have a name here; any other word is sent as it is.
+/// The grants with a name of their own; any other word is sent as it is.
 const GRANTS: &[&str] = &[DEFAULT_GRANT, "password", "bearer_session", "refresh_token", "jwt_bearer"];
 
-/// The library's name of `jwt_bearer`.
+/// The grant type of `jwt_bearer` (RFC 7523 section 2.1).
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 /// The members that describe assertions.
 const OF_ASSERTIONS: [&str; 5] = ["algorithm", "key_id", "audience", "claim", "assertion_header"];
 
-/// The parameters with which a grant is exchanged (RFC 6749 section 4.1.3, 7521, 7636, 8628, 8693): they belong to the
-/// grant, and are not sent again with the refresh token that it yields.
+/// The parameters that are exchanged as a grant (RFC 6749 section 4.1.3, RFC 7521, 7636, 8628, 8693). They belong to
+/// the grant and are not sent with the refresh token that it yields.
 const EXCHANGED: &[&str] =
     &["assertion", "code", "code_verifier", "device_code", "subject_token", "actor_token", "ticket"];
 
 impl Settings {
-    /// Reads profile and options. `format` is set as soon as it is known: it decides how an error is shown.
+    /// Reads profile and options. Sets `format` as soon as it is known, because it decides how an error is shown.
     pub(crate) fn read(arguments: &Arguments, format: &mut Format) -> Result<Self, Error> {
         let (members, trail) = match &arguments.profile {
             Some(name) => (profile::read(Path::new(name))?, Trail::new(Path::new(name))?),
@@ -93,7 +93,7 @@ impl Settings {
         };
         let is_revocation = arguments.verb == Verb::Revoke;
         let mut options = arguments.options.clone();
-        // Nor are the servers of other profiles asked.
+        // The servers of other profiles are not asked either.
         if matches!(arguments.verb, Verb::Status | Verb::Forget) {
             options.insert("offline".to_owned(), Value::Bool(true));
         }
@@ -102,7 +102,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Reads the members of a profile that `trail` ends with, and options.
+    /// Reads the members of the last profile of `trail`, and the options.
     pub(crate) fn of(
         mut members: Object,
         options: &Object,
@@ -111,7 +111,7 @@ impl Settings {
         trail: &Trail,
     ) -> Result<Self, Error> {
         override_by(&mut members, options);
-        // Options alone.
+        // A profile cannot set this.
         match members.remove("error_to").filter(|_| options.contains_key("error_to")) {
             None => {}
             Some(Value::String(place)) if place == "stdout" || place == "stderr" => {}
@@ -177,7 +177,8 @@ impl Settings {
         })
     }
 
-    /// Whether the grant can be sent more than once: also one that exchanges nothing but other profiles' tokens.
+    /// Returns whether the grant can be sent more than once. That includes one that exchanges only the tokens of other
+    /// profiles.
     pub(crate) fn is_repeatable(&self) -> bool {
         let name = self.endpoint.grant_type().unwrap_or(DEFAULT_GRANT);
         let has_exchanged = |origin: &str| {
@@ -192,18 +193,18 @@ impl Settings {
             || name != "refresh_token" && has_exchanged("profile") && !has_exchanged("file") && !has_exchanged("env")
     }
 
-    /// Whether a grant may be used up by a fetch: this one or that of a profile whose token is needed.
+    /// Returns whether a fetch may use up a grant: this one or that of a profile whose token is needed.
     pub(crate) fn may_be_used_up(&self) -> bool {
         !self.is_repeatable() || self.links.settings().any(Self::may_be_used_up)
     }
 
-    /// Whether a certificate comes from a pipe, which can be read once.
+    /// Returns whether a certificate comes from a pipe, which can be read only once.
     pub(crate) fn has_piped_certificates(&self) -> bool {
         let own = matches!(self.members.get("client_cert_file"), Some(Value::String(file)) if is_pipe(&locate(file)));
         own || self.connection.ca_file.as_deref().is_some_and(is_pipe)
     }
 
-    /// Whether a secret comes from standard input or a pipe, which can be read once.
+    /// Returns whether a secret comes from standard input or a pipe, which can be read only once.
     pub(crate) fn reads_once(&self) -> bool {
         let is_stdin = |file: &str| ["-", "/dev/stdin"].contains(&file);
         let own = secret_files(&self.members).iter().any(|(_, file)| is_stdin(file) || is_pipe(&locate(file)));
@@ -221,7 +222,7 @@ impl Settings {
                 Grant::password(username, self.needed(&name, "password")?)
             }
             "bearer_session" => Grant::bearer_session(self.needed(&name, "session_token")?),
-            // A new one is written back to where this one is from.
+            // A new refresh token is written back to the file.
             "refresh_token" => match self.members.get("refresh_token_file") {
                 Some(Value::String(file)) if file != "-" && !self.members.contains_key("refresh_token_env") => {
                     let file = locate(file);
@@ -236,7 +237,7 @@ impl Settings {
             JWT_BEARER if self.has_key() => Grant::jwt_bearer(self.assertion(true)?),
             "" => return Err(config("`grant`: must not be empty")),
             other => match words::nearest(other, GRANTS.iter().copied()) {
-                // A near miss is a mistake, and would be sent without the secret that the grant needs.
+                // A similar word is a mistake. It would be sent without the secret that the grant needs.
                 Some(known) => return Err(config(format!("unknown grant {other:?}; did you mean {known:?}?"))),
                 None => Grant::extension(other),
             },
@@ -250,12 +251,12 @@ impl Settings {
         Ok(grant)
     }
 
-    /// Whether there is a key to sign with, or a command that signs.
+    /// Returns whether there is a key to sign with, or a command that signs.
     fn has_key(&self) -> bool {
         ["signing_key_file", "signing_key_env", "sign_command"].iter().any(|name| is_given(&self.members, name))
     }
 
-    /// Returns what authenticates the client by assertions, if anything does.
+    /// Returns the assertion that authenticates the client, if there is one.
     fn client_assertion(&mut self) -> Result<Option<Assertion>, Error> {
         let is_grant = self.endpoint.grant_type() == Some(JWT_BEARER) && self.has_key();
         match self.auth.as_deref() {
@@ -273,9 +274,10 @@ impl Settings {
         }
     }
 
-    /// Returns the assertions that are described; without the claims that belong to the grant's, if the client's are asked for.
+    /// Returns the described assertions. Without `has_claims` the claims are left out: for the client's assertions if
+    /// they belong to the grant.
     fn assertion(&mut self, has_claims: bool) -> Result<Assertion, Error> {
-        // The grant and the client may both sign, so nothing is taken away.
+        // Works on a copy, because the grant and the client may both sign.
         let mut members = self.members.clone();
         let algorithm = take_text(&mut members, "algorithm")?;
         let mut assertion = match take_secret(&mut members, &mut self.links, "signing_key")? {
@@ -312,7 +314,7 @@ impl Settings {
         Ok(assertion)
     }
 
-    /// Takes the secret parameters that belong to the grant, or the others, which are in each request for a token.
+    /// Takes the secret parameters that belong to the grant, or the others, which are in every request for a token.
     fn secret_parameters(&mut self, of_grant: bool) -> Result<Vec<(String, SecretSource)>, Error> {
         let all = match self.parameters.take() {
             Some(all) => all,
@@ -330,10 +332,10 @@ impl Settings {
         Ok(taken)
     }
 
-    /// Returns the store that is shared with other processes; none if it is not wanted, or there is no place for it.
+    /// Returns the store that is shared with other processes. None if it is turned off, or if there is no place for it.
     ///
-    /// A refresh token from a variable or standard input cannot be replaced there, so without a cache a new one
-    /// would be lost. The server may then take the next use of the old one for theft.
+    /// A refresh token from a variable or standard input cannot be replaced there, so without a cache a new one would
+    /// be lost. The server may then take the next use of the old one for theft.
     pub(crate) fn store(&self) -> Result<Option<Store>, Error> {
         let lost = |why: &str| {
             config(format!("the server may hand out a new refresh token, and there is no place to keep it: {why}"))
@@ -351,7 +353,7 @@ impl Settings {
                     return Err(lost(&format!("{error}: {}", error.hint().unwrap_or_default())).with_source(error));
                 }
                 Err(error) => {
-                    // Another user did that, and this one did not ask for it.
+                    // Another user has caused this, without this user's doing.
                     match error.to_string() {
                         text if text.ends_with("belongs to another user") => output::note(&format!("keyfob: {text}")),
                         text => self.asked.log(&format!("{text}: {}", error.hint().unwrap_or_default())),
@@ -367,7 +369,7 @@ impl Settings {
         Ok(Some(store))
     }
 
-    /// Says where the cache is, or why there is none.
+    /// Returns a message with the place of the cache, or the reason why there is none.
     pub(crate) fn place_of_cache(&self) -> String {
         let store = match &self.cache_dir {
             _ if self.asked.no_cache => return "turned off (--no-cache)".to_owned(),
@@ -415,7 +417,7 @@ impl Settings {
         }
         let certificate = take_text(members, "client_cert_file")?;
         let identity = match (certificate, take_secret(members, links, "client_key")?) {
-            // The certificate is no secret: everybody may read it.
+            // The certificate is not secret and may be readable for everyone.
             (Some(certificate), Some(key)) => Some((SecretSource::file(locate(&certificate)), key)),
             (None, None) if self.auth.as_deref() == Some("tls_client_auth") => {
                 return Err(config("`tls_client_auth` needs a client certificate")
@@ -455,7 +457,7 @@ impl Settings {
         }
         match (take_secret(members, links, "client_secret")?, members.remove("client_secret")) {
             (Some(secret), None) => client = client.client_secret(secret),
-            // Some services have none, and want it sent.
+            // Some services have no client secret, and require an empty one.
             (None, Some(Value::String(empty))) if empty.is_empty() => client = client.client_secret(String::new()),
             (Some(_), Some(_)) => return Err(config("`client_secret` is given twice").with_hint("remove one of them")),
             (None, Some(_)) => return Err(unknown("client_secret")),
@@ -464,7 +466,7 @@ impl Settings {
         Ok(client)
     }
 
-    /// Returns the token to revoke, if one is named.
+    /// Returns the token to revoke, if one is given.
     pub(crate) fn access_token(&mut self) -> Result<Option<AccessToken>, Error> {
         Ok(match take_secret(&mut self.members, &mut self.links, "access_token")? {
             Some(source) => Some(AccessToken::bearer(&*source.expose()?)?),
@@ -505,7 +507,7 @@ impl Settings {
     }
 }
 
-/// Returns the cache of a client and a grant, shared if there is a store.
+/// Returns the cache of a client and a grant, shared through the store if there is one.
 pub(crate) fn tokens(client: Client, grant: Grant, store: Option<Store>) -> TokenCache {
     let tokens = TokenCache::new(client, grant).spread(spread());
     match store {
@@ -514,7 +516,7 @@ pub(crate) fn tokens(client: Client, grant: Grant, store: Option<Store>) -> Toke
     }
 }
 
-/// Returns the spread of this device: by its machine id, or else by a name that is new with each boot.
+/// Returns the spread of this device: from its machine id, or else from a name that is new with each boot.
 pub(crate) fn spread() -> Spread {
     let id = ["/etc/machine-id", "/var/lib/dbus/machine-id", "/proc/sys/kernel/random/boot_id"]
         .iter()

@@ -1,4 +1,4 @@
-//! A command that signs assertions: for keys in a TPM, in a PKCS #11 token, in a key management service.
+//! Signs assertions with a command: for keys in a TPM, a PKCS #11 token or a key management service.
 
 use crate::members::config;
 use crate::output;
@@ -9,19 +9,19 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long the command may take, unless there is a timeout.
+/// The time limit of the command, unless there is a timeout.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// No signature is longer: this is that of RSA with 32768 bits.
+/// The longest signature: that of RSA with 32768 bits.
 const MAX_SIGNATURE: u64 = 4096;
 
 pub(crate) struct SignCommand {
     words: Vec<String>,
     algorithm: String,
-    /// The length of r and of s, if it signs with ECDSA.
+    /// The length of r and of s, if the algorithm is ECDSA.
     half: Option<usize>,
     timeout: Duration,
-    /// The variables that it does not inherit.
+    /// The variables that the command does not inherit.
     secret_variables: Vec<String>,
 }
 
@@ -53,7 +53,7 @@ impl SignCommand {
         command.spawn()
     }
 
-    /// Runs the command to its end. A child that holds its output open for longer is left behind.
+    /// Runs the command to its end. Abandons a child process that holds its output open.
     fn run(&self, message: &[u8]) -> Result<(ExitStatus, Vec<u8>), String> {
         let mut child = self.start().map_err(|error| output::reason(&error))?;
         let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
@@ -62,7 +62,7 @@ impl SignCommand {
         let message = message.to_vec();
         let (send, result) = sync_channel(1);
         let work = move || {
-            // One that does not read its input to the end may sign all the same: its status tells.
+            // A command that does not read its whole input may still sign; its exit status decides.
             let _ = stdin.write_all(&message);
             drop(stdin);
             let mut signature = Vec::new();
@@ -83,7 +83,7 @@ impl SignCommand {
                 return Err(if error.kind() == io::ErrorKind::TimedOut { late() } else { output::reason(&error) });
             }
         };
-        // Its output has ended, and so should it.
+        // Its output has ended, so the command should end too.
         loop {
             match child.try_wait().map_err(|error| output::reason(&error))? {
                 Some(status) => return Ok((status, signature)),
@@ -125,7 +125,7 @@ impl Signer for SignCommand {
     }
 }
 
-/// Makes r and s of one length each out of DER: a sequence of two numbers (RFC 3279 section 2.2.3).
+/// Converts DER, a sequence of two numbers (RFC 3279 section 2.2.3), into r and s of the same length.
 fn joined(der: &[u8], half: usize) -> Option<Vec<u8>> {
     let sequence = match der {
         [0x30, length, rest @ ..] if *length < 0x80 && usize::from(*length) == rest.len() => rest,

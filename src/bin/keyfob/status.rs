@@ -1,4 +1,5 @@
-//! `keyfob status` and `keyfob forget`: what is cached and remembered here. The server is never asked.
+//! `keyfob status` and `keyfob forget`: the cached tokens and remembered failures of this machine. They never ask the
+//! server.
 
 use crate::arguments::Arguments;
 use crate::failure::{self, whole_seconds};
@@ -28,11 +29,11 @@ struct Row<'a> {
     cache: Option<String>,
 }
 
-/// What is known about one request.
+/// The cached state of a request.
 struct Known {
     host: String,
     cache: Option<PathBuf>,
-    /// If there is a valid token, how long it lives, if that is known.
+    /// The remaining life of the valid token, if there is one. The inner value is none if the life is unknown.
     token: Option<Option<Duration>>,
     failure: Option<Error>,
     next: Option<Duration>,
@@ -116,9 +117,9 @@ fn store(arguments: &Arguments) -> Result<Option<Store>, Error> {
     }
 }
 
-/// With `is_one_of_many`, nothing is read that can be read once.
+/// Reads the cached state. With `is_one_of_many`, reads nothing that can be read only once.
 fn known(arguments: &Arguments, is_one_of_many: bool) -> Result<Known, Error> {
-    // The format in a profile is that of a token.
+    // A format in the profile is for tokens.
     let mut settings = Settings::read(arguments, &mut Format::Token)?;
     if is_one_of_many && settings.reads_once() {
         return Err(config("not known: a secret comes from standard input or a pipe"));
@@ -137,7 +138,7 @@ fn known(arguments: &Arguments, is_one_of_many: bool) -> Result<Known, Error> {
     })
 }
 
-/// Shows one line. Returns its exit code, and whether there is a valid token.
+/// Prints one line. Returns its exit code, and whether there is a valid token.
 fn show(
     profile: Option<&str>,
     environment: Option<&str>,
@@ -153,7 +154,7 @@ fn show(
     };
     let known = known.as_ref().ok();
     let left = known.and_then(|known| known.token.flatten());
-    // Without a token or a failure the next attempt is at once.
+    // Without a token or a failure the next attempt is immediate.
     let next = known.filter(|_| state != "none").and_then(|known| known.next).map(whole_seconds);
     let host = known.map_or(&name, |known| &known.host);
     if is_json {

@@ -1,5 +1,5 @@
-//! Standard error. A process with a duty of its own never waits for whoever reads it: a line that cannot be written at
-//! once is dropped, counted and reported later.
+//! Standard error. A process with other duties never waits for its reader: a line that cannot be written at once is
+//! dropped, counted and reported later.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Mode, OFlags};
@@ -10,26 +10,27 @@ use std::process::Stdio;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How a line is written without waiting.
+/// A way of writing a line without waiting.
 enum Way {
-    /// A pipe or a terminal, opened again: the flag that makes writes fail instead of wait then belongs to this process
-    /// alone.
+    /// A pipe or a terminal, opened again: the flag that makes writes fail instead of wait then affects only this
+    /// process.
     Own(File),
-    /// A socket takes the flag with each write.
+    /// A socket, which accepts the flag with each write.
     Socket,
-    /// A regular file never makes a writer wait.
+    /// A regular file, which never makes a writer wait.
     Regular,
-    /// A pipe or a terminal of another user, which cannot be opened again. It is asked first whether it has room.
+    /// A pipe or a terminal of another user, which cannot be opened again. Before each write it is checked for room.
     Shared,
 }
 
 static WAY: OnceLock<Way> = OnceLock::new();
 static LOST: AtomicUsize = AtomicUsize::new(0);
 
-/// The longest line in bytes. With the report of lost lines it fits into a pipe that says it has room (4096 bytes).
+/// The longest line in bytes. Together with the report of lost lines it fits into a pipe that reports room (4096
+/// bytes).
 const MAX_LINE: usize = 3072;
 
-/// From now on no line waits for a reader.
+/// Makes every line from now on fail instead of waiting for a reader.
 pub(crate) fn never_wait() {
     WAY.get_or_init(|| {
         let stderr = rustix::stdio::stderr();
@@ -48,7 +49,7 @@ pub(crate) fn never_wait() {
     });
 }
 
-/// Writes one line. Where it cannot be written there is nobody to tell.
+/// Writes one line. Ignores errors, because there is nowhere to report them.
 pub(crate) fn line(text: &str) {
     let Some(way) = WAY.get() else {
         let _ = writeln!(io::stderr(), "{text}");
@@ -65,7 +66,8 @@ pub(crate) fn line(text: &str) {
     }
 }
 
-/// Where a program that is started prints: to standard error, unless it could fill what this process has to write to.
+/// Returns the standard error of a started program: this process's own, unless the program could fill a pipe that this
+/// process writes to.
 pub(crate) fn for_child() -> Stdio {
     match WAY.get() {
         Some(Way::Shared) => Stdio::null(),
@@ -73,14 +75,14 @@ pub(crate) fn for_child() -> Stdio {
     }
 }
 
-/// The text, cut to so many bytes.
+/// Returns the text, cut to this number of bytes.
 pub(crate) fn shorten(text: &str, most: usize) -> &str {
     let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
     &text[..end]
 }
 
 impl Way {
-    /// Writes the whole line, or tells that it could not.
+    /// Writes the whole line. Returns whether that succeeded.
     fn write(&self, line: &[u8]) -> bool {
         let stderr = rustix::stdio::stderr();
         let count = match self {

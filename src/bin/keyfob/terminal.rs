@@ -1,4 +1,4 @@
-//! A secret that a person types: the terminal does not show it, and is as it was afterwards, whatever ends the typing.
+//! Reads a secret that a person types. The terminal does not show it, and its settings are restored in any case.
 
 use keyfob::{Error, ErrorKind, Secret};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -10,7 +10,7 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Asks for the secret on standard error, and reads one line.
+/// Prompts for the secret on standard error and reads one line.
 pub(crate) fn read_secret(terminal: File, name: &str) -> Result<Secret, Error> {
     let fail = |_| Error::new(ErrorKind::Config, "standard input: the terminal cannot be kept from showing a secret");
     let mut typed = Typed { quiet: Quiet::new(terminal).map_err(fail)?, signals: Signals::new(), is_whole: false };
@@ -20,13 +20,13 @@ pub(crate) fn read_secret(terminal: File, name: &str) -> Result<Secret, Error> {
     drop(typed);
     let _ = writeln!(std::io::stderr());
     if signal != 0 {
-        // It came to end the process, and does so now.
+        // The signal was held back, and ends the process now.
         let _ = signal_hook::low_level::emulate_default_handler(signal);
     }
     secret
 }
 
-/// A terminal that does not show what is typed.
+/// A terminal that does not show typed characters.
 struct Quiet {
     terminal: File,
     before: Termios,
@@ -37,7 +37,7 @@ impl Quiet {
         let before = tcgetattr(&terminal)?;
         let mut quiet = before.clone();
         quiet.local_modes.remove(LocalModes::ECHO);
-        // A process that is stopped (Ctrl-Z) would leave the terminal quiet.
+        // A process that is stopped (Ctrl-Z) would leave the terminal without echo.
         quiet.special_codes[SpecialCodeIndex::VSUSP] = 0;
         tcsetattr(&terminal, OptionalActions::Now, &quiet)?;
         Ok(Self { terminal, before })
@@ -45,13 +45,13 @@ impl Quiet {
 }
 
 impl Drop for Quiet {
-    /// What was typed or pasted beyond the line may be a secret as well, and is not left to the shell.
+    /// Restores the terminal. Discards further input, which may also be secret and must not reach the shell.
     fn drop(&mut self) {
         let _ = tcsetattr(&self.terminal, OptionalActions::Flush, &self.before);
     }
 }
 
-/// The signals that end a process, held back until the terminal is as it was.
+/// The signals that end a process, held back until the terminal is restored.
 struct Signals {
     seen: Arc<AtomicUsize>,
     registered: Vec<SigId>,
@@ -65,7 +65,7 @@ impl Signals {
         Self { seen, registered }
     }
 
-    /// The signal that came last, or 0.
+    /// Returns the last signal, or 0.
     fn seen(&self) -> i32 {
         self.seen.load(Ordering::Relaxed) as i32
     }
@@ -79,7 +79,7 @@ impl Drop for Signals {
     }
 }
 
-/// One line from the terminal.
+/// A line from the terminal.
 struct Typed {
     quiet: Quiet,
     signals: Signals,
@@ -89,7 +89,7 @@ struct Typed {
 impl Read for &mut Typed {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         while !self.is_whole && self.signals.seen() == 0 {
-            // Not for ever: a signal may come just before the wait.
+            // With a limit, because a signal may arrive just before the wait.
             let nap = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
             let mut descriptors = [PollFd::new(&self.quiet.terminal, PollFlags::IN)];
             if poll(&mut descriptors, Some(&nap)).is_ok_and(|count| count > 0) {

@@ -1,7 +1,7 @@
-//! The file that `keep` is for. What it holds is valid whenever somebody reads it, or it is not there.
+//! The file that `keep` writes. At any time it contains a valid token, or it does not exist.
 //!
-//! The directory may be one in which others can make, link and rename files. So each name is opened without following a
-//! link or waiting, and nothing is removed or replaced at the start but what an earlier run left.
+//! Others may be able to create, link and rename files in its directory. So each name is opened without following a
+//! link or waiting, and at the start only files of an earlier run are removed or replaced.
 
 use crate::output;
 use keyfob::{AccessToken, Error, ErrorKind};
@@ -16,15 +16,14 @@ pub(crate) struct TokenFile {
     path: PathBuf,
     mode: u32,
     claim: Claim,
-    /// What is in it, and until when it stays.
+    /// The token in the file, and when it is to be removed.
     content: Option<(AccessToken, Duration)>,
     /// The file that was written last, while it may still have a name.
     file: Option<File>,
 }
 
 impl TokenFile {
-    /// Takes the file: from now on it is this process's. What an earlier run left is removed; what the user has put there
-    /// is moved aside.
+    /// Claims the file for this process. Removes the file of an earlier run, and moves a file of the user's aside.
     pub(crate) fn claim(path: PathBuf, mode: u32) -> Result<Self, Error> {
         let fail = |why: &str| config(format!("token file {}: {why}", path.display()));
         let io_fail = |error: io::Error| fail(&output::reason(&error)).with_source(error);
@@ -47,7 +46,7 @@ impl TokenFile {
                 return Err(fail("it is there, and no file that could be replaced"));
             }
             Ok(metadata) if !is_own(&metadata) => return Err(fail("it is there, and is another user's")),
-            // An empty one could be emptied by an earlier run, but not removed.
+            // An earlier run could not remove its file, but empty it.
             Ok(metadata) if claim.names(&metadata) || (!claim.is_new && metadata.len() == 0) => {
                 fs::remove_file(&path).map_err(io_fail)?;
             }
@@ -68,10 +67,10 @@ impl TokenFile {
         Ok(Self { path, mode, claim, content: None, file: None })
     }
 
-    /// Puts a token into the file; it is to be removed at `until` unless a newer one comes.
+    /// Puts a token into the file. It is to be removed at `until` unless a newer one arrives.
     pub(crate) fn write(&mut self, token: &AccessToken, line: &str, until: Duration) -> Result<(), Error> {
         let draft = beside(&self.path, "new");
-        // What a write that failed has left. Anybody else's makes the next one fail.
+        // Removes the rest of a failed write. A file of another user's makes the next step fail.
         let _ = remove_own(&draft);
         let mut write = || -> io::Result<File> {
             let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
@@ -80,7 +79,7 @@ impl TokenFile {
                 text.push_str(line);
                 text.push('\n');
                 file.write_all(text.as_bytes())?;
-                // Past the umask, and not before it is whole.
+                // Independent of the umask, and only once the file is complete.
                 file.set_permissions(Permissions::from_mode(self.mode))?;
                 self.claim.note(&file.metadata()?)?;
                 fs::rename(&draft, &self.path)
@@ -102,33 +101,33 @@ impl TokenFile {
         Ok(())
     }
 
-    /// Whether this token is in it, with the same life.
+    /// Returns whether the file contains this token, with the same life.
     pub(crate) fn holds(&self, token: &AccessToken) -> bool {
         let is_same = |held: &AccessToken| held.expose() == token.expose() && held.lifetime() == token.lifetime();
         self.token().is_some_and(is_same)
     }
 
-    /// The token that is in it.
+    /// Returns the token in the file.
     pub(crate) fn token(&self) -> Option<&AccessToken> {
         self.content.as_ref().map(|(held, _)| held)
     }
 
-    /// When it is to be removed, if that is known.
+    /// Returns when the token is to be removed, if that is known.
     pub(crate) fn until(&self) -> Option<Duration> {
         self.content.as_ref().map(|(_, until)| *until).filter(|until| *until < Duration::MAX)
     }
 
-    /// Removes the file. Where it cannot be removed, or has another name by now, it is emptied; call it again then.
+    /// Removes the file. If it cannot be removed or was renamed, empties it, and the call should be repeated.
     ///
     /// # Errors
     ///
-    /// `Internal` where the file is still there, with or without the token.
+    /// `Internal` if the file still exists, with or without the token.
     pub(crate) fn remove(&mut self) -> Result<(), Error> {
         self.content = None;
         let Some(file) = &self.file else { return Ok(()) };
         let removed = match fs::symlink_metadata(&self.path) {
             Ok(there) if file.metadata().is_ok_and(|own| is_same(&own, &there)) => fs::remove_file(&self.path),
-            // Somebody has put another file there.
+            // Another file has taken its place.
             Ok(_) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
@@ -155,23 +154,23 @@ impl TokenFile {
 impl Drop for TokenFile {
     fn drop(&mut self) {
         let _ = self.remove();
-        // With what is still there stays what says whose it is.
+        // If the file still exists, its claim must remain too.
         self.claim.is_to_go = self.file.is_none();
     }
 }
 
-/// The file beside the token's that is locked while a process is at work on it. It says which files that process wrote:
-/// the last one, and the one that is to replace it.
+/// The file next to the token file that is locked while a process uses that. It identifies the files that the process
+/// wrote: the last one, and the one that is to replace it.
 struct Claim {
     path: PathBuf,
     file: File,
     is_new: bool,
     written: [Mark; 2],
-    /// It is removed at the end.
+    /// Whether it is removed at the end.
     is_to_go: bool,
 }
 
-/// Which file it was, and that nobody has written to it since: its number, and when it was written.
+/// Identifies an unchanged file: its inode number and the time when it was written.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Mark(u64, i64, i64);
 
@@ -184,7 +183,7 @@ impl Mark {
 enum Refusal {
     Io(io::Error),
     Busy,
-    /// A name that is taken, and by what.
+    /// A name that is taken, and the kind of the file that has it.
     Foreign(PathBuf, &'static str),
 }
 
@@ -194,7 +193,7 @@ impl From<io::Error> for Refusal {
     }
 }
 
-/// Each round but the last means that the file was just replaced, so that many are no accident.
+/// Each round except the last means that the file was just replaced, so this many cannot be chance.
 const ROUNDS: usize = 10;
 
 const NOT_MADE_HERE: &str = "was not made by keyfob";
@@ -202,7 +201,7 @@ const NOT_MADE_HERE: &str = "was not made by keyfob";
 impl Claim {
     fn take(path: PathBuf) -> Result<Self, Refusal> {
         for _ in 0..ROUNDS {
-            // Before it is opened, for opening alone may have an effect.
+            // Check before opening, because opening alone may have an effect.
             let is_new = match fs::symlink_metadata(&path) {
                 Ok(there) => {
                     check(&path, &there)?;
@@ -214,7 +213,7 @@ impl Claim {
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
             let file = match rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR) {
                 Ok(file) => File::from(file),
-                // A link was put there just now.
+                // A link was just put there.
                 Err(rustix::io::Errno::LOOP) => continue,
                 Err(error) => return Err(Refusal::Io(error.into())),
             };
@@ -225,7 +224,7 @@ impl Claim {
                 Err(rustix::io::Errno::WOULDBLOCK) => return Err(Refusal::Busy),
                 Err(error) => return Err(Refusal::Io(error.into())),
             }
-            // One that was ending meanwhile has taken its claim away, and this lock would keep nobody out.
+            // A process that ended in the meantime has removed its claim, and a lock on that excludes nobody.
             if fs::symlink_metadata(&path).is_ok_and(|there| is_same(&there, &own)) {
                 let Some(written) = read_marks(&file)? else { return Err(Refusal::Foreign(path, NOT_MADE_HERE)) };
                 return Ok(Self { path, file, is_new, written, is_to_go: is_new });
@@ -234,16 +233,16 @@ impl Claim {
         Err(Refusal::Foreign(path, "is replaced again and again"))
     }
 
-    /// Whether an earlier run wrote this file, or this one did.
+    /// Returns whether this run or an earlier one wrote this file.
     fn names(&self, metadata: &Metadata) -> bool {
         self.written.contains(&Mark::of(metadata))
     }
 
-    /// Notes that this file is about to replace the last one.
+    /// Records that this file is about to replace the last one.
     fn note(&mut self, next: &Metadata) -> io::Result<()> {
         self.written = [self.written[1], Mark::of(next)];
         let text: String = self.written.iter().map(|Mark(a, b, c)| format!("{a:020} {b:020} {c:020}\n")).collect();
-        // Always of one length, and written at once: whoever is killed leaves the old marks or the new ones.
+        // The length is constant and there is one write: a killed process leaves the old marks or the new ones.
         self.file.write_all_at(text.as_bytes(), 0)
     }
 }
@@ -257,7 +256,7 @@ impl Drop for Claim {
     }
 }
 
-/// The marks in a claim: none in one whose process wrote no token. Nothing where this is no claim.
+/// Reads the marks in a claim: empty ones if its process wrote no token. None if this is not a claim.
 fn read_marks(file: &File) -> io::Result<Option<[Mark; 2]>> {
     let mut bytes = [0; 256];
     let count = file.read_at(&mut bytes, 0)?;
@@ -281,7 +280,7 @@ fn read_marks(file: &File) -> io::Result<Option<[Mark; 2]>> {
     Ok(lines.next().is_none().then_some(marks))
 }
 
-/// Whether this can be a claim of this user's: what another has put there, or linked there, is not touched.
+/// Checks that this can be a claim of this user's. A file or a link of another user's is not touched.
 fn check(path: &Path, metadata: &Metadata) -> Result<(), Refusal> {
     let what = match metadata {
         _ if !metadata.is_file() => "is not a regular file",
@@ -292,7 +291,7 @@ fn check(path: &Path, metadata: &Metadata) -> Result<(), Refusal> {
     Err(Refusal::Foreign(path.to_owned(), what))
 }
 
-/// Removes a regular file of this user's; what else has this name is left alone.
+/// Removes a regular file of this user's. Ignores any other file of this name.
 fn remove_own(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(there) if there.is_file() && is_own(&there) => fs::remove_file(path),
@@ -300,7 +299,7 @@ fn remove_own(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Empties a file that still has a name: it could not be removed, was renamed, or is linked elsewhere.
+/// Empties a file that still has a name, because it could not be removed, was renamed, or is linked elsewhere.
 fn empty_if_named(file: &File) -> io::Result<()> {
     match file.metadata()?.nlink() {
         0 => Ok(()),
@@ -316,7 +315,7 @@ fn is_same(one: &Metadata, other: &Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
-/// A hidden name in the same directory.
+/// Returns a hidden name in the same directory.
 fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());

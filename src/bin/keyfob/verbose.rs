@@ -1,11 +1,11 @@
-//! `--verbose`: each request, renewal and wait as a line on standard error.
+//! `--verbose`: logs each request, renewal and wait as a line on standard error.
 
 use crate::failure::whole_seconds;
 use crate::output::note;
 use keyfob::{BootClock, Clock, Error, Event, HttpTransport, Lifetime, Observer, Request, Response, Secret, Transport};
 use std::time::Duration;
 
-/// Writes the events of a client and its cache. None of them has a secret.
+/// Logs the events of a client and its cache. No event contains a secret.
 pub(crate) struct Verbose {
     host: String,
 }
@@ -44,7 +44,7 @@ impl Observer for Verbose {
     }
 }
 
-/// The kind of a failure alone: the error follows as a line of its own.
+/// Returns the kind of a failure only: the error follows on a line of its own.
 fn outcome(result: &Result<Lifetime, &Error>) -> String {
     match result {
         Ok(Lifetime::Until(end)) => format!("the token lives {} s", until(*end)),
@@ -60,7 +60,7 @@ fn until(end: Duration) -> u64 {
 
 /// Returns the URL of the proxy on a route, without its credentials.
 pub(crate) fn proxy_of(route: &Secret) -> Option<String> {
-    // The route begins with `direct`, or with the proxy's scheme, its address and its credentials.
+    // The route starts with `direct`, or with the proxy's scheme, its address and its credentials.
     let mut words = route.expose().split([' ', '\n']);
     let scheme = words.next().filter(|scheme| ["http", "https"].contains(scheme))?;
     Some(format!("{scheme}://{}", words.next()?))

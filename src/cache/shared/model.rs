@@ -1,5 +1,5 @@
-//! The lock of [`SharedTokenCache`], explored by loom: each test runs once for every order in which its threads can take
-//! the lock, wait and wake. A thread that is never woken fails the test as a deadlock.
+//! The lock of [`SharedTokenCache`], explored with loom: each test runs once for every order in which its threads can
+//! take the lock, wait and wake. A thread that is never woken fails the test as a deadlock.
 //!
 //! `RUSTFLAGS='--cfg loom' cargo test --release --no-default-features --features std --lib cache::shared::`
 
@@ -26,8 +26,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 trait Server: Fn(usize) -> Result<Response, Error> + Send + Sync + 'static {}
 impl<F: Fn(usize) -> Result<Response, Error> + Send + Sync + 'static> Server for F {}
 
-/// A cache, and how often its server was asked for a token. The threads take turns at the lock alone, so that is all
-/// that loom must know: the count is an atomic of core's.
+/// A cache, and the number of requests to its server. The threads interact only through the lock, so loom must know
+/// only that: the count is an ordinary atomic.
 #[derive(Clone)]
 struct Model {
     cache: Arc<SharedTokenCache>,
@@ -36,13 +36,13 @@ struct Model {
 }
 
 impl Model {
-    /// `server` answers the n-th request for a token, counted from 1.
+    /// Creates a model whose server answers the n-th request for a token, counted from 1, with `server`.
     fn new(server: impl Server) -> Self {
         Self::with(server, |cache| cache)
     }
 
-    /// As `new`, but no thread waits, because half of no time has passed at once. loom has no clock, so this is how a thread
-    /// gives up.
+    /// Like `new`, but no thread waits, because half of a zero timeout has passed at once. loom has no clock, so
+    /// threads give up in this way.
     fn impatient(server: impl Server) -> Self {
         Self::build(server, |cache| cache, Duration::ZERO)
     }
@@ -57,7 +57,7 @@ impl Model {
         let send = move |request: &Request| match request.method() {
             Method::Delete => Ok(Response::new(204, *b"")),
             _ => {
-                // The other threads have their turn while the request is under way.
+                // Lets the other threads run while the request is under way.
                 thread::yield_now();
                 server(count.fetch_add(1, Ordering::Relaxed) + 1)
             }
@@ -71,7 +71,7 @@ impl Model {
         Self { cache, requests, seconds }
     }
 
-    /// As `new`, but the cache holds `t1`, which is due to be renewed and still valid.
+    /// Like `new`, but the cache holds `t1`, which is valid and due to be renewed.
     fn due(server: impl Server) -> Self {
         let model = Self::new(server);
         assert_eq!(ask(&model.cache), token_named("t1"));
@@ -84,7 +84,7 @@ impl Model {
         thread::spawn(move || work(&cache))
     }
 
-    /// Threads that ask for a token, each for what it came to.
+    /// Starts threads that ask for a token. Each returns its outcome.
     fn ask(&self, threads: usize) -> Vec<JoinHandle<Outcome>> {
         (0..threads).map(|_| self.spawn(ask)).collect()
     }
@@ -94,7 +94,7 @@ impl Model {
     }
 }
 
-/// What a call came to: a token's text, an error, or a panic.
+/// The outcome of a call: a token's text, an error, or a panic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Outcome {
     Token(String),
@@ -118,7 +118,7 @@ fn joined<T>(threads: Vec<JoinHandle<T>>) -> Vec<T> {
     threads.into_iter().map(|thread| thread.join().unwrap()).collect()
 }
 
-/// The n-th token is called `t‹n›`.
+/// Issues a token. The n-th is called `t‹n›`.
 fn issues(number: usize) -> Result<Response, Error> {
     Ok(Response::new(200, format!(r#"{{"access_token":"t{number}","expires_in":3600}}"#)))
 }
@@ -132,7 +132,7 @@ fn first_fails(number: usize) -> Result<Response, Error> {
 
 fn first_panics(number: usize) -> Result<Response, Error> {
     match number {
-        // Without the panic hook, which would print it for each order.
+        // Without the panic hook, which would print the panic for each order.
         1 => resume_unwind(Box::new("the transport panics")),
         _ => issues(number),
     }
@@ -171,7 +171,7 @@ fn while_one_renews_the_others_get_what_is_valid() {
     });
 }
 
-/// Lets the wait for the end of a backoff pass at once, on the model's clock. All of loom's threads are coroutines of one thread.
+/// Ends the wait for a backoff at once, on the model's clock. All of loom's threads are coroutines of one thread.
 struct Skip(Arc<AtomicUsize>);
 
 impl Scheduler for Skip {
@@ -186,8 +186,8 @@ impl Scheduler for Skip {
     fn point(&self) {}
 }
 
-/// Three threads, of which those who come after the failure get it too. Two requests have too many interleavings to try all of
-/// them: these have at most three preemptions.
+/// Runs three threads; those that arrive after the failure get it too. Two requests have too many interleavings to try
+/// all of them, so these have at most three preemptions.
 fn three_after_a_failure(server: impl Server + Copy, check: impl Fn(usize, usize) + Send + Sync + 'static) {
     let mut models = loom::model::Builder::new();
     models.preemption_bound = Some(3);
@@ -210,7 +210,7 @@ fn after_a_lost_answer_one_of_those_who_wait_asks_again() {
     let most = Arc::new(AtomicUsize::new(0));
     let seen = most.clone();
     three_after_a_failure(first_fails, move |tokens, requests| {
-        // Who sent the first request gets the token too, if that has come before it returns.
+        // The sender of the first request gets the token too, if it arrives before the sender returns.
         assert!((tokens, requests) == (0, 1) || (1..=3).contains(&tokens) && requests == 2, "{tokens} {requests}");
         seen.fetch_max(tokens, Ordering::Relaxed);
     });
@@ -250,7 +250,8 @@ fn a_failure_during_a_success_does_not_remove_the_token() {
         let expected = [Outcome::Error(ErrorKind::Unreachable), token_named("t2")];
         assert!(outcomes.iter().all(|outcome| expected.contains(outcome)), "{outcomes:?}");
         if model.requests() == 2 {
-            // The second came at the same moment of the clock, so the failure may have been the last word; but the token stays.
+            // The second token arrived at the same moment of the clock, so the failure may be recorded last; but the
+            // token is kept.
             assert_eq!(ask(&model.cache), token_named("t2"));
         }
     });
@@ -285,7 +286,7 @@ fn a_panic_of_a_hook_leaves_nobody_behind() {
         let threads = model.ask(1);
         let mut outcomes = Vec::from([ask(&model.cache)]);
         outcomes.extend(joined(threads));
-        // The tokens that came are not lost: the other thread has the hook store them, without a request.
+        // The tokens that arrived are not lost: the other thread has the hook store them, without a request.
         assert!(outcomes.contains(&Outcome::Panic) && outcomes.contains(&token_named("t1")), "{outcomes:?}");
         assert_eq!(model.requests(), 1);
     });
@@ -333,7 +334,8 @@ fn a_panic_after_a_refusal_leaves_nobody_behind() {
 #[test]
 fn a_token_that_arrives_after_a_revocation_is_not_kept() {
     loom::model(|| {
-        // 0: no revocation yet; 1: it begins; 2: it is done. Of loom's kind, so that it may begin later, too.
+        // 0: no revocation yet; 1: it begins; 2: it is done. An atomic of loom's, so that loom also tries a later
+        // begin.
         let stage = Arc::new(loom::sync::atomic::AtomicUsize::new(0));
         let is_within = Arc::new(AtomicBool::new(false));
         let (seen, within) = (stage.clone(), is_within.clone());

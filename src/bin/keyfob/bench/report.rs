@@ -4,8 +4,8 @@ use crate::output;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// The figures of a fetch, as the table and the JSON name them. Those up to `in all` are times in microseconds, and add up
-/// to it.
+/// The figures of a fetch, as named in the table and the JSON. Those up to `in all` are times in microseconds; the
+/// steps add up to `in all`.
 const ROWS: [(&str, &str); 11] = [
     ("process", "process_us"),
     ("preparing", "preparing_us"),
@@ -24,7 +24,7 @@ pub(super) const PREPARING: usize = 1;
 pub(super) const IN_ALL: usize = 8;
 pub(super) type Sample = [u64; ROWS.len()];
 
-/// The columns: this percentage of the values is no larger, by the nearest rank.
+/// The columns: each is the smallest value that at least this percentage of the values does not exceed (nearest rank).
 const COLUMNS: [(&str, usize); 5] = [("min", 0), ("median", 50), ("p90", 90), ("p99", 99), ("max", 100)];
 
 pub(super) fn microseconds(time: Duration) -> u64 {
@@ -36,10 +36,10 @@ fn values(samples: &[Sample], row: usize) -> Vec<u64> {
     samples.iter().map(|sample| sample[row]).collect()
 }
 
-/// Returns the columns' values by the nearest rank: each was measured.
+/// Returns the columns' values by the nearest rank, so each is a measured value.
 fn spread(values: &[u64]) -> [u64; COLUMNS.len()] {
     let mut sorted: Vec<u64> = Vec::with_capacity(values.len());
-    // There are few values, and the sort of the standard library has as much code as all of this.
+    // There are few values, and a sort of the standard library would add as much code as this whole report.
     for value in values {
         sorted.insert(sorted.partition_point(|other| other < value), *value);
     }
@@ -72,7 +72,7 @@ pub(super) fn to_table(host: &str, count: usize, samples: &[Sample]) -> String {
     }
     for (row, (name, _)) in ROWS.iter().enumerate() {
         let spread = spread(&values(samples, row));
-        // A step that never occurred.
+        // Skip a step that never occurred.
         if spread == [0; COLUMNS.len()] {
             continue;
         }
@@ -91,7 +91,7 @@ pub(super) fn to_table(host: &str, count: usize, samples: &[Sample]) -> String {
 const BARS: u64 = 8;
 const LONGEST_BAR: usize = 40;
 
-/// Draws a histogram of the whole times.
+/// Draws a histogram of the total times.
 fn draw(text: &mut String, values: &[u64]) {
     let [least, .., most] = spread(values);
     let width = (most - least) / BARS + 1;
@@ -103,7 +103,7 @@ fn draw(text: &mut String, values: &[u64]) {
     text.push_str("\n\nin all, from     fetches");
     for (bar, count) in (0..=(most - least) / width).zip(counts) {
         put(text, format_args!("\n{:>12}     ", milliseconds(least + bar * width)));
-        // A count above zero has a visible bar.
+        // A count above zero gets a visible bar.
         for _ in 0..(count * LONGEST_BAR).div_ceil(largest) {
             text.push('█');
         }

@@ -1,5 +1,5 @@
-//! A directory of one run's own, with the file of its token. Its lock says that the run is still there: what a killed one
-//! left goes at the next start, whatever has its process number by then.
+//! A directory for the token file of a single run. A lock on it shows that the run is still active. The next start
+//! removes the directories of killed runs, even if another process has their process number by then.
 
 use crate::output;
 use keyfob::{Error, ErrorKind, Store};
@@ -17,13 +17,13 @@ pub(crate) struct Directory {
 
 const PREFIX: &str = "keyfob-exec-";
 
-/// As many runs with the same process number, in containers that share the place, are no accident.
+/// More runs with the same process number, in containers that share the place, cannot be chance.
 const MOST: usize = 100;
 
-/// Returns the place for it: the service's own directory, which goes with the service, or that of the cache.
+/// Returns the place for it: the service's own directory, which is removed with the service, or that of the cache.
 pub(crate) fn place(store: Option<&Store>) -> Result<PathBuf, Error> {
     let names = std::env::var_os("RUNTIME_DIRECTORY").unwrap_or_default();
-    // Others may read it, as systemd has it by default: what is made there is closed to them.
+    // Others may read the place, which is systemd's default: the directories made in it are closed to them.
     let is_own = |path: &PathBuf| {
         let is_safe = |it: Metadata| it.is_dir() && it.uid() == geteuid().as_raw() && it.mode() & 0o022 == 0;
         path.is_absolute() && fs::symlink_metadata(path).is_ok_and(is_safe) && is_in_memory(path)
@@ -57,7 +57,7 @@ fn is_in_memory(_: &Path) -> bool {
 impl Directory {
     pub(crate) fn make(place: &Path) -> Result<Self, Error> {
         let make = || {
-            // A program with another working directory finds it, too.
+            // An absolute path also works for a program with another working directory.
             let place = fs::canonicalize(place)?;
             sweep(&place);
             for number in 0..MOST {
@@ -67,7 +67,7 @@ impl Directory {
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                     Err(error) => return Err(error),
                 }
-                // A run that starts at the same time may have taken it for a leftover.
+                // A run that started at the same time may have removed it as a leftover.
                 if let Some(lock) = lock(&path) {
                     return Ok(Self { path, _lock: lock });
                 }
@@ -100,7 +100,8 @@ fn sweep(place: &Path) {
     }
 }
 
-/// Returns the lock on a directory of this user's that nobody else may enter, if nobody has it and the directory is still there.
+/// Locks a directory that belongs to this user and that nobody else may enter. None if it is locked already or was
+/// removed.
 fn lock(path: &Path) -> Option<File> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = File::from(open(path, flags, Mode::empty()).ok()?);

@@ -1,5 +1,5 @@
-//! The program that `exec` runs. It is in the same process group and has the same terminal, so what a terminal sends, and
-//! what a shell does with its jobs, reaches it without keyfob. What is sent to keyfob alone is passed on.
+//! The program that `exec` runs. It is in the same process group and on the same terminal, so the signals of a terminal
+//! and of a shell's job control reach it directly. Signals sent to keyfob alone are passed on.
 
 use super::SOON_KILLED;
 use crate::events::{Events, Received};
@@ -9,11 +9,10 @@ use std::io;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-/// The signals that are passed on.
 pub(crate) const PASSED_ON: &[i32] =
     &[SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGTSTP, SIGCONT, SIGWINCH];
 
-/// What is done when the token is about to expire, and no newer one came.
+/// The action for a token that is about to expire without a newer one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AtEnd {
     Keep,
@@ -24,13 +23,13 @@ pub(crate) enum AtEnd {
 pub(crate) struct Program {
     id: Pid,
     at_end: AtEnd,
-    /// When it is killed, because it did not stop.
+    /// The time at which it is killed if it did not stop.
     pub(crate) kill_at: Option<Duration>,
-    /// How it ended, unless somebody else has waited for it.
+    /// Its exit status, unless something else has waited for it.
     status: Option<WaitStatus>,
 }
 
-/// What became of the program.
+/// A change in the program's state.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
     None,
@@ -44,10 +43,10 @@ impl Program {
         Ok(Self { id: Pid::from_child(&child), at_end, kill_at: None, status: None })
     }
 
-    /// Passes signals on, and looks at what became of the program.
+    /// Passes signals on, and returns whether the program has changed its state.
     pub(crate) fn go_on(&mut self, now: Duration, events: &mut Events) -> Change {
         for Received { signal, is_by_kernel } in events.received() {
-            // A terminal that is gone is reported to the leader of its session alone.
+            // The kernel reports a closed terminal only to the leader of its session.
             let is_for_leader = || signal == SIGHUP && getsid(None) == Ok(getpid());
             if let (Some(signal), true) = (named(signal), !is_by_kernel || is_for_leader()) {
                 self.send(signal);
@@ -69,35 +68,35 @@ impl Program {
         }
     }
 
-    /// Does what is to be done when the token ends.
+    /// Takes the action for the end of the token.
     pub(crate) fn token_ended(&mut self, now: Duration) {
         match self.at_end {
             AtEnd::Keep => {}
             AtEnd::Signal(signal) => self.send(signal),
             AtEnd::Stop => {
                 self.send(Signal::TERM);
-                // One that is stopped cannot end.
+                // A stopped program cannot end.
                 self.send(Signal::CONT);
                 self.kill_at = self.kill_at.or(Some(now + SOON_KILLED));
             }
         }
     }
 
-    /// Continues the program, as keyfob was continued.
+    /// Continues the program, because keyfob was continued.
     pub(crate) fn go_on_too(&self) {
         self.send(Signal::CONT);
     }
 
-    /// It has not been waited for, so the number is still its own.
+    /// Sends a signal. The program has not been waited for, so the process number is still its own.
     fn send(&self, signal: Signal) {
         let _ = kill_process(self.id, signal);
     }
 
-    /// Ends as the program did: with its exit code, or by the same signal.
+    /// Ends as the program did: with its exit code, or through the same signal.
     pub(crate) fn end(self) -> ExitCode {
         let Some(status) = self.status else { return ExitCode::FAILURE };
         if let Some(signal) = status.terminating_signal() {
-            // The first process of a container cannot end itself so.
+            // The first process of a container cannot end itself through a signal.
             if getpid() != Pid::INIT {
                 let _ = signal_hook::low_level::emulate_default_handler(signal);
             }
@@ -116,7 +115,7 @@ fn named(signal: i32) -> Option<Signal> {
     Signal::from_named_raw(signal).filter(|signal| PASSED_ON.contains(&signal.as_raw()))
 }
 
-/// The signals that have a name in `--at-end 'signal NAME'`.
+/// The signals with a name in `--at-end 'signal NAME'`.
 const NAMES: &[(&str, Signal)] = &[
     ("HUP", Signal::HUP),
     ("INT", Signal::INT),

@@ -1,4 +1,4 @@
-//! A curl command line: which of curl's options mean what.
+//! Reads a curl command line: the meaning of curl's options.
 
 use super::shell;
 use keyfob::{Error, ErrorKind};
@@ -13,17 +13,17 @@ pub(super) struct Line {
     pub(super) is_json: bool,
     pub(super) headers: Vec<(String, String)>,
     pub(super) user: Option<String>,
-    /// Members of the profile that an option sets as it is.
+    /// The members of the profile that an option sets directly.
     pub(super) members: Vec<(&'static str, String)>,
     pub(super) notes: Vec<String>,
 }
 
 pub(super) enum Data {
-    /// It is sent as it is.
+    /// Sent as it is.
     Raw(String),
-    /// The value is percent-encoded by curl.
+    /// Percent-encoded by curl.
     Encoded(String, String),
-    /// The value comes from a file.
+    /// Read from a file.
     File(String, String),
 }
 
@@ -42,9 +42,9 @@ enum Means {
     Cookie,
     Bearer,
     Member(&'static str),
-    /// It changes nothing that matters here. The flag says whether it has a value.
+    /// No effect on the profile. The flag says whether it has a value.
     Nothing(bool),
-    /// It changes something that keyfob does otherwise.
+    /// An effect that keyfob achieves in another way. The flag says whether it has a value.
     Otherwise(bool, &'static str),
     Refused(&'static str),
 }
@@ -119,7 +119,7 @@ const OPTIONS: &[(char, &str, Means)] = &[
 impl Line {
     pub(super) fn read(text: &str) -> Result<Self, Error> {
         let (words, has_more) = shell::words(text).map_err(wrong)?;
-        // A prompt that was copied too.
+        // Skip a prompt that was copied with the command.
         let mut words = words.into_iter().skip_while(|word| ["$", "%", ">", "#"].contains(&word.as_str()));
         let program = words.next().unwrap_or_default();
         if !["curl", "curl.exe"].contains(&program.rsplit(['/', '\\']).next().unwrap_or_default()) {
@@ -136,7 +136,7 @@ impl Line {
             } else if word == "--" {
                 is_over = true;
             } else if let Some(name) = word.strip_prefix("--") {
-                // curl takes no `=` between an option and its value.
+                // curl does not accept `=` between an option and its value.
                 let known = OPTIONS.iter().find(|(_, known, _)| *known == name);
                 let (_, name, means) =
                     known.ok_or_else(|| wrong(format!("curl's option --{} is not known here", shown(name))))?;
@@ -169,7 +169,7 @@ impl Line {
         if !self.url.is_empty() {
             return Err(wrong("it has two URLs: is an argument not quoted?"));
         }
-        // As curl does.
+        // curl uses http by default.
         self.url = if url.contains("://") { url } else { format!("http://{url}") };
         Ok(())
     }
@@ -231,7 +231,7 @@ impl Means {
     }
 }
 
-/// An option's name, unless it has become something else by a wrong quote.
+/// Returns an option's name for messages, unless a misplaced quote has made it something else.
 fn shown(name: &str) -> &str {
     let is_name = name.len() <= 30 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
     if is_name { name } else { "…" }

@@ -1,10 +1,11 @@
-//! Splits a command line into words, with the quoting of a POSIX shell and bash, or of Windows' cmd.
+//! Splits a command line into words, with the quoting rules of a POSIX shell and bash, or of Windows' cmd.
 
-/// The beginning and the end of a shell variable's name in a word. Both are private characters, which no command line has.
+/// Marks the beginning and the end of a shell variable's name in a word. Both are private characters, which no command
+/// line contains.
 pub(super) const VARIABLE: char = '\u{F0000}';
 pub(super) const VARIABLE_END: char = '\u{F0001}';
 
-/// Returns the words up to the end of the first command, and whether something follows it.
+/// Returns the words up to the end of the first command, and whether more text follows.
 pub(super) fn words(text: &str) -> Result<(Vec<String>, bool), &'static str> {
     let text = text.replace("\r\n", "\n");
     if text.contains([VARIABLE, VARIABLE_END]) {
@@ -20,7 +21,7 @@ pub(super) fn words(text: &str) -> Result<(Vec<String>, bool), &'static str> {
                 Some('\n') | None => words.end(),
                 Some(c) => words.push(c),
             },
-            // cmd knows double quotes alone; curl's C runtime takes `\"` for a quote, in them and outside.
+            // cmd has only double quotes; curl's C runtime reads `\"` as a quote, inside and outside of them.
             '\\' if is_cmd && chars.peek() == Some(&'"') => words.push_some(chars.next()),
             '"' if is_cmd => {
                 words.begin();
@@ -79,7 +80,7 @@ pub(super) fn words(text: &str) -> Result<(Vec<String>, bool), &'static str> {
             }
             '$' => variable(&mut words, &mut chars)?,
             '`' => return Err("a command substitution cannot be followed"),
-            // A new line ends the command once there is one.
+            // A new line ends the command once it has begun.
             '\n' if is_cmd || !words.has_command() => words.end(),
             '|' | ';' | '&' | '>' | '<' | '\n' => {
                 words.end();
@@ -125,7 +126,7 @@ impl Words {
 
 type Chars<'t> = std::iter::Peekable<std::str::Chars<'t>>;
 
-/// Reads what follows a `$`: the name of a variable, or nothing special.
+/// Reads the text after a `$`: the name of a variable, or ordinary text.
 fn variable(words: &mut Words, chars: &mut Chars<'_>) -> Result<(), &'static str> {
     let is_part = |c: &char| c.is_ascii_alphanumeric() || *c == '_';
     let has_braces = chars.next_if_eq(&'{').is_some();

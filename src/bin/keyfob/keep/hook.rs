@@ -8,15 +8,16 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::time::Duration;
 
-/// The command: one at a time, and never with the token.
+/// The command. It runs once at a time and never gets the token.
 pub(super) struct Hook {
     words: Vec<String>,
-    /// The variables that it does not inherit.
+    /// The variables that the command does not inherit.
     secret_variables: Vec<String>,
-    /// A thread starts it and waits for its end: a program may be on a file system that never answers.
+    /// The thread that starts the command and waits for its end: the program may be on a file system that never
+    /// answers.
     running: Option<Receiver<io::Result<ExitStatus>>>,
     pub(super) is_due: bool,
-    /// When it is tried again, if the system had no room for a process or thread.
+    /// When the start is repeated, if the system lacked room for a process or thread.
     pub(super) again: Option<Duration>,
 }
 
@@ -25,7 +26,7 @@ impl Hook {
         Self { words, secret_variables, running: None, is_due: false, again: None }
     }
 
-    /// Starts it if it is due and the previous one has ended.
+    /// Starts the command if it is due and the previous run has ended.
     pub(super) fn go_on(&mut self, now: Duration, events: &Events) {
         match self.running.as_ref().map(Receiver::try_recv) {
             Some(Err(TryRecvError::Empty)) => return,
@@ -56,7 +57,7 @@ impl Hook {
         }
     }
 
-    /// Reports that it could not be started. If the system had no room for it, it is tried again.
+    /// Reports a failed start. If the system lacked room, the start is repeated.
     fn failed(&mut self, now: Duration, error: &io::Error) {
         if error.kind() == io::ErrorKind::WouldBlock {
             (self.is_due, self.again) = (true, Some(now + SOON));

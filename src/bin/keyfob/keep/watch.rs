@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-/// How often the store is examined: a token that another process revoked leaves the file within this time.
+/// The interval at which the store is examined: a token that another process revoked is removed from the file within
+/// this time.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// The directory of the store: if it has changed, the store may have changed.
+/// The directory of the store. If it has changed, the store may have changed.
 pub(crate) struct Watch {
     directory: PathBuf,
     seen: Option<SystemTime>,
@@ -19,7 +20,7 @@ impl Watch {
         Self { directory: directory.to_owned(), seen: None, at: Duration::ZERO }
     }
 
-    /// Returns whether it has changed since the last call; examines it every [`LOOK`] at most.
+    /// Returns whether the directory has changed since the last call. Examines it at most once per [`LOOK`].
     pub(crate) fn has_changed(&mut self, now: Duration) -> bool {
         if now < self.at {
             return false;

@@ -1,9 +1,9 @@
-//! What is seen of an answer: its form, its members, and each tolerance that it needs.
+//! The record of an answer: its form, its members, and each tolerance that it needs.
 
 use super::body::{self, Kind, Member};
 use keyfob::{Request, Response};
 
-/// The tolerances by their classes, as `src/docs/tolerances.md` has them.
+/// The tolerances by class, as listed in `src/docs/tolerances.md`.
 const TOLERANCES: &[(&str, &str)] = &[
     ("trailing-comma", "a trailing comma in an object or array"),
     ("string-number-expiry", "`expires_in` is a string"),
@@ -57,21 +57,21 @@ impl Oddities {
     }
 }
 
-/// What is seen of an answer. It has no value of a member or header but those that say how to read it.
+/// The record of an answer. It has no values of members or headers except those that decide how it is read.
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: String,
     pub(super) headers: Vec<String>,
     pub(super) members: Vec<String>,
     pub(super) oddities: Oddities,
-    /// Where a lifetime or the moment of expiry may be, the former with whether it is a string.
+    /// The places of possible lifetimes and moments of expiry, the former with whether it is a string.
     pub(super) lifetimes: Vec<String>,
     pub(super) moments: Vec<String>,
-    /// Where a token may be.
+    /// The places of possible tokens.
     pub(super) tokens: Vec<String>,
-    /// Members that may say no under a status of success.
+    /// The members that may report a refusal in spite of a success status.
     pub(super) refusals: Vec<String>,
-    /// The device's wall clock less the server's, in seconds.
+    /// The device's wall clock minus the server's, in seconds.
     pub(super) clock_ahead: Option<i64>,
 }
 
@@ -203,7 +203,7 @@ impl Answer {
         }
     }
 
-    /// Notes the member's path where it may be a token, its end or a refusal.
+    /// Notes the member's path if it may be a token, a lifetime or a refusal.
     fn find_places(&mut self, member: &Member<'_>) {
         const LIFETIMES: [&str; 9] =
             ["expiresin", "expirein", "expires", "ttl", "lifetime", "validity", "maxage", "timetolive", "expiry"];
@@ -213,13 +213,13 @@ impl Answer {
             return;
         }
         let is_end = ["expir", "validuntil", "validto", "notafter", "goodthru"].iter().any(|word| name.contains(word));
-        // Before 2001 no server of today issued a token.
+        // A smaller number is a moment before 2001, when no server of today issued a token.
         if member.whole().is_some_and(|number| number < 1_000_000_000) {
             if LIFETIMES.contains(&&*name) {
                 self.lifetimes.push(path());
             }
         } else if is_end && !member.is_empty() && matches!(member.kind, Kind::String | Kind::Number) {
-            // A lifetime with a fraction is none the less one.
+            // A lifetime may have a fraction.
             let places = if name == "expiresin" && !member.value.contains(&b':') && member.whole().is_none() {
                 &mut self.lifetimes
             } else {

@@ -1,9 +1,9 @@
-//! A second look at the body of an answer, for the names and types of its members and for what is odd about them. No value
-//! leaves this file.
+//! A second reading of an answer's body, for the names and types of its members and for its oddities. No value leaves
+//! this file.
 
 use super::answer::Oddities;
 
-/// More members than this are not listed, and a deeper value is not entered.
+/// The largest number of listed members, and the depth below which values are not entered.
 const MOST: usize = 64;
 const DEEPEST: usize = 16;
 
@@ -40,7 +40,7 @@ impl Member<'_> {
         format!("{}: {word}", self.path)
     }
 
-    /// Returns the name in lower case without what joins its words.
+    /// Returns the name in lower case, without the characters that join its words.
     pub(super) fn plain_name(&self) -> String {
         let letters = self.name.iter().filter(|byte| byte.is_ascii_alphanumeric());
         letters.map(|byte| char::from(byte.to_ascii_lowercase())).collect()
@@ -50,7 +50,7 @@ impl Member<'_> {
         self.name == name.as_bytes()
     }
 
-    /// Whether the value is in a text.
+    /// Returns whether a text contains the value.
     pub(super) fn is_in(&self, text: &str) -> bool {
         std::str::from_utf8(self.value).is_ok_and(|value| text.contains(value))
     }
@@ -59,7 +59,7 @@ impl Member<'_> {
         self.value.is_empty() || self.value == b"null"
     }
 
-    /// Whether the value is a decimal number, as a number or as a string.
+    /// Returns whether the value is a decimal number, written as a number or as a string.
     pub(super) fn is_number(&self) -> bool {
         let text = self.value.trim_ascii();
         matches!(self.kind, Kind::Number | Kind::String)
@@ -67,12 +67,12 @@ impl Member<'_> {
             && text.iter().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(byte))
     }
 
-    /// Returns the value, if it is a whole number.
+    /// Returns the value if it is a whole number.
     pub(super) fn whole(&self) -> Option<u64> {
         std::str::from_utf8(self.value.trim_ascii()).ok()?.parse().ok().filter(|_| self.is_number())
     }
 
-    /// Whether the value can be a token: one word of visible ASCII.
+    /// Returns whether the value can be a token: one word of visible ASCII.
     pub(super) fn is_word(&self) -> bool {
         self.kind == Kind::String && self.value.len() >= 8 && self.value.iter().all(u8::is_ascii_graphic)
     }
@@ -101,7 +101,7 @@ pub(super) fn json<'b>(body: &'b [u8], oddities: &mut Oddities) -> Vec<Member<'b
     scan.members
 }
 
-/// Returns a name, if it looks like one: a name may hold a secret too.
+/// Returns the name if it looks like one: even a name may hold a secret.
 fn shown(name: &[u8]) -> String {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.$@:/".contains(byte);
     let digits = name.iter().filter(|byte| byte.is_ascii_digit()).count();
@@ -123,14 +123,14 @@ impl<'b> Scan<'b, '_> {
         self.rest.first().copied()
     }
 
-    /// Takes this byte, if it is the next.
+    /// Consumes this byte if it is the next one.
     fn take(&mut self, byte: u8) -> bool {
         let is_next = self.peek() == Some(byte);
         self.rest = &self.rest[usize::from(is_next)..];
         is_next
     }
 
-    /// Takes a value and lists it. None ends the scan.
+    /// Consumes a value and lists it. None ends the scan.
     fn value(&mut self, path: &str, name: &'b [u8], depth: usize) -> Option<()> {
         let first = self.peek()?;
         let (kind, value) = match first {
@@ -156,7 +156,7 @@ impl<'b> Scan<'b, '_> {
         }
     }
 
-    /// Takes the members of an object, or the elements of an array.
+    /// Consumes the members of an object, or the elements of an array.
     fn content(&mut self, path: &str, is_object: bool, depth: usize) -> Option<()> {
         let close = if is_object { b'}' } else { b']' };
         self.rest = &self.rest[1..];
@@ -183,7 +183,7 @@ impl<'b> Scan<'b, '_> {
         None
     }
 
-    /// Takes a string and returns what is between the quotes.
+    /// Consumes a string and returns the text between the quotes.
     fn string(&mut self) -> Option<&'b [u8]> {
         self.take(b'"').then_some(())?;
         let mut is_escaped = false;

@@ -1,4 +1,4 @@
-//! Who issued a certificate, for whom, and until when, in words.
+//! Describes a certificate in words: its issuer, its subject and its end.
 
 #[allow(dead_code, reason = "the library uses more of it")]
 #[cfg_attr(test, allow(clippy::unwrap_used))]
@@ -40,7 +40,7 @@ impl Words {
     }
 }
 
-/// Returns the common parts of a name: `CN=example, O=Example Inc.`.
+/// Returns the common attributes of a name: `CN=example, O=Example Inc.`.
 fn name(der: &[u8]) -> String {
     const PARTS: [(&[u8], &str); 4] =
         [(b"\x55\x04\x03", "CN"), (b"\x55\x04\x0A", "O"), (b"\x55\x04\x0B", "OU"), (b"\x55\x04\x06", "C")];
