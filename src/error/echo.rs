@@ -70,7 +70,10 @@ fn settled(secret: &str) -> &str {
         match tail.split_at_checked(1) {
             Some(("%", rest)) => rest.len() < 2 && is_hex(rest),
             Some(("\\", rest)) => {
-                rest.is_empty() || rest.strip_prefix('u').is_some_and(|rest| rest.len() < 4 && is_hex(rest))
+                // The first unit of a UTF-16 pair awaits the second.
+                let is_first = |unit: &str| hex(unit.as_bytes()).is_some_and(|unit| (0xD800..0xDC00).contains(&unit));
+                let is_begun = |unit: &str| is_hex(unit) && (unit.len() < 4 || unit.len() == 4 && is_first(unit));
+                rest.is_empty() || rest.strip_prefix('u').is_some_and(is_begun)
             }
             Some(("&", rest)) => match rest.strip_prefix('#') {
                 Some(number) => number.len() < 10 && is_hex(number.strip_prefix(['x', 'X']).unwrap_or(number)),
@@ -225,6 +228,8 @@ mod tests {
             ("Zv%%%%%%%%", "Zv%25%25%25%25%25%25%25%25CCC"),
             ("t/&+ <&#3", "t/&#38;+ &#60;&#38;"),
             ("t/&+ <\\u00", "t/&#38;+ &#60;\\u0041"),
+            ("t/&+ <\\ud83d", "t/&#38;+ &#60;\\ud83d\\ude00"),
+            ("t/&+ <\\ud83d\\ude0", "t/&#38;+ &#60;%5cud83d%5cude0ent"),
             // Wrapped, or white space written in another way.
             ("correct horse battery staple", "correct horse\r\n  battery\nstaple"),
             ("correct horse battery staple", "correct+horse%0Abattery\\nstaple"),
