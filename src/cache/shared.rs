@@ -185,16 +185,12 @@ impl SharedTokenCache {
         let mut waits_since = None::<Instant>;
         let mut shared = self.lock();
         loop {
-            let step = if force { Step::Renew(None) } else { shared.state.step(self.fetcher.now(), min_life) };
-            let has_time = waits_since.map(|since| since.elapsed() < patience);
-            let step = match step {
-                Step::Refrain(error)
-                    if has_time == Some(true) && self.fetcher.is_first_failure(&shared.state, &error) =>
-                {
-                    Step::Renew(None)
-                }
-                step => step,
-            };
+            let mut step = if force { Step::Renew(None) } else { shared.state.step(self.fetcher.now(), min_life) };
+            let has_time = || waits_since.map(|since| since.elapsed() < patience);
+            let is_first_failure = |error| self.fetcher.is_first_failure(&shared.state, error);
+            if matches!(&step, Step::Refrain(error) if has_time() == Some(true) && is_first_failure(error)) {
+                step = Step::Renew(None);
+            }
             match step {
                 Step::Use(token) => return Ok(token),
                 Step::Refrain(_) if !has_read_store => {
@@ -240,7 +236,7 @@ impl SharedTokenCache {
                         return self.fetcher.hand_out(outcome, None, min_life);
                     }
                 }
-                Step::Renew(None) if has_time == Some(false) => {
+                Step::Renew(None) if has_time() == Some(false) => {
                     let failure = shared.state.renewal.last_failure().filter(|_| shared.requests == 0);
                     return Err(failure.unwrap_or_else(|| self.timeout(shared.last_began.elapsed())));
                 }
