@@ -186,12 +186,16 @@ impl Scheduler for Skip {
     fn point(&self) {}
 }
 
-/// Runs three threads; those that arrive after the failure get it too. Two requests have too many interleavings to try
-/// all of them, so these have at most three preemptions.
-fn three_after_a_failure(server: impl Server + Copy, check: impl Fn(usize, usize) + Send + Sync + 'static) {
+/// Tries the interleavings with at most three preemptions: two requests side by side have too many to try all of them.
+fn with_few_preemptions(model: impl Fn() + Send + Sync + 'static) {
     let mut models = loom::model::Builder::new();
     models.preemption_bound = Some(3);
-    models.check(move || {
+    models.check(model);
+}
+
+/// Runs three threads; those that arrive after the failure get it too.
+fn three_after_a_failure(server: impl Server + Copy, check: impl Fn(usize, usize) + Send + Sync + 'static) {
+    with_few_preemptions(move || {
         let model = Model::new(server);
         SCHEDULER.set(Some(Rc::new(Skip(model.seconds.clone()))));
         let threads = model.ask(2);
@@ -227,7 +231,7 @@ fn a_second_lost_answer_is_the_outcome_of_those_who_wait_and_no_more_requests_fo
 
 #[test]
 fn requests_side_by_side_leave_one_of_their_tokens() {
-    loom::model(|| {
+    with_few_preemptions(|| {
         let model = Model::impatient(issues);
         let threads = model.ask(1);
         let mut outcomes = Vec::from([ask(&model.cache)]);
@@ -242,7 +246,7 @@ fn requests_side_by_side_leave_one_of_their_tokens() {
 
 #[test]
 fn a_failure_during_a_success_does_not_remove_the_token() {
-    loom::model(|| {
+    with_few_preemptions(|| {
         let model = Model::impatient(first_fails);
         let threads = model.ask(1);
         let mut outcomes = Vec::from([ask(&model.cache)]);
