@@ -18,6 +18,7 @@ extern crate std;
 // What every stage uses.
 mod encode;
 mod error;
+mod calendar;
 mod date;
 mod secret;
 mod sha256;

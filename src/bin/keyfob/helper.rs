@@ -1,6 +1,7 @@
 //! `keyfob helper`: answers the credential requests of other programs, in their protocols.
 
 use crate::arguments::{Arguments, usage};
+use crate::calendar;
 use crate::events;
 use crate::fetch;
 use crate::format::Format;
@@ -263,17 +264,11 @@ fn expiry(tokens: &TokenCache, token: &AccessToken) -> Option<u64> {
     (now >= BUILT).then(|| now.saturating_add(left))
 }
 
-/// Writes a time in UTC. The calculation uses a Gregorian calendar whose years begin in March.
+/// Writes a time in UTC.
 fn rfc_3339(seconds: u64) -> String {
-    let (day, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
-    let (era, day) = (day / 146_097, day % 146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (year, month) = if month < 10 { (year, month + 3) } else { (year + 1, month - 9) };
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z", era * 400 + year)
+    let (year, month, day) = calendar::date(seconds / 86_400);
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
 fn text(members: &Object, name: &str) -> Option<String> {

@@ -8,6 +8,9 @@ extern crate alloc;
 mod arguments;
 #[cfg(feature = "tools")]
 mod bench;
+#[cfg(feature = "tools")]
+#[path = "../../calendar.rs"]
+mod calendar;
 mod chain;
 mod connection;
 #[cfg(feature = "tls")]

@@ -1,6 +1,7 @@
 //! Makes errors of TLS failures.
 
 use super::roots::Shown;
+use crate::calendar;
 use crate::error::{Error, ErrorKind};
 use crate::text::shorten;
 use alloc::format;
@@ -190,15 +191,7 @@ fn names(presented: &[String]) -> String {
 fn date(time: UnixTime) -> String {
     let minutes = time.as_secs() / 60;
     let (days, minute, hour) = (minutes / 1440, minutes % 60, minutes / 60 % 24);
-    // The year starts in March here, so that the leap day is its last day. 146,097 days are 400 years.
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = era * 400 + year_of_era + u64::from(month < 3);
+    let (year, month, day) = calendar::date(days);
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02} UTC")
 }
 
