@@ -285,7 +285,7 @@ impl Assertion {
             out.write_char('.')?;
             encode::base64_url(out, &signature)
         });
-        let mut fingerprint = crate::request::Fnv::default();
+        let mut fingerprint = crate::fnv::Fnv::default();
         self.mark(key, &mut |part| fingerprint.add_bytes(part));
         Ok(Signed { text, fingerprint: fingerprint.value(), at })
     }

@@ -17,6 +17,7 @@ extern crate std;
 
 // What every stage uses.
 mod encode;
+mod fnv;
 mod error;
 mod calendar;
 mod date;

@@ -26,10 +26,7 @@ pub(crate) struct Url {
 impl Url {
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         let fail = |why: &str| Error::new(ErrorKind::Config, format!("url: {why}"));
-        if let Some(at) = text::first_invisible(text) {
-            return Err(fail(&format!("byte {at} is not visible ASCII"))
-                .with_hint("percent-encode the character (a space is %20), and write a host name in punycode"));
-        }
+        check_visible(text)?;
         let (scheme, rest) = text.split_once("://").ok_or_else(|| fail("it must start with https:// or http://"))?;
         let is_https = match scheme {
             _ if scheme.eq_ignore_ascii_case("https") => true,
@@ -129,6 +126,8 @@ impl UrlTemplate {
             return Ok(None);
         }
         let (place, query) = text.split_once('?').map_or((text, None), |(place, query)| (place, Some(query)));
+        // A message shows the place as it was given, also the text inside a filter, which no URL checks.
+        check_visible(place)?;
         let template = Self { place: Template::new(place), query: query.map(Template::new) };
         template.sample()?;
         Ok(Some(template))
@@ -204,6 +203,14 @@ impl UrlTemplate {
             })
         });
         Ok((Url::parse(&place)?, query))
+    }
+}
+
+fn check_visible(text: &str) -> Result<(), Error> {
+    match text::first_invisible(text) {
+        None => Ok(()),
+        Some(at) => Err(Error::new(ErrorKind::Config, format!("url: byte {at} is not visible ASCII"))
+            .with_hint("percent-encode the character (a space is %20), and write a host name in punycode")),
     }
 }
 

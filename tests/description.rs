@@ -34,6 +34,9 @@ fn mistakes_are_named_with_their_place() {
         ("{}", "there is no token endpoint"),
         (r#"{"url": 1}"#, "`url`: this must be a string"),
         (r#"{"url": "as.example"}"#, "url: it must start with https:// or http://"),
+        // A message shows host and path, also the text inside a filter.
+        ("{\"url\": \"https://e.example{json:\u{7f}x/\"}", "url: byte 23 is not visible ASCII"),
+        ("{\"url\": \"https://e.example/{url:\u{e9} {a}}/\"}", "url: byte 23 is not visible ASCII"),
         (r#"{"url": "https://as.example", "parms": "json"}"#, "unknown member \"parms\"; did you mean \"params\"?"),
         (r#"{"url": "https://as.example", "client_secret": "x"}"#, "unknown member \"client_secret\""),
         (

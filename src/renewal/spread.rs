@@ -1,6 +1,6 @@
 //! What spreads the requests of a fleet.
 
-use crate::request::fnv1a;
+use crate::fnv::fnv1a;
 use core::time::Duration;
 
 /// A stable value of one device that spreads the requests of a fleet. Set it with

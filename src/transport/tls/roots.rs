@@ -3,9 +3,9 @@
 use super::certificate::Certificate;
 use super::identity::certified_key;
 use crate::error::Error;
+use crate::fnv::fnv1a;
 use crate::observe::{Event, Observer};
 use crate::pem::{self, Broken};
-use crate::request::fnv1a;
 use crate::secret::{Secret, io_reason};
 use alloc::format;
 use alloc::string::{String, ToString};
