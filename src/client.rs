@@ -391,6 +391,10 @@ impl Client {
     /// Sends a request. Returns the answer, and when the request was sent.
     fn send(&self, request: &Request) -> Result<(Response, Duration), Error> {
         let started = self.clock.now();
+        if started == Duration::MAX {
+            return Err(Error::config("the clock cannot be read, so it cannot be known when a token expires")
+                .with_hint("on Linux keyfob needs a working CLOCK_BOOTTIME, or /proc/uptime"));
+        }
         let response = self.transport.send(request).map_err(|error| {
             let retryable = error.kind() == ErrorKind::OutcomeUnknown && request.is_repeatable();
             let retryable = retryable || error.is_retryable();
