@@ -8,6 +8,7 @@ use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind};
 use crate::field::Field;
 use crate::grant::Grant;
+use crate::introspection::Introspection;
 use crate::observe::{Event, Observer};
 #[cfg(all(feature = "std", unix))]
 use crate::refresh_file::RefreshTurn;
@@ -346,6 +347,19 @@ impl Client {
             Err(error) if error.oauth_error() == Some("unsupported_token_type") => Ok(()),
             result => result,
         }
+    }
+
+    /// Asks the server whether `token`, an access token, is valid (RFC 7662). Nothing is cached.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](ErrorKind::Config) if the endpoint has no [introspection endpoint](Endpoint::introspection),
+    /// [`Unusable`](ErrorKind::Unusable) if the answer does not say whether the token is valid. Otherwise any [`ErrorKind`].
+    pub fn introspect(&self, token: &str) -> Result<Introspection, Error> {
+        let request = Request::introspection_of(&|| self.wall_time(), &self.endpoint, &self.credentials, token)?;
+        let request = request.with_timeout(self.timeout);
+        let (response, _) = self.send(&request)?;
+        Introspection::read(&self.endpoint, response).map_err(|error| judged(&request, None, error, None))
     }
 
     fn revocation_of(&self, token_type: &str, token: &str) -> Result<Request, Error> {
