@@ -34,7 +34,7 @@ mod soak {
         SharedTokenCache, Store,
     };
     use std::cell::Cell;
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, VecDeque};
     use std::fmt::Write as _;
     use std::fs::Permissions;
     use std::hash::{DefaultHasher, Hash, Hasher};
@@ -107,10 +107,12 @@ mod soak {
                 let seconds = words.first().map_or("600", |seconds| seconds);
                 let directory = std::env::temp_dir().join(format!("keyfob-soak-{}", std::process::id()));
                 std::fs::create_dir(&directory).expect("room for a directory");
-                let shown = directory.to_str().expect("a path in UTF-8");
-                let status = disturbance::in_own_namespace(&directory, &["whole", seconds, shown]);
+                let root = directory.join("disturbed");
+                std::fs::create_dir(&root).expect("room for a directory");
+                let shown = root.to_str().expect("a path in UTF-8");
+                let status = disturbance::in_own_namespace(&root, &["whole", seconds, shown]);
                 let report =
-                    status.is_none().then(|| whole(seconds.parse().expect("a number of seconds"), &directory, false));
+                    status.is_none().then(|| whole(seconds.parse().expect("a number of seconds"), &root, false));
                 let _ = std::fs::remove_dir_all(directory);
                 match report {
                     Some(report) => report,
@@ -151,8 +153,9 @@ mod soak {
             command.arg(role).args(words).arg(directory).stdout(Stdio::piped());
             command.spawn().expect("another process of this program")
         };
-        let children: Vec<Child> =
-            (0..PROCESSES as usize).map(|index| start(&own, "share", index, &root.join("calm"))).collect();
+        // Not on the file system that is full now and then: without room nobody can pass a wait on.
+        let calm = root.with_file_name("calm");
+        let children: Vec<Child> = (0..PROCESSES as usize).map(|index| start(&own, "share", index, &calm)).collect();
         let other = other_version();
         let disturbed: Vec<Child> = (0..DISTURBED_TIMEOUTS_MS.len())
             .map(|index| match &other {
@@ -237,7 +240,7 @@ mod soak {
     // The server. A token says whose it is and when it ends, with a mark that only the server makes: those are its books.
     // What it writes into an answer that is at fault has no such mark.
 
-    #[derive(Clone, Copy, PartialEq)]
+    #[derive(Clone, Copy, Debug, PartialEq)]
     enum Fault {
         None,
         Refused,
@@ -278,6 +281,8 @@ mod soak {
         not_before: [AtomicU64; STORE_CLIENTS.end as usize],
         /// When it was asked that.
         asked_at: [AtomicU64; STORE_CLIENTS.end as usize],
+        /// For each client, its last requests and their answers.
+        history: Mutex<BTreeMap<u64, VecDeque<String>>>,
         /// For each client, the refresh token that it is to send, and whether that has arrived.
         refresh: Mutex<BTreeMap<u64, (u64, bool)>>,
         /// Refresh tokens sent again because the answer had not arrived.
@@ -299,6 +304,7 @@ mod soak {
                 counts: Default::default(),
                 not_before: Default::default(),
                 asked_at: Default::default(),
+                history: Mutex::default(),
                 refresh: Mutex::default(),
                 lost: AtomicU64::new(0),
                 violations: Mutex::default(),
@@ -397,9 +403,15 @@ mod soak {
                 // What another thread or process had sent by then does not count.
                 let asked_at = Duration::from_nanos(self.asked_at[client as usize].load(Ordering::SeqCst));
                 if now < not_before && now > asked_at + UNDER_WAY {
-                    self.violation(format!("client {client} came {:?} before it was asked to", not_before - now));
+                    let history = self.history.lock().expect("no thread panics with it").remove(&client);
+                    let history = Vec::from(history.unwrap_or_default()).join("\n    ");
+                    let early = not_before - now;
+                    self.violation(format!(
+                        "client {client} came {early:?} before it was asked to, at {now:?}\n    {history}"
+                    ));
                 }
             }
+            self.note(client, format!("{now:?}: a request, which gets {fault:?}"));
             let spent = match REFRESH_CLIENTS.contains(&client) {
                 true => match self.spent(client, parameter("refresh_token").unwrap_or_default()) {
                     Some(serial) => Some(serial),
@@ -455,6 +467,8 @@ mod soak {
             );
             let sent = if fault == Fault::Cut { random.within(0..body.len() as u64) as usize } else { body.len() };
             stream.write_all(&[head.as_bytes(), &body.as_bytes()[..sent]].concat())?;
+            let life = life / 1000;
+            self.note(client, format!("{:?}: answered {fault:?} to that of {now:?}, life {life} s", monotonic()));
             // Who was out of patience by then has not read it, and so ends by a reset.
             if (asked_until != 0 || rotated.is_some()) && stream.read(&mut [0])? == 0 {
                 if let Some(serial) = rotated {
@@ -495,6 +509,16 @@ mod soak {
             }
             self.lost.fetch_add(u64::from(serial < current), Ordering::Relaxed);
             Some(current)
+        }
+
+        fn note(&self, client: u64, text: String) {
+            const KEPT: usize = 12;
+            if STORE_CLIENTS.contains(&client) {
+                let mut history = self.history.lock().expect("no thread panics with it");
+                let lines = history.entry(client).or_default();
+                lines.drain(..(lines.len() + 1).saturating_sub(KEPT));
+                lines.push_back(text);
+            }
         }
 
         fn violation(&self, text: String) {

@@ -65,6 +65,7 @@ type Random = dyn Fn() -> Result<[u8; 16], Error> + Send + Sync;
 
 /// The target and the time of a request.
 pub(crate) struct Occasion<'a> {
+    pub(crate) issuer: Option<&'a Url>,
     pub(crate) url: &'a Url,
     /// The template of the URL, with the values of this request.
     pub(crate) template: Option<(&'a UrlTemplate, &'a Values<'a>)>,
@@ -73,11 +74,12 @@ pub(crate) struct Occasion<'a> {
 }
 
 impl Occasion<'_> {
-    /// Returns the URL of the token endpoint, without its query.
+    /// Returns the issuer where it is known, otherwise the URL of the token endpoint, without its query.
     fn audience(&self) -> Result<String, Error> {
-        Ok(match self.template {
-            Some((template, values)) => template.render(values)?.0.without_query().to_owned(),
-            None => self.url.without_query().to_owned(),
+        Ok(match (self.issuer, self.template) {
+            (Some(issuer), _) => issuer.as_str().to_owned(),
+            (None, Some((template, values))) => template.render(values)?.0.without_query().to_owned(),
+            (None, None) => self.url.without_query().to_owned(),
         })
     }
 }

@@ -41,6 +41,7 @@ const MEMBERS: &[&str] = &[
     "revoke",
     "revocation_url",
     "introspection_url",
+    "issuer",
     "var",
     "refresh",
     "refused_if",
@@ -251,6 +252,7 @@ impl Endpoint {
                     _ => self.introspection(url),
                 };
             }
+            "issuer" => self = self.issuer(string(name, value)?)?,
             "keep" => {
                 let Value::Array(paths) = value else { return Err(wrong(name, "an array of paths")) };
                 for path in paths {

@@ -84,6 +84,7 @@ pub struct Endpoint {
     pub(crate) lifetime: LifetimeRules,
     pub(crate) revocation: Option<Revocation>,
     pub(crate) introspection: Option<String>,
+    pub(crate) issuer: Option<Url>,
     pub(crate) grant_type: Option<String>,
     pub(crate) allow_http: bool,
 }
@@ -199,6 +200,7 @@ impl Endpoint {
             lifetime: LifetimeRules::default(),
             revocation: None,
             introspection: None,
+            issuer: None,
             grant_type: None,
             allow_http: false,
         })
@@ -429,6 +431,17 @@ impl Endpoint {
         self
     }
 
+    /// Sets the issuer identifier of the authorization server (RFC 8414 section 2), which is then the audience of
+    /// [assertions](crate::Assertion). Default: none, and the audience is the URL of the token endpoint.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](crate::ErrorKind::Config) if it is no http or https URL.
+    pub fn issuer(mut self, issuer: &str) -> Result<Self, Error> {
+        self.issuer = Some(Url::parse(issuer).map_err(|error| error.within("issuer"))?);
+        Ok(self)
+    }
+
     /// Allows plain http to any host: everyone on the way can read the secret and the token. Default: false, and plain http is
     /// allowed only to this machine, to link-local addresses and to `metadata.google.internal`.
     #[must_use]
@@ -448,6 +461,10 @@ impl Endpoint {
     #[must_use]
     pub fn authority(&self) -> &str {
         match &self.template {
+            // The URL itself comes from the issuer's metadata.
+            Some(template) if !self.is_resolved && template.authority().starts_with('{') => {
+                self.issuer.as_ref().map_or_else(|| template.authority(), Url::authority)
+            }
             Some(template) if !self.is_resolved => template.authority(),
             _ => self.url.authority(),
         }

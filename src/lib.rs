@@ -70,6 +70,8 @@ mod renewal;
 #[cfg(all(feature = "std", unix))]
 mod store;
 mod cache;
+#[cfg(feature = "std")]
+mod discovery;
 #[cfg(feature = "log")]
 mod log_observer;
 #[cfg(feature = "ureq")]
@@ -81,6 +83,8 @@ pub mod docs;
 pub use cache::SharedTokenCache;
 #[cfg(feature = "std")]
 pub use clock::BootClock;
+#[cfg(feature = "std")]
+pub use discovery::{Discovery, Metadata};
 #[cfg(feature = "log")]
 pub use log_observer::LogObserver;
 #[cfg(feature = "ureq")]

@@ -162,6 +162,8 @@ fn the_audience_is_the_url_that_is_asked() {
     let template = Endpoint::new("https://{tenant}.example/{client_id}/token?q={tenant}").unwrap();
     assert_eq!(audience(template.variable("tenant", "acme")), "https://acme.example/id/token");
     assert_eq!(audience(Endpoint::new("https://as.example/token?x=1").unwrap()), "https://as.example/token");
+    let known = Endpoint::new("https://as.example/token").unwrap().issuer("https://as.example/").unwrap();
+    assert_eq!(audience(known), "https://as.example/");
 }
 
 /// A server whose clock is right. It takes assertions that are dated at most 5 minutes from now, and never one twice.

@@ -47,7 +47,7 @@ impl Request {
         let nobody = ClientCredentials::default();
         let client = if authenticates { credentials } else { &nobody };
         let template = endpoint.template.as_ref().map(|template| (template, &values));
-        let occasion = Occasion { url: &endpoint.url, template, wall_time };
+        let occasion = Occasion { issuer: whole.issuer.as_ref(), url: &endpoint.url, template, wall_time };
         let authentication = endpoint.authentication.as_ref();
         let proof = client.prove(authentication, is_form, endpoint.basic_raw, &named.client(), &occasion)?;
         let assertion = grant.assertion.as_ref().map(|assertion| assertion.sign(credentials, &occasion)).transpose()?;
@@ -223,7 +223,7 @@ impl Request {
         let values = named.values(wall_time, &endpoint.variables, credentials, &grant)?;
         let authentication = endpoint.authentication.as_ref();
         // The audience is the same as for a token: the authorization server.
-        let occasion = Occasion { url: &endpoint.url, template: None, wall_time };
+        let occasion = Occasion { issuer: endpoint.issuer.as_ref(), url: &endpoint.url, template: None, wall_time };
         let proof = credentials.prove(authentication, true, endpoint.basic_raw, &named.client(), &occasion)?;
         let mut parameters = alloc::vec![
             Parameter::text("token", Exposed::borrowed(token)),

@@ -18,6 +18,7 @@ mod serving;
 #[cfg(feature = "jwt")]
 mod assertions;
 mod chains;
+mod discovery;
 mod failures;
 mod from_curl;
 mod help;

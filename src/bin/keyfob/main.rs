@@ -19,6 +19,7 @@ mod connection;
 mod der;
 #[cfg(feature = "demo")]
 mod demo;
+mod discovery;
 mod events;
 mod exec;
 mod failure;
@@ -113,7 +114,7 @@ fn run(format: &mut Format) -> Result<ExitCode, Error> {
                 ErrorKind::Config,
                 "bench, probe, from-curl, helper and introspect: not in this build",
             )
-                .with_hint("build it with the feature `cli`, not with `command` alone"));
+            .with_hint("build it with the feature `cli`, not with `command` alone"));
         }
         Verb::Demo => demo()?,
     }

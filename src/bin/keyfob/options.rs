@@ -239,6 +239,8 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
         "The request",
         &[
             row("url", Kind::Text, DESCRIBED, "URL", "the token endpoint").example(r#""https://as.example/token""#),
+            row("issuer", Kind::Text, DESCRIBED, "URL", "the issuer, whose metadata (RFC 8414) has the endpoints if there is no `url`")
+                .example(r#""https://as.example""#),
             row("environments", Kind::Json, ENDPOINT, "", "base URLs by name, instead of `url`")
                 .example(r#"{"eu": "https://eu.a.example", "us": "https://us.a.example"}"#),
             row("environment", Kind::Text, DESCRIBED, "E", "the name of the environment to use").example(r#""eu""#),

@@ -3,6 +3,7 @@
 use crate::arguments::{Arguments, Verb};
 use crate::chain::{Links, Trail};
 use crate::connection::{Connection, DEFAULT_TIMEOUT, LONGEST_WAIT};
+use crate::discovery;
 use crate::failure::warn;
 use crate::format::Format;
 use crate::members::{
@@ -24,6 +25,7 @@ use keyfob::{
 };
 use miniserde::json::{self, Object, Value};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) struct Settings {
@@ -38,6 +40,8 @@ pub(crate) struct Settings {
     /// Whether a token is fetched with a refresh token whose successor only the cache can keep.
     pub(crate) needs_store: bool,
     is_revocation: bool,
+    /// Whose metadata has the endpoints.
+    issuer: Option<String>,
     /// The other profiles whose tokens this one needs.
     pub(crate) links: Links,
     /// The secret parameters, once they have been taken from the members.
@@ -110,6 +114,9 @@ impl Settings {
         format: &mut Format,
         trail: &Trail,
     ) -> Result<Self, Error> {
+        if options.contains_key("issuer") && !options.contains_key("url") {
+            ["url", "environments", "environment", "path"].iter().for_each(|name| _ = members.remove(*name));
+        }
         override_by(&mut members, options);
         // A profile cannot set this.
         match members.remove("error_to").filter(|_| options.contains_key("error_to")) {
@@ -152,6 +159,7 @@ impl Settings {
             known.insert(name, value);
         }
         let mut members = others;
+        let issuer = discovery::describe(&mut description);
         let endpoint = Endpoint::from_json(&json::to_string(&Value::Object(description)))?;
         Ok(Self {
             endpoint,
@@ -170,6 +178,7 @@ impl Settings {
             needs_store: false,
             is_revocation,
             links,
+            issuer,
             parameters: None,
             kept,
             variables,
@@ -369,6 +378,15 @@ impl Settings {
         Ok(Some(store))
     }
 
+    /// Returns the store for metadata, if there is one. [`store`](Self::store) reports what is wrong with it.
+    fn quiet_store(&self) -> Option<Store> {
+        match &self.cache_dir {
+            _ if self.asked.no_cache => None,
+            Some(directory) => Store::at(directory).ok(),
+            None => Store::find().ok(),
+        }
+    }
+
     /// Returns a message with the place of the cache, or the reason why there is none.
     pub(crate) fn place_of_cache(&self) -> String {
         let store = match &self.cache_dir {
@@ -399,6 +417,7 @@ impl Settings {
         mut self,
         transport: impl FnOnce(Connection) -> Result<T, Error>,
     ) -> Result<Client, Error> {
+        let store = self.issuer.as_ref().and_then(|_| self.quiet_store());
         let parameters = self.secret_parameters(false)?;
         let assertion = self.client_assertion()?;
         let (members, links) = (&mut self.members, &mut self.links);
@@ -414,6 +433,11 @@ impl Settings {
         }
         for (name, source) in links.kept()?.into_iter().filter(|(name, _)| !self.variables.contains(name)) {
             endpoint = endpoint.read_variable(name, source);
+        }
+        if let Some(issuer) = self.issuer {
+            let (asked, timeout) = (self.asked, self.connection.timeout);
+            let transport = Arc::new(self.connection.transport()?);
+            endpoint = discovery::variables(endpoint, issuer, asked, timeout, &transport, store.as_ref())?;
         }
         let certificate = take_text(members, "client_cert_file")?;
         let identity = match (certificate, take_secret(members, links, "client_key")?) {

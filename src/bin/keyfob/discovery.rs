@@ -1,0 +1,72 @@
+//! Discovery of the endpoints by the issuer (`--issuer`).
+
+use crate::output;
+use crate::settings::{Asked, spread};
+use keyfob::{Client, Discovery, Endpoint, Error, Grant, HttpTransport, SharedTokenCache, Store};
+use miniserde::json::{Object, Value};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The members that the metadata provides, with the variables that hold them.
+const FOUND: [(&str, &str); 3] = [
+    ("url", "{token_endpoint}"),
+    ("revocation_url", "{revocation_endpoint}"),
+    ("introspection_url", "{introspection_endpoint}"),
+];
+
+/// Returns the issuer whose metadata has the endpoints, and describes them with variables.
+pub(crate) fn describe(description: &mut Object) -> Option<String> {
+    let Some(Value::String(issuer)) = description.get("issuer") else { return None };
+    if ["url", "environments"].iter().any(|name| description.contains_key(*name)) {
+        return None;
+    }
+    let issuer = issuer.clone();
+    for (name, variable) in FOUND {
+        if name != "revocation_url" || !description.contains_key("revoke") {
+            description.entry(name.to_owned()).or_insert_with(|| Value::String(variable.to_owned()));
+        }
+    }
+    Some(issuer)
+}
+
+/// Adds the variables to the endpoint. The metadata is fetched when one is needed.
+pub(crate) fn variables(
+    mut endpoint: Endpoint,
+    issuer: String,
+    asked: Asked,
+    timeout: Option<Duration>,
+    transport: &Arc<HttpTransport>,
+    store: Option<&Store>,
+) -> Result<Endpoint, Error> {
+    let tokens = |place: Endpoint| {
+        let mut client = Client::new(place).transport(transport.clone());
+        if let Some(timeout) = timeout {
+            client = client.timeout(timeout);
+        }
+        let tokens = SharedTokenCache::new(client, Grant::client_credentials()).spread(spread());
+        Ok(match store {
+            Some(store) => tokens.store(store.clone()),
+            None => tokens,
+        })
+    };
+    let mut discovery = Discovery::new(issuer, tokens)?.on_fetched(|metadata| {
+        let mut hosts: Vec<&str> = metadata.other_hosts().collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        if !hosts.is_empty() {
+            let hosts = hosts.join(", ");
+            output::note(&format!("keyfob: the issuer's metadata has endpoints on another host: {hosts}"));
+        }
+    });
+    if asked.offline {
+        discovery = discovery.offline();
+    }
+    if asked.fresh {
+        discovery = discovery.fresh();
+    }
+    let discovery = Arc::new(discovery);
+    for (name, source) in discovery.variables() {
+        endpoint = endpoint.read_variable(name, source);
+    }
+    Ok(endpoint)
+}
