@@ -48,7 +48,7 @@ pub struct Discovery {
     issuer: String,
     caches: [Arc<SharedTokenCache>; 2],
     is_offline: bool,
-    on_fetched: Option<Box<dyn Fn(&Metadata) + Send + Sync>>,
+    on_fetched: Option<Box<OnFetched>>,
     /// Whether the next metadata is fetched even if some is cached.
     is_fresh: AtomicBool,
 }
@@ -181,6 +181,8 @@ impl fmt::Debug for Discovery {
         f.debug_struct("Discovery").field("issuer", &self.issuer).finish_non_exhaustive()
     }
 }
+
+type OnFetched = dyn Fn(&Metadata) + Send + Sync;
 
 /// The metadata of an authorization server, checked.
 #[derive(Clone, Debug)]

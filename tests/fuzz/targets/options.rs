@@ -12,6 +12,8 @@ mod arguments;
 mod chain;
 #[path = "../../../src/bin/keyfob/connection.rs"]
 mod connection;
+#[path = "../../../src/bin/keyfob/discovery.rs"]
+mod discovery;
 #[path = "../../../src/bin/keyfob/failure.rs"]
 mod failure;
 #[path = "../../../src/bin/keyfob/format.rs"]
