@@ -1,6 +1,7 @@
 //! The text of a JSON string: its escapes are undone in place.
 
-use super::{Cursor, Fault, Kind, Span, plain_length};
+use super::grammar::plain_length;
+use super::{Cursor, Fault, Kind, Span};
 use crate::secret::Secret;
 use core::ops::Range;
 use zeroize::Zeroizing;
