@@ -4,7 +4,7 @@
 use super::{CUT, Cursor, Kind, Reason, Span};
 
 impl Cursor<'_> {
-    /// Goes to the next byte that is no white space.
+    /// Skips white space and returns the next byte.
     pub(super) fn skip_space(&mut self) -> Option<u8> {
         loop {
             match self.peek() {
@@ -109,7 +109,7 @@ impl Cursor<'_> {
         Ok(Span { kind: Kind::String, start, end: self.at - 1, is_escaped })
     }
 
-    /// Reads a string on from an escape to the closing mark.
+    /// Reads the rest of a string, from its first escape to the closing mark.
     #[cold]
     #[inline(never)]
     fn escapes(&mut self) -> Result<(), Reason> {
@@ -140,7 +140,7 @@ impl Cursor<'_> {
     }
 }
 
-/// How many bytes from the first on are plain text of a string: no quotation mark, backslash or control character.
+/// Returns the number of leading bytes that are plain text of a string: no quotation mark, backslash or control character.
 #[inline(never)]
 pub(super) fn plain_length(bytes: &[u8]) -> usize {
     // Eight at a time: a byte's highest bit is set where the subtraction fell below zero, so where the byte was too

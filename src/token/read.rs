@@ -41,7 +41,7 @@ impl AccessToken {
         Ok(token)
     }
 
-    /// As [`read`](AccessToken::read), for a token that may have expired on its way. `wall_time` is the device's, since
+    /// Reads as [`read`](AccessToken::read) does, but accepts a token that has expired on its way. `wall_time` is the device's, since
     /// 1970.
     pub(crate) fn read_late(
         endpoint: &Endpoint,
@@ -51,7 +51,7 @@ impl AccessToken {
     ) -> Result<Self, Error> {
         let Response { status, headers, body, framed, .. } = &mut response;
         let (status, headers) = (*status, &*headers);
-        // Before the body is changed in place. Whether it is sound is found below.
+        // This comes before the body is changed in place. Below it is checked.
         let kept = endpoint.session_members.iter();
         let kept = kept.filter_map(|(name, place)| Some((name.clone(), place.text(headers, body)?)));
         let members: Vec<_> =
@@ -90,12 +90,12 @@ impl AccessToken {
         Ok(Self::new(&response, judged, members, api.transpose()?, false, has_secret))
     }
 
-    /// An error if the token had expired when it arrived.
+    /// Returns an error if the token had expired when it arrived.
     pub(crate) fn in_time(&self, status: u16, sent_at: Duration, arrived_at: Duration) -> Result<(), Error> {
         if !self.is_expired(arrived_at) {
             return Ok(());
         }
-        // Not by the time that the answer took, but by the date that it names.
+        // The date in the answer is the cause, and not the time that the answer took.
         if self.is_expired(sent_at) {
             return Err(Error::new(ErrorKind::Unusable, "the token had expired when the server answered")
                 .with_status(status)

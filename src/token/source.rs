@@ -1,9 +1,9 @@
-//! Where code that needs a token gets it from.
+//! The interface for code that needs a token.
 
 use super::{AccessToken, ended};
 use crate::error::{Error, Shared};
 
-/// A source of tokens. Code that is written against it can be tested without a server.
+/// Returns valid tokens. Code that takes a `TokenSource` can be tested without a server.
 ///
 /// Implemented for [`SharedTokenCache`](crate::SharedTokenCache), for [`AccessToken`] (which returns a clone of itself), for
 /// closures such as `|| client.fetch(&grant)`, and for an `Arc` of any of them.
@@ -23,7 +23,7 @@ pub trait TokenSource {
     ///
     /// # Errors
     ///
-    /// Any [`ErrorKind`], depending on the source.
+    /// Any [`ErrorKind`](crate::ErrorKind), depending on the source.
     fn token(&self) -> Result<AccessToken, Error>;
 
     /// Reports that a protected resource refused `token` (status 401). Returns whether another call of

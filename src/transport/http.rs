@@ -191,8 +191,9 @@ impl HttpTransport {
         self
     }
 
-    /// Sets the observer that receives the events of connections: [`Event::AddressesFound`], [`Event::Connected`],
-    /// [`Event::CertificateShown`] and [`Event::Secured`]. Default: none.
+    /// Sets the observer that receives the events of connections: [`AddressesFound`](crate::Event::AddressesFound),
+    /// [`Connected`](crate::Event::Connected), [`CertificateShown`](crate::Event::CertificateShown) and
+    /// [`Secured`](crate::Event::Secured). Default: none.
     ///
     /// ```
     /// use keyfob::{Event, HttpTransport};

@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 
 /// The largest body. A token response has a few hundred bytes.
 const MAX_BODY: usize = 1024 * 1024;
-/// The limit for all bytes of an answer, with those that are not kept: heads, chunk sizes, interim answers. Without it a server
-/// could send them until the time limit.
+/// The limit for all bytes of an answer, including heads, chunk sizes and interim answers, which are not kept. Without it, a
+/// server could send them until the time limit.
 const MAX_ANSWER: usize = 2 * MAX_BODY;
 /// The largest head, and the longest line with a chunk's size.
 const MAX_HEAD: usize = 16 * 1024;
@@ -20,7 +20,7 @@ const FIRST_BUFFER: usize = 2 * 1024;
 /// The largest first buffer of a body, whatever length the server claims.
 const MAX_FIRST_BODY: usize = 16 * 1024;
 
-/// Why there is no answer.
+/// The reason why there is no answer.
 #[derive(Debug)]
 pub(super) enum Fault {
     Io(io::Error),
@@ -99,7 +99,7 @@ fn stranger(start: &[u8]) -> &'static str {
     if matches!(start, [0, _, _, 4, 0 | 1, ..]) { "it is HTTP/2" } else { "it does not begin with HTTP/1.1" }
 }
 
-/// The connection, with a limit of its own.
+/// The connection, which counts and limits the received bytes.
 struct Source<'w> {
     wire: &'w mut dyn Read,
     began: &'w mut dyn FnMut(),
@@ -118,7 +118,7 @@ impl Source<'_> {
     }
 }
 
-/// Wiped memory that grows by being replaced: the old memory is wiped as well.
+/// Wiped memory. It grows by replacement, and the old memory is wiped as well.
 #[derive(Default)]
 struct Buffer {
     bytes: Zeroizing<Vec<u8>>,
@@ -130,7 +130,7 @@ impl Buffer {
         Self { bytes: Zeroizing::new(vec![0; size]), filled: 0 }
     }
 
-    /// Returns the free part. It is empty if `most` bytes are there already.
+    /// Returns the free part, after growing if there is none. It is empty if the buffer holds `most` bytes already.
     fn room(&mut self, most: usize) -> &mut [u8] {
         if self.filled == self.bytes.len() && self.filled < most {
             let mut larger = Zeroizing::new(vec![0; (4 * self.filled).clamp(FIRST_BUFFER, most)]);
@@ -141,7 +141,7 @@ impl Buffer {
     }
 }
 
-/// The bytes that were read, and how many of them were used.
+/// The bytes that were read, and the number of them that were used.
 struct Input<'w> {
     source: Source<'w>,
     buffer: Buffer,
@@ -176,7 +176,7 @@ impl<'w> Input<'w> {
         }
     }
 
-    /// Copies into `into` what is unread, or else reads once. Returns 0 at the end.
+    /// Copies unread bytes into `into`. Reads once if there are none. Returns 0 at the end.
     fn read(&mut self, into: &mut [u8]) -> Result<usize, Fault> {
         let count = self.unread().len().min(into.len());
         if count == 0 {
@@ -276,7 +276,7 @@ impl<'w> Input<'w> {
 
     /// Reads at most `most` bytes of the body. Returns 0 at the end of the connection.
     fn copy_some(&mut self, body: &mut Buffer, most: usize) -> Result<usize, Fault> {
-        // One byte more than the largest body has, which is the one too many.
+        // One byte more than the largest body: it shows that the body is too large.
         let room = body.room(MAX_BODY + 1);
         let most = room.len().min(most);
         let count = self.read(&mut room[..most])?;

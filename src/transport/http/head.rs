@@ -7,7 +7,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use zeroize::Zeroizing;
 
-/// How the end of a body is found (RFC 9112 section 6.3).
+/// The way to find the end of a body (RFC 9112 section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
     Length(u64),
@@ -101,7 +101,7 @@ fn is_text(text: &[u8]) -> bool {
     text.iter().all(|byte| matches!(byte, b'\t' | 0x20..=0x7E | 0x80..))
 }
 
-/// Replaces what is not UTF-8, so that two values are never taken for one.
+/// Replaces bytes that are not UTF-8, so that two values are never taken for one.
 fn lossy(value: &[u8]) -> Secret {
     match String::from_utf8_lossy(value) {
         Cow::Borrowed(text) => Secret::from(text),
