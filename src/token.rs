@@ -137,7 +137,7 @@ impl AccessToken {
     }
 
     /// Returns the name and the value of the header that carries the token to the API: `Authorization` with `Bearer ‹token›`
-    /// (RFC 6750 section 2.1), unless [`Endpoint::api_header`] sets another. Allocates nothing.
+    /// (RFC 6750 section 2.1), unless [`Endpoint::api_header`](crate::Endpoint::api_header) sets another. Allocates nothing.
     ///
     /// ```
     /// use keyfob::AccessToken;
@@ -151,7 +151,7 @@ impl AccessToken {
     /// # Errors
     ///
     /// [`Unusable`](ErrorKind::Unusable) for a token that was ended, and for one of a type other than Bearer if
-    /// [`Endpoint::api_header`] is not set.
+    /// [`Endpoint::api_header`](crate::Endpoint::api_header) is not set.
     pub fn header(&self) -> Result<(&str, &Secret), Error> {
         match &self.0.api {
             Some(_) if self.is_ended() => Err(ended()),
@@ -173,7 +173,7 @@ impl AccessToken {
     }
 
     /// Returns the value of the `Authorization` header: `Bearer ‹token›` (RFC 6750 section 2.1), unless
-    /// [`Endpoint::api_header`] sets another. Allocates nothing.
+    /// [`Endpoint::api_header`](crate::Endpoint::api_header) sets another. Allocates nothing.
     ///
     /// # Errors
     ///
@@ -222,14 +222,15 @@ impl AccessToken {
         self.0.refresh_token.as_ref()
     }
 
-    /// Returns another member of the answer, by the place that [`Endpoint::keep_member`] named. A string is returned as its text,
-    /// any other value as JSON. None if the answer did not have the member, or if it was `null`.
+    /// Returns another member of the answer, by the place that [`Endpoint::keep_member`](crate::Endpoint::keep_member) named. A
+    /// string is returned as its text, any other value as JSON. None if the answer did not have the member, or if it was `null`.
     #[must_use]
     pub fn member(&self, path: &str) -> Option<&Secret> {
         self.0.members.iter().find(|(name, _)| name == path).map(|(_, value)| value)
     }
 
-    /// Returns the kept members as pairs of place and value, in the order of the calls of [`Endpoint::keep_member`].
+    /// Returns the kept members as pairs of place and value, in the order of the calls of
+    /// [`Endpoint::keep_member`](crate::Endpoint::keep_member).
     pub fn members(&self) -> impl Iterator<Item = (&str, &Secret)> {
         self.0.members.iter().map(|(name, value)| (name.as_str(), value))
     }
