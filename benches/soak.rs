@@ -44,7 +44,7 @@ mod soak {
     use std::os::unix::fs::PermissionsExt;
     use std::path::{Path, PathBuf};
     use std::process::{Child, Command, ExitCode, Stdio};
-    use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
     use std::sync::{Arc, Mutex, mpsc};
     use std::time::{Duration, Instant};
 
@@ -71,9 +71,6 @@ mod soak {
     const GAP: Duration = Duration::from_millis(40);
     /// How long a request may be on its way, on such a machine.
     const UNDER_WAY: Duration = Duration::from_millis(100);
-    /// So many requests before their time are printed and do not fail the run.
-    const MOST_EARLY: usize = 3;
-    static EARLY: AtomicUsize = AtomicUsize::new(0);
     const REFUSING: Duration = Duration::from_millis(300);
 
     /// What may grow from the second sixth of the time to the last: the mean of memory, by the allocator's leftovers; the
@@ -400,14 +397,7 @@ mod soak {
                 // What another thread or process had sent by then does not count.
                 let asked_at = Duration::from_nanos(self.asked_at[client as usize].load(Ordering::SeqCst));
                 if now < not_before && now > asked_at + UNDER_WAY {
-                    let early = format!("client {client} came {:?} before it was asked to", not_before - now);
-                    // Known and not mended: a process that asks beside another, was told to wait, and finds a newer record in the
-                    // store does not pass the wait on. On a busy machine that happens once or twice a minute. It does no harm to
-                    // a token, so it is printed, and fails the run only if there are many.
-                    match EARLY.fetch_add(1, Ordering::SeqCst) {
-                        0..MOST_EARLY => eprintln!("early: {early}"),
-                        _ => self.violation(early),
-                    }
+                    self.violation(format!("client {client} came {:?} before it was asked to", not_before - now));
                 }
             }
             let spent = match REFRESH_CLIENTS.contains(&client) {

@@ -8,6 +8,7 @@ use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind};
 use crate::field::Field;
 use crate::grant::Grant;
+use crate::introspection::Introspection;
 use crate::observe::{Event, Observer};
 #[cfg(all(feature = "std", unix))]
 use crate::refresh_file::RefreshTurn;
@@ -348,6 +349,19 @@ impl Client {
         }
     }
 
+    /// Asks the server whether `token`, an access token, is valid (RFC 7662). Nothing is cached.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](ErrorKind::Config) if the endpoint has no [introspection endpoint](Endpoint::introspection),
+    /// [`Unusable`](ErrorKind::Unusable) if the answer does not say whether the token is valid. Otherwise any [`ErrorKind`].
+    pub fn introspect(&self, token: &str) -> Result<Introspection, Error> {
+        let request = Request::introspection_of(&|| self.wall_time(), &self.endpoint, &self.credentials, token)?;
+        let request = request.with_timeout(self.timeout);
+        let (response, _) = self.send(&request)?;
+        Introspection::read(&self.endpoint, response).map_err(|error| judged(&request, None, error, None))
+    }
+
     fn revocation_of(&self, token_type: &str, token: &str) -> Result<Request, Error> {
         Request::revocation_of(&|| self.wall_time(), token_type, &self.endpoint, &self.credentials, token)
     }
@@ -391,6 +405,10 @@ impl Client {
     /// Sends a request. Returns the answer, and when the request was sent.
     fn send(&self, request: &Request) -> Result<(Response, Duration), Error> {
         let started = self.clock.now();
+        if started == Duration::MAX {
+            return Err(Error::config("the clock cannot be read, so it cannot be known when a token expires")
+                .with_hint("on Linux keyfob needs a working CLOCK_BOOTTIME, or /proc/uptime"));
+        }
         let response = self.transport.send(request).map_err(|error| {
             let retryable = error.kind() == ErrorKind::OutcomeUnknown && request.is_repeatable();
             let retryable = retryable || error.is_retryable();

@@ -40,6 +40,7 @@ const MEMBERS: &[&str] = &[
     "lifetime",
     "revoke",
     "revocation_url",
+    "introspection_url",
     "var",
     "refresh",
     "refused_if",
@@ -242,10 +243,13 @@ impl Endpoint {
                     self = self.variable(variable, string(&path, value)?);
                 }
             }
-            "revocation_url" => {
+            "revocation_url" | "introspection_url" => {
                 let url = string(name, value)?;
                 Self::new(url).map_err(|error| error.in_member(name))?;
-                self = self.revocation(Revocation::Endpoint(url.to_owned()));
+                self = match name {
+                    "revocation_url" => self.revocation(Revocation::Endpoint(url.to_owned())),
+                    _ => self.introspection(url),
+                };
             }
             "keep" => {
                 let Value::Array(paths) = value else { return Err(wrong(name, "an array of paths")) };

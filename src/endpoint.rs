@@ -83,6 +83,7 @@ pub struct Endpoint {
     pub(crate) api: Option<ApiHeader>,
     pub(crate) lifetime: LifetimeRules,
     pub(crate) revocation: Option<Revocation>,
+    pub(crate) introspection: Option<String>,
     pub(crate) grant_type: Option<String>,
     pub(crate) allow_http: bool,
 }
@@ -197,6 +198,7 @@ impl Endpoint {
             api: None,
             lifetime: LifetimeRules::default(),
             revocation: None,
+            introspection: None,
             grant_type: None,
             allow_http: false,
         })
@@ -416,6 +418,14 @@ impl Endpoint {
     #[must_use]
     pub fn revocation(mut self, revocation: Revocation) -> Self {
         self.revocation = Some(revocation);
+        self
+    }
+
+    /// Sets the URL of the introspection endpoint (RFC 7662), which says whether a token is valid. It may name
+    /// [variables](Endpoint#templates). Default: none.
+    #[must_use]
+    pub fn introspection(mut self, url: impl Into<String>) -> Self {
+        self.introspection = Some(url.into());
         self
     }
 

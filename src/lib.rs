@@ -62,6 +62,7 @@ mod response;
 mod answer;
 mod clock;
 mod token;
+mod introspection;
 mod observe;
 #[cfg(all(feature = "std", unix))]
 mod refresh_file;
@@ -99,6 +100,7 @@ pub use {
     endpoint::{Endpoint, Members, Method, Parameters, Revocation},
     error::{Error, ErrorKind},
     grant::Grant,
+    introspection::Introspection,
     lifetime::{ExpiresIn, Lifetime, LifetimeRules, LifetimeUnit, NotPositive},
     observe::{Event, Observer},
     renewal::Spread,

@@ -97,6 +97,16 @@ impl Request {
         Self::revocation_of(&system_time, "access_token", endpoint, credentials, token)
     }
 
+    /// Builds the request to the [introspection endpoint](Endpoint::introspection) (RFC 7662 section 2.1) about `token`, an
+    /// access token.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](crate::ErrorKind::Config) if the endpoint has none. Also those of [`token`](Request::token).
+    pub fn introspection(endpoint: &Endpoint, credentials: &ClientCredentials, token: &str) -> Result<Self, Error> {
+        Self::introspection_of(&system_time, endpoint, credentials, token)
+    }
+
     /// Returns the method.
     #[must_use]
     pub fn method(&self) -> Method {

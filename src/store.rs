@@ -259,6 +259,14 @@ impl Store {
         Some(Entry { slot, key: entry.key.clone() })
     }
 
+    /// Returns the file for a wait that the server asked a process for that may not replace `entry`.
+    pub(crate) fn entry_of_wait(&self, entry: &Entry) -> Entry {
+        let mut name = entry.key.seal("wait");
+        name.add(entry.slot.name());
+        let slot = Slot::new(self.directory.clone(), format!("{}{}.pause", self.prefix, name.finish()));
+        Entry { slot, key: entry.key.clone() }
+    }
+
     /// Returns the key of this boot. The first process makes it.
     fn key(&self, waits: &mut Waits, client: &Client) -> io::Result<Key> {
         let boot = self.boot.as_deref().ok_or_else(|| io::Error::other("the name of this boot is unknown"))?;

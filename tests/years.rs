@@ -491,3 +491,42 @@ fn years_with_a_rotating_refresh_token_that_a_hook_stores() {
 fn years_with_a_rotating_refresh_token_kept_in_memory() {
     years(Mode::RefreshInMemory);
 }
+
+#[test]
+fn a_clock_that_cannot_be_read_gives_no_token_and_asks_for_none() {
+    let (time, requests) = (Arc::new(AtomicU64::new(100)), Arc::new(AtomicU64::new(0)));
+    let seconds = Arc::clone(&time);
+    let clock = move || match seconds.load(Ordering::SeqCst) {
+        u64::MAX => Duration::MAX,
+        seconds => Duration::from_secs(seconds),
+    };
+    let sent = Arc::clone(&requests);
+    let send = move |_: &Request| {
+        sent.fetch_add(1, Ordering::SeqCst);
+        Ok(Response::new(200, r#"{"access_token":"t","expires_in":3600}"#))
+    };
+    let client = || Client::with_parts(Endpoint::new("https://as.example/token").unwrap(), send.clone(), clock.clone());
+    let mut owned = TokenCache::new(client(), Grant::client_credentials());
+    #[cfg(not(feature = "std"))]
+    let mut other = TokenCache::new(client(), Grant::client_credentials());
+    #[cfg(feature = "std")]
+    let other = keyfob::SharedTokenCache::new(client(), Grant::client_credentials());
+    for (at, expected, so_far) in
+        [(100, true, 2), (u64::MAX, false, 2), (300, true, 2), (u64::MAX, false, 2), (5000, true, 4)]
+    {
+        time.store(at, Ordering::SeqCst);
+        for (name, token) in [("one", owned.token().map(drop)), ("other", other.token().map(drop))] {
+            match token {
+                Ok(()) => assert!(expected, "{name} at {at}"),
+                Err(error) => {
+                    assert!(!expected, "{name} at {at}: {error}");
+                    assert_eq!(
+                        format!("{error}"),
+                        "the clock cannot be read, so it cannot be known when a token expires"
+                    );
+                }
+            }
+        }
+        assert_eq!(requests.load(Ordering::SeqCst), so_far, "at {at}");
+    }
+}

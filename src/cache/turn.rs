@@ -9,6 +9,7 @@ use super::state::{Access, State};
 use crate::error::Error;
 use crate::file::Lock;
 use crate::file::draft::Draft;
+use crate::file::schedule::own_number;
 use crate::file::waits::Waits;
 use crate::grant::Grant;
 use crate::lifetime::Lifetime;
@@ -166,6 +167,16 @@ impl Turn {
         if is_apart {
             let has_token = result.as_ref().is_ok_and(is_shareable);
             if !self.may_replace(&before, in_place.as_ref(), has_token) {
+                // The record stays, but a wait that the server asked for concerns every process.
+                let of_wait = store.entry_of_wait(&before);
+                let content = state.with(|State { renewal, .. }| {
+                    renewal.adopt_pause(of_wait.load(now).and_then(|record| record.pause), 0, 0);
+                    let pause = renewal.pause.as_ref().filter(|pause| pause.is_asked())?;
+                    Entry::compose(&Contents { pause: Some(pause), ..Contents::default() }, now)
+                });
+                if content.is_some() {
+                    of_wait.write(content, None);
+                }
                 return;
             }
             // Another process may be sending the older refresh token.
@@ -230,7 +241,7 @@ impl Turn {
 /// at once.
 fn half(patience: Duration) -> Duration {
     // Multiplication by the golden ratio spreads consecutive numbers evenly.
-    let part = std::process::id().wrapping_mul(0x9E37_79B9) >> 16;
+    let part = own_number().wrapping_mul(0x9E37_79B9) >> 16;
     patience / 2 + patience / 8 / (1 << 16) * part
 }
 
@@ -268,9 +279,11 @@ fn adopt(fetcher: &Fetcher, state: &mut impl Access, store: &Store, place: &mut 
     if matches!(state.with(|state| state.step(now, min_life)), Step::Use(_)) {
         return;
     }
-    let by_route = store.entry_by_route(entry, &fetcher.client);
-    if let Some((record, _)) = by_route.and_then(|entry| load(fetcher, &entry, is_current, now)) {
-        state.with(|state| state.adopt_pause(record));
+    let others = [store.entry_by_route(entry, &fetcher.client), Some(store.entry_of_wait(entry))];
+    for entry in others.into_iter().flatten() {
+        if let Some((record, _)) = load(fetcher, &entry, is_current, now) {
+            state.with(|state| state.adopt_pause(record));
+        }
     }
 }
 
@@ -397,6 +410,7 @@ pub(super) fn forget(fetcher: &Fetcher, failures: bool) -> Option<AccessToken> {
         entry.slot.remove();
         if let (true, Some(store)) = (failures, &fetcher.store) {
             store.entry_by_route(&entry, &fetcher.client).inspect(|entry| entry.slot.remove());
+            store.entry_of_wait(&entry).slot.remove();
         }
         return record?.held.map(|held| held.token);
     }

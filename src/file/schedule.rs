@@ -2,9 +2,11 @@
 //! process, and the test sets the time and decides which thread continues.
 
 #[cfg(not(test))]
+pub(crate) use real::own_number;
+#[cfg(not(test))]
 pub(super) use real::{now, point, sleep};
 #[cfg(test)]
-pub(crate) use scheduled::{SCHEDULER, Scheduler};
+pub(crate) use scheduled::{SCHEDULER, Scheduler, own_number};
 #[cfg(test)]
 pub(super) use scheduled::{now, point, sleep};
 
@@ -14,6 +16,11 @@ mod real {
 
     pub(in super::super) fn now() -> Duration {
         BootClock.now()
+    }
+
+    /// Returns a number that other processes of this moment do not have.
+    pub(crate) fn own_number() -> u32 {
+        std::process::id()
     }
 
     pub(in super::super) fn sleep(length: Duration) {
@@ -33,6 +40,7 @@ mod scheduled {
 
     pub(crate) trait Scheduler {
         fn now(&self) -> Duration;
+        fn own_number(&self) -> u32;
         fn sleep(&self, length: Duration);
         fn point(&self);
     }
@@ -47,6 +55,10 @@ mod scheduled {
 
     pub(in super::super) fn now() -> Duration {
         scheduler().map_or_else(real::now, |scheduler| scheduler.now())
+    }
+
+    pub(crate) fn own_number() -> u32 {
+        scheduler().map_or_else(real::own_number, |scheduler| scheduler.own_number())
     }
 
     pub(in super::super) fn sleep(length: Duration) {

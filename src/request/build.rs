@@ -158,53 +158,87 @@ impl Request {
         credentials: &ClientCredentials,
         token: &str,
     ) -> Result<Self, Error> {
-        let grant = Grant::renewal(None, Some(token));
-        let mut secrets = alloc::vec![Secret::from(token)];
-        let mut request = match &endpoint.revocation {
+        match &endpoint.revocation {
+            Some(Revocation::Endpoint(url)) => {
+                Self::about_token(wall_time, url, token_type, endpoint, credentials, token)
+            }
             Some(Revocation::Delete) => {
+                let grant = Grant::renewal(None, Some(token));
+                let secrets = alloc::vec![Secret::from(token)];
                 let named = Named::by(endpoint.template.as_ref(), endpoint, false);
                 let values = named.values(wall_time, &endpoint.variables, credentials, &grant)?;
                 // Lower case, as in the request for the session.
                 let authorization = encode::exact(|out| write!(out, "bearer {token}"));
                 let target = (&endpoint.url, endpoint.template.as_ref());
-                Self::new(endpoint, target, endpoint, Method::Delete, Some(authorization), secrets, &values)?
-            }
-            Some(Revocation::Endpoint(url)) => {
-                let template = UrlTemplate::parse(url)?;
-                let url = template.as_ref().map_or_else(|| Url::parse(url), UrlTemplate::sample)?;
-                let named = Named::by(template.as_ref(), endpoint, false);
-                let values = named.values(wall_time, &endpoint.variables, credentials, &grant)?;
-                let authentication = endpoint.authentication.as_ref();
-                // The audience is the same as for a token: the authorization server.
-                let occasion = Occasion { url: &endpoint.url, template: None, wall_time };
-                let proof = credentials.prove(authentication, true, endpoint.basic_raw, &named.client(), &occasion)?;
-                let mut parameters = alloc::vec![
-                    Parameter::text("token", Exposed::borrowed(token)),
-                    Parameter::text("token_type_hint", Exposed::borrowed(token_type)),
-                ];
-                let client = proof.parameters.into_iter().flatten();
-                parameters.extend(client.map(|(name, value)| Parameter::text(name, value)));
-                secrets.extend(proof.assertion.as_ref().map(|signed| Secret::from(signed.text.expose())));
-                parameters.extend(client_assertion(proof.assertion).into_iter().flatten());
-                secrets.extend(proof.secrets);
-                secrets.extend(values.secrets().map(Secret::from));
-                let target = (&url, template.as_ref());
-                let mut request =
-                    Self::new(endpoint, target, endpoint, Method::Post, proof.authorization, secrets, &values)?;
-                request.place(Parameters::Form, &parameters, &values)?;
-                request
+                let request =
+                    Self::new(endpoint, target, endpoint, Method::Delete, Some(authorization), secrets, &values)?;
+                request.harmless(credentials)
             }
             None => {
                 let host = endpoint.authority();
-                return Err(Error::config(format!("{host}: its description has no way to end a token")).with_hint(
+                Err(Error::config(format!("{host}: its description has no way to end a token")).with_hint(
                     "set where tokens are revoked (`Endpoint::revocation`), or forget the token here alone \
                      (`TokenCache::forget`)",
-                ));
+                ))
             }
-        };
-        request.repeatable = true;
-        request.set_client_certificate(credentials)?;
-        Ok(request)
+        }
+    }
+
+    /// Marks a request that can be sent again without harm.
+    fn harmless(mut self, credentials: &ClientCredentials) -> Result<Self, Error> {
+        self.repeatable = true;
+        self.set_client_certificate(credentials)?;
+        Ok(self)
+    }
+
+    pub(crate) fn introspection_of(
+        wall_time: &dyn Fn() -> Duration,
+        endpoint: &Endpoint,
+        credentials: &ClientCredentials,
+        token: &str,
+    ) -> Result<Self, Error> {
+        let url = endpoint.introspection.as_deref().ok_or_else(|| {
+            let host = endpoint.authority();
+            Error::config(format!("{host}: its description has no introspection endpoint"))
+                .with_hint("set where the server says whether a token is valid (`Endpoint::introspection`)")
+        })?;
+        Self::about_token(wall_time, url, "access_token", endpoint, credentials, token)
+    }
+
+    /// Builds the request to an endpoint beside the token endpoint, about a token of this type: RFC 7009 section 2.1 and
+    /// RFC 7662 section 2.1 have the same parameters.
+    fn about_token(
+        wall_time: &dyn Fn() -> Duration,
+        url: &str,
+        token_type: &str,
+        endpoint: &Endpoint,
+        credentials: &ClientCredentials,
+        token: &str,
+    ) -> Result<Self, Error> {
+        let grant = Grant::renewal(None, Some(token));
+        let mut secrets = alloc::vec![Secret::from(token)];
+        let template = UrlTemplate::parse(url)?;
+        let url = template.as_ref().map_or_else(|| Url::parse(url), UrlTemplate::sample)?;
+        let named = Named::by(template.as_ref(), endpoint, false);
+        let values = named.values(wall_time, &endpoint.variables, credentials, &grant)?;
+        let authentication = endpoint.authentication.as_ref();
+        // The audience is the same as for a token: the authorization server.
+        let occasion = Occasion { url: &endpoint.url, template: None, wall_time };
+        let proof = credentials.prove(authentication, true, endpoint.basic_raw, &named.client(), &occasion)?;
+        let mut parameters = alloc::vec![
+            Parameter::text("token", Exposed::borrowed(token)),
+            Parameter::text("token_type_hint", Exposed::borrowed(token_type)),
+        ];
+        let client = proof.parameters.into_iter().flatten();
+        parameters.extend(client.map(|(name, value)| Parameter::text(name, value)));
+        secrets.extend(proof.assertion.as_ref().map(|signed| Secret::from(signed.text.expose())));
+        parameters.extend(client_assertion(proof.assertion).into_iter().flatten());
+        secrets.extend(proof.secrets);
+        secrets.extend(values.secrets().map(Secret::from));
+        let target = (&url, template.as_ref());
+        let mut request = Self::new(endpoint, target, endpoint, Method::Post, proof.authorization, secrets, &values)?;
+        request.place(Parameters::Form, &parameters, &values)?;
+        request.harmless(credentials)
     }
 
     pub(super) fn new(

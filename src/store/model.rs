@@ -209,6 +209,10 @@ impl Scheduler for Seat {
         self.world.state().now
     }
 
+    fn own_number(&self) -> u32 {
+        u32::try_from(self.process).unwrap_or_default()
+    }
+
     fn sleep(&self, length: Duration) {
         let until = self.now() + length;
         self.world.block(self.process, until);
@@ -549,6 +553,21 @@ fn scenarios() -> Vec<Scenario> {
             },
             requests: 4,
             longest: ms(1000),
+        },
+        Scenario {
+            name: "one asks by itself and is told to wait, while another gets a token that expires during the wait",
+            settings: Vec::from([
+                Setting { timeout: ms(8000), calls: 2, pause: ms(1500), ..PLAIN },
+                Setting { timeout: ms(3000), starts_at: ms(10), is_hopeless: true, ..PLAIN },
+                Setting { timeout: ms(8000), starts_at: ms(3500), calls: 2, pause: ms(1500), ..PLAIN },
+            ]),
+            server: |number, _| match number {
+                1 => Answer::After(ms(1900), 200, token(r#","expires_in":3"#)),
+                2 => Answer::After(ms(600), 503, String::new()),
+                _ => Answer::After(ms(50), 200, token(HOUR)),
+            },
+            requests: 3,
+            longest: ms(2500),
         },
         Scenario {
             name: "another format",

@@ -63,7 +63,7 @@ fn each_verb_has_a_help_of_its_own() {
         ("profiles", "help: unknown topic \"profiles\"; did you mean \"profile\"?"),
         (
             "hunter2",
-            "help: unknown topic; the topics are token, revoke, keep, exec, status, forget, helper, bench, probe, parse, from-curl, demo, help, profile and exit-codes",
+            "help: unknown topic; the topics are token, revoke, keep, exec, status, forget, helper, introspect, bench, probe, parse, from-curl, demo, help, profile and exit-codes",
         ),
     ] {
         let outcome = Place::new().keyfob(["help", topic]).outcome();

@@ -22,6 +22,7 @@ mod failures;
 mod from_curl;
 mod help;
 mod helper;
+mod introspect;
 mod options;
 mod output;
 mod parse;

@@ -16,24 +16,24 @@ fn a_command_line_that_is_wrong_is_named_without_what_may_be_a_secret() {
     for (arguments, message, hint) in [
         (
             &["hunter2"][..],
-            "usage: unknown command; the commands are token, revoke, keep, exec, status, forget, helper, bench, probe, parse, from-curl, demo, help",
+            "usage: unknown command; the commands are token, revoke, keep, exec, status, forget, helper, introspect, bench, probe, parse, from-curl, demo, help",
             USAGE_HINT,
         ),
         (&["Token"], "usage: unknown command \"Token\"; did you mean \"token\"?", USAGE_HINT),
         (&["tokn"], "usage: unknown command \"tokn\"; did you mean \"token\"?", USAGE_HINT),
         (
             &[""],
-            "usage: unknown command; the commands are token, revoke, keep, exec, status, forget, helper, bench, probe, parse, from-curl, demo, help",
+            "usage: unknown command; the commands are token, revoke, keep, exec, status, forget, helper, introspect, bench, probe, parse, from-curl, demo, help",
             USAGE_HINT,
         ),
         (
             &["--url", "https://as.example"],
-            "usage: no command before the options; the commands are token, revoke, keep, exec, status, forget, helper, bench, probe, parse, from-curl, demo, help",
+            "usage: no command before the options; the commands are token, revoke, keep, exec, status, forget, helper, introspect, bench, probe, parse, from-curl, demo, help",
             USAGE_HINT,
         ),
         (
             &["-x", "token"],
-            "usage: no command before the options; the commands are token, revoke, keep, exec, status, forget, helper, bench, probe, parse, from-curl, demo, help",
+            "usage: no command before the options; the commands are token, revoke, keep, exec, status, forget, helper, introspect, bench, probe, parse, from-curl, demo, help",
             USAGE_HINT,
         ),
         (&["token", "--nonsense"], "usage: unknown option --nonsense", USAGE_HINT),
@@ -101,7 +101,7 @@ fn a_command_line_that_is_not_text_is_an_error() {
         ([OsStr::new("token"), OsStr::new("--param"), not_text], "--param: the value is not UTF-8 text"),
         (
             [not_text, OsStr::new("--param"), OsStr::new("a=b")],
-            "unknown command; the commands are token, revoke, keep, exec, status, forget, helper, bench, probe, parse, from-curl, demo, help",
+            "unknown command; the commands are token, revoke, keep, exec, status, forget, helper, introspect, bench, probe, parse, from-curl, demo, help",
         ),
     ] {
         place.keyfob(arguments).outcome().fails(2, &format!("keyfob: usage: {message}\n{USAGE_HINT}"));

@@ -15,6 +15,7 @@ pub(crate) enum Verb {
     Keep,
     Exec,
     Helper,
+    Introspect,
     Status,
     Forget,
     Bench,
@@ -49,6 +50,12 @@ pub(crate) const VERBS: &[(&str, Verb, &str, &str)] = &[
         Verb::Helper,
         "git | cargo | kubectl | docker | gcp PROFILE [get | store | erase] [options]",
         "answer a program that asks for a credential, in its own words",
+    ),
+    (
+        "introspect",
+        Verb::Introspect,
+        "[PROFILE] [options]",
+        "ask the server about the cached token (RFC 7662); exit code 3 if it is not active",
     ),
     ("bench", Verb::Bench, "[PROFILE] [-n N] [options]", "time cold-start fetches, step by step"),
     (

@@ -140,6 +140,7 @@ const METHODS: &[(&str, &str)] = &[
     ("`Endpoint::basic_raw`", "--basic-raw"),
     ("`Endpoint::dialect`", "--dialect"),
     ("`Endpoint::header`", "--header"),
+    ("`Endpoint::introspection`", "`introspection_url`"),
     ("`Endpoint::members`", "--field"),
     ("`Endpoint::method`", "--method"),
     ("`Endpoint::new`", "--url"),

@@ -30,6 +30,8 @@ mod hand_over;
 mod help;
 #[cfg(feature = "tools")]
 mod helper;
+#[cfg(feature = "tools")]
+mod introspect;
 mod keep;
 mod members;
 mod notify;
@@ -94,6 +96,8 @@ fn run(format: &mut Format) -> Result<ExitCode, Error> {
         Verb::Keep => keep::run(&arguments, format)?,
         #[cfg(feature = "tools")]
         Verb::Helper => helper::run(arguments, format)?,
+        #[cfg(feature = "tools")]
+        Verb::Introspect => return introspect::run(&arguments, format),
         Verb::Status => return status::run(arguments, format),
         Verb::Forget => status::forget(arguments, format)?,
         Verb::Exec => return exec::run(arguments, format),
@@ -104,8 +108,11 @@ fn run(format: &mut Format) -> Result<ExitCode, Error> {
         #[cfg(feature = "tools")]
         Verb::FromCurl => from_curl::run(&arguments)?,
         #[cfg(not(feature = "tools"))]
-        Verb::Bench | Verb::Probe | Verb::FromCurl | Verb::Helper => {
-            return Err(Error::new(ErrorKind::Config, "bench, probe, from-curl and helper: not in this build")
+        Verb::Bench | Verb::Probe | Verb::FromCurl | Verb::Helper | Verb::Introspect => {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "bench, probe, from-curl, helper and introspect: not in this build",
+            )
                 .with_hint("build it with the feature `cli`, not with `command` alone"));
         }
         Verb::Demo => demo()?,

@@ -78,7 +78,8 @@ const STATUS: Places = 2048;
 const FORGET: Places = 4096;
 const HELPER: Places = 8192;
 const PROBE: Places = 16384;
-const FETCH: Places = TOKEN | REVOKE | KEEP | BENCH | PROBE | EXEC | STATUS | FORGET | HELPER;
+const INTROSPECT: Places = 32768;
+const FETCH: Places = TOKEN | REVOKE | KEEP | BENCH | PROBE | EXEC | STATUS | FORGET | HELPER | INTROSPECT;
 const DESCRIBED: Places = FETCH | ENDPOINT;
 const ASKED: Places = FETCH | PROFILE;
 
@@ -173,6 +174,7 @@ fn place(verb: Verb) -> Places {
         Verb::Status => STATUS,
         Verb::Forget => FORGET,
         Verb::Helper => HELPER,
+        Verb::Introspect => INTROSPECT,
         Verb::Demo | Verb::Help | Verb::Version => 0,
     }
 }
@@ -302,6 +304,8 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
                 .example(r#""delete""#),
             row("revocation-url", Kind::Json, ENDPOINT, "", "the revocation endpoint (RFC 7009) that ends tokens")
                 .example(r#""https://as.example/revoke""#),
+            row("introspection-url", Kind::Json, ENDPOINT, "", "the introspection endpoint (RFC 7662) that says whether a token is valid")
+                .example(r#""https://as.example/introspect""#),
             row("var", Kind::Pairs('='), DESCRIBED, "K=V", "a variable for {K} in URL, parameters and headers; may be repeated")
                 .example(r#"{"tenant": "acme"}"#),
             row("refresh", Kind::Json, ENDPOINT, "", "how a token is renewed: false, or a request of its own")
@@ -328,7 +332,7 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
             .example(r#""/var/lib/meter/refresh-token""#),
             row("subject-token", Kind::Secret, ASKED, "F", "the token to exchange (RFC 8693)").example(r#""subject-token""#),
             row("actor-token", Kind::Secret, ASKED, "F", "the token of whoever acts with it").example(r#""actor-token""#),
-            row("access-token", Kind::OwnSecret, ASKED, "F", "for revoke: the token to end, if it is not the cached one")
+            row("access-token", Kind::OwnSecret, ASKED, "F", "for revoke and introspect: the token, if it is not the cached one")
                 .example(r#""access-token""#),
             row("param", Kind::SecretPairs('='), ASKED, "K=F", "an extra parameter whose value is a secret; may be repeated")
                 .example(r#"{"assertion": "assertion.jwt"}"#),

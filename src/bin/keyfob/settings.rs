@@ -91,7 +91,7 @@ impl Settings {
             Some(name) => (profile::read(Path::new(name))?, Trail::new(Path::new(name))?),
             None => (Object::new(), Trail::default()),
         };
-        let is_revocation = arguments.verb == Verb::Revoke;
+        let is_revocation = matches!(arguments.verb, Verb::Revoke | Verb::Introspect);
         let mut options = arguments.options.clone();
         // The servers of other profiles are not asked either.
         if matches!(arguments.verb, Verb::Status | Verb::Forget) {
