@@ -113,7 +113,7 @@ fn run(format: &mut Format) -> Result<ExitCode, Error> {
                 ErrorKind::Config,
                 "bench, probe, from-curl, helper and introspect: not in this build",
             )
-                .with_hint("build it with the feature `cli`, not with `command` alone"));
+            .with_hint("build it with the feature `cli`, not with `command` alone"));
         }
         Verb::Demo => demo()?,
     }

@@ -129,7 +129,7 @@ impl HttpTransport {
             }
             headers.push((name, value));
         }
-        let method = request.method().as_str();
+        let method = request.method();
         // A request's body is text.
         let body = request.body().map(|body| core::str::from_utf8(body).unwrap_or_default());
         Ok(encode::exact(|out| {
