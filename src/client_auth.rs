@@ -9,7 +9,19 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// How the client authenticates at the token endpoint, with the registered names (RFC 7591 section 2).
+/// The method by which the client authenticates at the token endpoint, with its registered name (RFC 7591 section 2).
+///
+/// Default: what the credentials allow. `private_key_jwt` or `client_secret_jwt` with an assertion; otherwise
+/// `client_secret_basic` with a client secret, or `client_secret_post` if the parameters are not a form; otherwise `none`.
+/// [`Endpoint::authentication`](crate::Endpoint::authentication) sets another.
+///
+/// ```
+/// use keyfob::{ClientAuthentication, Endpoint};
+///
+/// let endpoint = Endpoint::new("https://as.example/token")?.authentication(ClientAuthentication::ClientSecretPost);
+/// assert_eq!(ClientAuthentication::ClientSecretPost.as_str(), "client_secret_post");
+/// # Ok::<(), keyfob::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClientAuthentication {
@@ -30,7 +42,7 @@ pub enum ClientAuthentication {
 }
 
 impl ClientAuthentication {
-    /// All of them, for reading one by its name.
+    /// All methods, to find one by its name.
     pub(crate) const ALL: [Self; 6] = [
         Self::ClientSecretBasic,
         Self::ClientSecretPost,
@@ -40,7 +52,7 @@ impl ClientAuthentication {
         Self::None,
     ];
 
-    /// Returns the registered name, such as `client_secret_basic`.
+    /// Returns the registered name, such as `client_secret_basic`. A profile uses the same names in `auth`.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -54,20 +66,30 @@ impl ClientAuthentication {
     }
 }
 
-/// The client's id and secret, where it has them: some services know neither.
+/// The credentials of a client: its id, and its secret, key or certificate. Default: none of them.
 ///
-/// A [`Client`](crate::Client) holds its own; this type is for those who build a [`Request`](crate::Request) themselves.
+/// A [`Client`](crate::Client) has the same setters. Use this type to build a [`Request`](crate::Request) yourself.
+///
+/// ```
+/// use keyfob::{ClientCredentials, Endpoint, Grant, Request, SecretSource};
+///
+/// let credentials = ClientCredentials::default().client_id("meter-7").client_secret(SecretSource::value("hunter2"));
+/// let endpoint = Endpoint::new("https://as.example/token")?;
+/// let request = Request::token(&endpoint, &credentials, &Grant::client_credentials())?;
+/// assert_eq!(request.body(), Some(&b"grant_type=client_credentials"[..]));
+/// # Ok::<(), keyfob::Error>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct ClientCredentials {
     pub(crate) client_id: Option<String>,
-    /// Where the id is read from, if it is.
+    /// The source of the id, which wins over `client_id`.
     pub(crate) id_source: Option<SecretSource>,
     pub(crate) client_secret: Option<SecretSource>,
     pub(crate) certificate: Option<ClientCertificate<SecretSource>>,
     pub(crate) assertion: Option<Box<Assertion>>,
 }
 
-/// A client certificate with its private key, both in PEM: where they are read from, or as they were read.
+/// A client certificate with its private key, both in PEM: their sources, or their texts.
 #[derive(Debug)]
 pub(crate) struct ClientCertificate<T> {
     /// The client's certificate first, then those that issued it.
@@ -82,22 +104,22 @@ impl ClientCertificate<SecretSource> {
 }
 
 impl ClientCredentials {
-    /// Sets the client identifier (RFC 6749 section 2.2).
+    /// Sets the client identifier (RFC 6749 section 2.2). Default: none.
     #[must_use]
     pub fn client_id(mut self, id: impl Into<String>) -> Self {
         self.client_id = Some(id.into());
         self
     }
 
-    /// Sets where the client identifier is read from for each request, as [`Client::client_id_source`](crate::Client::client_id_source)
-    /// does.
+    /// Sets the source that the client identifier is read from for each request, as
+    /// [`Client::client_id_source`](crate::Client::client_id_source) does. Default: none.
     #[must_use]
     pub fn client_id_source(mut self, source: impl Into<SecretSource>) -> Self {
         self.id_source = Some(source.into());
         self
     }
 
-    /// Sets the client secret, or where it is read from for each request.
+    /// Sets the source of the client secret (RFC 6749 section 2.3.1), which is read for each request. Default: none.
     #[must_use]
     pub fn client_secret(mut self, secret: impl Into<SecretSource>) -> Self {
         self.client_secret = Some(secret.into());
@@ -105,14 +127,15 @@ impl ClientCredentials {
     }
 
     /// Sets the client certificate and its private key, both in PEM (RFC 8705 section 2), as
-    /// [`Client::client_certificate`](crate::Client::client_certificate) does.
+    /// [`Client::client_certificate`](crate::Client::client_certificate) does. Default: none.
     #[must_use]
     pub fn client_certificate(mut self, chain: impl Into<SecretSource>, key: impl Into<SecretSource>) -> Self {
         self.certificate = Some(ClientCertificate { chain: chain.into(), key: key.into() });
         self
     }
 
-    /// Sets the assertions that authenticate the client, as [`Client::assertion`](crate::Client::assertion) does.
+    /// Sets the assertion that authenticates the client (RFC 7523 section 2.2), as
+    /// [`Client::assertion`](crate::Client::assertion) does. It is signed for each request. Default: none.
     #[must_use]
     pub fn assertion(mut self, assertion: Assertion) -> Self {
         self.assertion = Some(Box::new(assertion));
@@ -127,8 +150,8 @@ impl ClientCredentials {
         }
     }
 
-    /// Reads the secrets and makes what one request carries to prove who the client is: with the method that the
-    /// endpoint has `named`, in a request whose parameters are a form or not, beside what is `in_template`.
+    /// Reads the secrets and returns the proof that one request carries. `named` is the endpoint's method, if it has one;
+    /// `is_form` says whether the parameters are a form; `in_template` lists what the endpoint's templates send already.
     pub(crate) fn prove(
         &self,
         named: Option<&ClientAuthentication>,
@@ -232,7 +255,7 @@ pub(crate) struct InTemplate {
     pub(crate) authorization: bool,
 }
 
-/// What a request carries to prove who the client is.
+/// The proof of the client's identity in one request.
 #[derive(Default)]
 pub(crate) struct Proof<'c> {
     /// The value of the `Authorization` header.

@@ -105,7 +105,7 @@ pub(crate) enum Refresh {
     },
 }
 
-/// The HTTP method of a request. A token request knows `POST`, `PUT` and `GET`.
+/// The HTTP method of token requests. Default: `POST`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Method {
@@ -113,20 +113,17 @@ pub enum Method {
     Get,
     /// `POST`, which RFC 6749 section 3.2 asks for.
     Post,
-    /// `DELETE`, which ends a bearer session ([`Revocation::Delete`]). A token is not asked for with it.
-    Delete,
     /// `PUT`, for services that document it: as `POST` otherwise.
     Put,
 }
 
 impl Method {
-    /// Returns the method's name: `GET`, `POST`, `DELETE` or `PUT`.
+    /// Returns the method's name: `GET`, `POST` or `PUT`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Get => "GET",
             Self::Post => "POST",
-            Self::Delete => "DELETE",
             Self::Put => "PUT",
         }
     }
@@ -210,7 +207,7 @@ impl Endpoint {
     /// query.
     ///
     /// With `GET`, a body named by [`parameters`](Endpoint::parameters) afterwards is refused as
-    /// [`Config`](crate::ErrorKind::Config) before anything is sent, and so is `DELETE`.
+    /// [`Config`](crate::ErrorKind::Config) before anything is sent.
     #[must_use]
     pub fn method(mut self, method: Method) -> Self {
         self.method = method;
@@ -529,13 +526,9 @@ impl Endpoint {
         matches!(self.revocation, Some(Revocation::Endpoint(_)))
     }
 
-    /// Refuses a method that no token request has, and a body where there can be none: a secret that was meant for a
-    /// body must not get lost, nor into a log of URLs.
+    /// Refuses a body with `GET`: a secret that was meant for a body must not get lost, nor into a log of URLs.
     pub(crate) fn check_method(&self) -> Result<(), Error> {
         match (self.method, self.parameters) {
-            (Method::Delete, _) => {
-                Err(Error::config("`method`: a token is not asked for with DELETE").with_hint("use POST, PUT or GET"))
-            }
             (Method::Get, Parameters::Form | Parameters::Json) => {
                 Err(Error::config("`params`: with GET they can only go into the query")
                     .with_hint("leave `params` out, or use POST"))

@@ -20,14 +20,28 @@ pub(crate) use alloc::rc::Rc as Shared;
 #[cfg(target_has_atomic = "ptr")]
 pub(crate) use alloc::sync::Arc as Shared;
 
-/// The kind of an error: it says who must act, and whether it helps to try again. [Errors and exit
-/// codes](crate::docs::errors) has each kind with its exit code; [`Error::is_retryable`] decides for a single error.
+/// The kind of an error: it says who must act, and whether a retry can help. [Errors and exit codes](crate::docs::errors) lists
+/// each kind with its exit code. [`Error::is_retryable`] decides for a single error.
+///
+/// ```
+/// use keyfob::{Error, ErrorKind};
+///
+/// fn advice(error: &Error) -> &'static str {
+///     match error.kind() {
+///         ErrorKind::Config | ErrorKind::Refused | ErrorKind::Untrusted => "somebody must act",
+///         _ if error.is_retryable() => "try again later",
+///         _ => "see the message",
+///     }
+/// }
+///
+/// assert_eq!(advice(&Error::new(ErrorKind::Unreachable, "no network")), "try again later");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// A mistake in keyfob. Do not retry; report it.
     Internal,
-    /// The configuration is wrong, or a secret cannot be read or sent. Nothing was sent. Do not retry before it is mended.
+    /// The configuration is wrong, or a secret cannot be read or sent. Nothing was sent. Do not retry before it is corrected.
     Config,
     /// The server refused: an OAuth error (RFC 6749 section 5.2) under a status of 2xx or 4xx, status 400, 401 or 403 without
     /// one, or a value that [`Endpoint::refused_if`](crate::Endpoint::refused_if) names. Or a proxy did: status 407.
@@ -38,16 +52,16 @@ pub enum ErrorKind {
     /// growing pauses: the request cannot have had an effect.
     Unreachable,
     /// The connection was cut, stalled or timed out after the request was sent, so the server may have issued a token. Retry
-    /// only if asking twice does no harm: not with a refresh token that is good for one use.
+    /// only if a second request does no harm: not with a refresh token that is valid for one use.
     OutcomeUnknown,
     /// The answer cannot be used: malformed, no token response, too large, a redirect, any other status. Retry with growing
-    /// pauses after a status of 5xx and after the error codes `server_error` and `temporarily_unavailable`, which are the
-    /// server's own trouble; otherwise look at the URL and the description first.
+    /// pauses after a status of 5xx and after the error codes `server_error` and `temporarily_unavailable`, which are faults
+    /// of the server; otherwise check the URL and the description first.
     Unusable,
     /// The server asks to wait (status 429 or 503), or the first fetch is delayed. Retry after [`Error::retry_after`].
     Wait,
     /// The server cannot be trusted: its certificate, its name, or any other failure of TLS. Do not retry
-    /// before the roots, the name or the device's clock are mended.
+    /// before the roots, the name or the device's clock are corrected.
     Untrusted,
 }
 
@@ -64,7 +78,7 @@ impl ErrorKind {
         Self::Untrusted,
     ];
 
-    /// Returns the kind's name in the command's JSON, such as `outcome_unknown`.
+    /// Returns the kind's name, such as `outcome_unknown`. The command's JSON uses it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -82,11 +96,11 @@ impl ErrorKind {
 
 /// An error of any part of keyfob.
 ///
-/// It never holds a secret, a URL's query or a part of an answer's body other than the OAuth error's own texts, or the
-/// short text by which a server without them says what is wrong. A text in which the server echoes a secret that was
-/// sent is replaced with `‹redacted›`. `Display` is one line.
+/// It holds no secret, no query of a URL, and of an answer's body only the texts of an OAuth error, or a short explanation if
+/// the server sent none. A text in which the server repeats a secret that was sent is replaced with `‹redacted›`. `Display`
+/// is one line.
 ///
-/// A clone costs a few allocations; both have the same source.
+/// A clone costs a few allocations and shares the source. With the feature `std`, an `Error` converts into `std::io::Error`.
 ///
 /// ```
 /// use keyfob::{Endpoint, ErrorKind};
@@ -122,9 +136,10 @@ struct Said {
 }
 
 impl Error {
-    /// Makes an error, in a [`Transport`](crate::Transport) or a [`SecretSource`](crate::SecretSource) of your own.
+    /// Creates an error, for your own [`Transport`](crate::Transport) or [`SecretSource`](crate::SecretSource).
     ///
-    /// `message` says what failed and why, in lower case, and holds no secret. Control characters in it are escaped.
+    /// `message` says what failed and why, in lower case, and must not hold a secret. Control characters in it are escaped.
+    /// The error is retryable if its kind is [`Unreachable`](ErrorKind::Unreachable).
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl AsRef<str>) -> Self {
         Self(Box::new(Inner {
@@ -141,21 +156,21 @@ impl Error {
         }))
     }
 
-    /// Adds what the user can do about it. Control characters in it are escaped.
+    /// Sets the hint: what the user can do about the error. Control characters in it are escaped. Default: none.
     #[must_use]
     pub fn with_hint(mut self, hint: impl AsRef<str>) -> Self {
         self.0.hint = Some(one_line(hint.as_ref()));
         self
     }
 
-    /// Adds the error that caused this one. Its texts must be free of secrets.
+    /// Sets the error that caused this one, which `source()` returns. Its texts must not hold a secret. Default: none.
     #[must_use]
     pub fn with_source(mut self, source: impl core::error::Error + Send + Sync + 'static) -> Self {
         self.0.source = Some(Shared::new(source));
         self
     }
 
-    /// Makes the same failure for a caller that asks before `left` has passed, which sends no request.
+    /// Returns the same failure for a caller that asks before `left` has passed. No request is sent.
     pub(crate) fn remembered(mut self, left: Duration) -> Self {
         // If the server asked to wait, asking at once is no advice.
         if self.0.kind != ErrorKind::Wait {
@@ -166,7 +181,7 @@ impl Error {
         self.with_retry_after(Some(left))
     }
 
-    /// Hands each of its parts to `field`, for a store; [`recall`](Error::recall) makes the same error of them again.
+    /// Passes each part of the error to `field`, for a store. [`recall`](Error::recall) restores the error from them.
     #[cfg(all(feature = "std", unix))]
     pub(crate) fn keep(&self, field: &mut dyn FnMut(&str, &str) -> fmt::Result) -> fmt::Result {
         let inner = &*self.0;
@@ -185,7 +200,7 @@ impl Error {
         if inner.retryable { field("retryable", "") } else { Ok(()) }
     }
 
-    /// The error whose parts were kept.
+    /// Restores an error from the parts that [`keep`](Error::keep) passed on.
     #[cfg(all(feature = "std", unix))]
     pub(crate) fn recall<'t>(field: &dyn Fn(&str) -> Option<&'t str>) -> Option<Self> {
         let kind = field("kind")?;
@@ -200,14 +215,21 @@ impl Error {
         Self::new(ErrorKind::Config, message)
     }
 
-    /// Puts what the error is about in front of its message, as `subject: message`, and keeps everything else.
+    /// Adds the subject in front of the message, as `subject: message`. All other parts stay the same.
+    ///
+    /// ```
+    /// use keyfob::{Error, ErrorKind};
+    ///
+    /// let error = Error::new(ErrorKind::Config, "the chip does not answer").within("client secret");
+    /// assert_eq!(error.to_string(), "client secret: the chip does not answer");
+    /// ```
     #[must_use]
     pub fn within(mut self, subject: impl AsRef<str>) -> Self {
         self.0.message = format!("{}: {}", one_line(subject.as_ref()), self.0.message);
         self
     }
 
-    /// Names the member of a description that the error is about.
+    /// Adds the member of the description that caused the error.
     pub(crate) fn in_member(self, name: &str) -> Self {
         self.within(format!("`{name}`"))
     }
@@ -235,13 +257,13 @@ impl Error {
         self
     }
 
-    /// A hint that repeats what the server said.
+    /// Sets a hint that repeats a text of the server.
     pub(crate) fn with_server_hint(mut self, hint: impl AsRef<str>) -> Self {
         self.0.is_hint_servers = true;
         self.with_hint(hint)
     }
 
-    /// Drops each of the server's texts that echoes a secret, and keeps no more of the others than somebody may read.
+    /// Removes each of the server's texts that echoes a secret, and shortens the others to [`MAX_KEPT`].
     pub(crate) fn without(mut self, echoes: &Echoes<'_>) -> Self {
         if let Some(Said { code, text }) = &mut self.0.said {
             // A registered code is no echo, even of a secret that is a part of it.
@@ -254,58 +276,57 @@ impl Error {
                 text.truncate(end.min(text.len()));
             }
         }
-        // Without the place there is nothing to hint at.
+        // Without the server's text the hint says nothing.
         if self.0.is_hint_servers && self.0.hint.as_ref().is_some_and(|hint| echoes.are_in(hint)) {
             self.0.hint.zeroize();
         }
         self
     }
 
-    /// Who must act.
+    /// Returns the kind, which says who must act.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// Returns what the user can do about it, in one line, if that is known.
+    /// Returns the hint: what the user can do about the error, in one line. None if that is not known.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {
         self.0.hint.as_deref()
     }
 
-    /// The HTTP status of the answer, where there was one.
+    /// Returns the HTTP status of the answer. None if there was no answer.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.0.status
     }
 
-    /// Returns the OAuth error code: `invalid_client` for example.
+    /// Returns the OAuth error code, such as `invalid_client`. None if there was none.
     ///
-    /// It is one of those that are registered (RFC 6749 section 11.4). A server that has another word in its place is
-    /// no less heard, but the word is in the message alone.
+    /// Only registered codes are returned (RFC 6749 section 11.4). Any other word of the server is in the message alone.
     #[must_use]
     pub fn oauth_error(&self) -> Option<&str> {
         self.0.said.as_ref()?.code.as_deref().filter(|code| is_registered(code))
     }
 
-    /// Returns the `error_description` of RFC 6749 section 5.2, as the server sent it: escape control characters before
-    /// you print it. It has at most 1 KiB.
+    /// Returns the `error_description` (RFC 6749 section 5.2), of at most 1 KiB. None if there was none. It is the server's
+    /// text: escape control characters before you print it.
     #[must_use]
     pub fn oauth_error_description(&self) -> Option<&str> {
         self.0.said.as_ref().filter(|said| said.code.is_some())?.text.as_deref()
     }
 
-    /// Returns the time before which the server is not asked again: what it asked for (RFC 9110 section 10.2.3), or what
-    /// is left of a cache's own wait after an earlier failure.
+    /// Returns the time to wait before the next request, from now: the server's `Retry-After` (RFC 9110 section 10.2.3), or the
+    /// rest of a cache's wait after an earlier failure. None if neither is known.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
 
-    /// Returns whether the same request may succeed later, and does no harm if it is sent again.
+    /// Returns whether the same request may succeed later and can be sent again without harm.
     ///
-    /// True as well for [`ErrorKind::Wait`], but not before [`Error::retry_after`]. A request whose outcome is unknown
-    /// is safe to repeat only where asking twice is harmless: not with a refresh token that the server may have rotated.
+    /// For [`ErrorKind::Wait`] it is true, but wait for [`Error::retry_after`] first. After
+    /// [`ErrorKind::OutcomeUnknown`] it depends on the grant: it is false for a refresh token, which the server may have rotated.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.0.retryable
@@ -350,7 +371,7 @@ impl core::error::Error for Error {
     }
 }
 
-/// As [`std::io::Error::other`]: for functions that return the errors of I/O.
+/// Wraps the error with [`std::io::Error::other`], for functions that return errors of I/O.
 #[cfg(feature = "std")]
 impl From<Error> for std::io::Error {
     fn from(error: Error) -> Self {
@@ -358,7 +379,7 @@ impl From<Error> for std::io::Error {
     }
 }
 
-/// Whether a word is a registered error code.
+/// Returns whether a word is a registered error code.
 pub(crate) fn is_registered(word: &str) -> bool {
     CODES.contains(&word)
 }

@@ -35,9 +35,9 @@ pub struct Grant {
     /// Signed for each request, and sent as the parameter `assertion`.
     pub(crate) assertion: Option<Box<Assertion>>,
     pub(crate) scope: String,
-    /// What the user adds.
+    /// The parameters that the user adds.
     pub(crate) parameters: Vec<Field>,
-    /// Whether what the grant carries may be good for one use.
+    /// The grant carries something that may be valid for one use only.
     is_once: bool,
 }
 
@@ -55,26 +55,31 @@ impl Grant {
         }
     }
 
-    /// Asks for a token for the client itself (RFC 6749 section 4.4).
+    /// Asks for a token for the client itself (RFC 6749 section 4.4). It sends no parameter but `grant_type`, and
+    /// [`scope`](Grant::scope) if it is set.
     #[must_use]
     pub fn client_credentials() -> Self {
         Self::new("client_credentials")
     }
 
-    /// Asks with a person's user name and password (RFC 6749 section 4.3).
+    /// Asks with a person's user name and password (RFC 6749 section 4.3). The password is read for each request.
+    ///
+    /// Servers lock an account after a few wrong passwords, so a cache waits minutes to hours after any refusal of this grant.
     #[must_use]
     pub fn password(username: impl Into<String>, password: impl Into<SecretSource>) -> Self {
         let fields = alloc::vec![Field::plain("username", username), Field::line("password", password)];
         Self { fields, ..Self::new("password") }
     }
 
-    /// Exchanges a long-lived bearer token for the token of a session. No RFC has this; the dialect `bearer-session` does.
+    /// Exchanges a long-lived bearer token for the token of a session. The bearer token goes into the `Authorization` header,
+    /// and no `grant_type` is sent. No RFC defines this; the dialect `bearer-session` does.
     #[must_use]
     pub fn bearer_session(token: impl Into<SecretSource>) -> Self {
         Self { grant_type: None, bearer: Some(token.into()), ..Self::new("") }
     }
 
-    /// Asks with a refresh token (RFC 6749 section 6).
+    /// Asks with a refresh token (RFC 6749 section 6). A cache sends the newest one that it received from then on, in memory
+    /// only: to keep a rotated token across restarts, use `refresh_token_file`.
     #[must_use]
     pub fn refresh_token(token: impl Into<SecretSource>) -> Self {
         Self { fields: alloc::vec![Field::line(REFRESH_TOKEN, token)], is_once: true, ..Self::new(REFRESH_TOKEN) }
@@ -85,12 +90,13 @@ impl Grant {
     /// file wait.
     ///
     /// The new token is written to `.NAME.new` beside the file, which then takes the file's place. A file that is a mount
-    /// point of its own, such as a container's volume of a single file, is written in place while `.NAME.new` still has
-    /// the token. What an interrupted process left there is put into the file by the next.
+    /// point itself, such as a container's volume of a single file, is written in place while `.NAME.new` still holds
+    /// the token. If a process is interrupted, the next one moves the token from there into the file.
     ///
-    /// Whether the file can be rewritten, with room for a token of 64 KiB, is found out before anything is sent. A file with
-    /// several names (hard links) is refused. If the new token cannot be put in its place all the same, the error says
-    /// where it is: see [`refresh_token_file_with`](Grant::refresh_token_file_with).
+    /// Before anything is sent, keyfob checks that the file can be rewritten, with room for a token of 64 KiB. A file with
+    /// several names (hard links) is refused. If the new token still cannot be moved into place, the fetch fails with
+    /// [`Config`](crate::ErrorKind::Config), and the hint names the file that holds it: see
+    /// [`refresh_token_file_with`](Grant::refresh_token_file_with).
     #[cfg(all(feature = "std", unix))]
     #[must_use]
     pub fn refresh_token_file(path: impl Into<std::path::PathBuf>) -> Self {
@@ -111,8 +117,7 @@ impl Grant {
         Self::refresh_token(SecretSource::rotated(file))
     }
 
-    /// Asks for a new token with a refresh token, or with the access token that is there, or with both, as the endpoint's
-    /// description has it.
+    /// Asks for a new token with a refresh token, the current access token, or both, as the endpoint's description says.
     pub(crate) fn renewal(refresh_token: Option<&str>, token: Option<&str>) -> Self {
         let token = token.map(SecretSource::value);
         match refresh_token {
@@ -121,10 +126,10 @@ impl Grant {
         }
     }
 
-    /// Asks with an assertion that is signed for each request (RFC 7523 section 2.1), as Google, Salesforce and DocuSign have it.
-    /// The claim `sub` is the user or account that the token is for.
+    /// Asks with an assertion that is signed for each request (RFC 7523 section 2.1). Google, Salesforce and DocuSign require
+    /// it. The claim `sub` names the user or account that the token is for.
     ///
-    /// An assertion that somebody else has signed is a parameter of [`extension`](Grant::extension).
+    /// For an assertion that another party has signed, use [`extension`](Grant::extension) with a parameter.
     ///
     /// ```
     /// use keyfob::{Assertion, Grant, SecretSource};
@@ -141,13 +146,17 @@ impl Grant {
     /// The value of `grant_type` in RFC 7523 section 2.1.
     pub(crate) const JWT_BEARER: &'static str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
-    /// Asks with any other grant; `grant_type` is mostly a URN (RFC 6749 section 4.5). Add its parameters.
+    /// Asks with any other grant (RFC 6749 section 4.5). `grant_type` is usually a URN. Add its parameters with
+    /// [`parameter`](Grant::parameter) and [`secret_parameter`](Grant::secret_parameter).
+    ///
+    /// keyfob assumes that its secrets may be valid for one use only, so an error with an unknown outcome is not retryable.
     #[must_use]
     pub fn extension(grant_type: impl Into<String>) -> Self {
         Self { is_once: true, ..Self::new(grant_type.into()) }
     }
 
-    /// Asks for this scope too (RFC 6749 section 3.3); several are joined by a space.
+    /// Adds a scope to the request (RFC 6749 section 3.3). Several calls, or a text with spaces, add several scopes. Default:
+    /// no `scope` is sent, and the server chooses.
     #[must_use]
     pub fn scope(mut self, scope: impl AsRef<str>) -> Self {
         for scope in scope.as_ref().split(' ').filter(|scope| !scope.is_empty()) {
@@ -159,15 +168,15 @@ impl Grant {
         self
     }
 
-    /// Adds a parameter of this grant, which is sent as it is: it is no template. What every request to the endpoint carries belongs to
-    /// [`Endpoint::parameter`](crate::Endpoint::parameter) instead.
+    /// Adds a parameter of this grant. The value is sent literally: it is not a template. For a parameter of every request to
+    /// the endpoint, use [`Endpoint::parameter`](crate::Endpoint::parameter).
     #[must_use]
     pub fn parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.parameters.push(Field::plain(name, value));
         self
     }
 
-    /// Adds a secret parameter of this grant: an assertion, a device code.
+    /// Adds a secret parameter of this grant, such as an assertion or a device code. The source is read for each request.
     #[must_use]
     pub fn secret_parameter(mut self, name: impl Into<String>, value: impl Into<SecretSource>) -> Self {
         self.parameters.push(Field::secret(name, value));
@@ -179,12 +188,12 @@ impl Grant {
         self.grant_type.as_deref().unwrap_or("bearer_session")
     }
 
-    /// Whether a token is renewed: with a refresh token, or with the access token that is there.
+    /// Returns whether this grant renews a token, with a refresh token or the current access token.
     pub(crate) fn is_refresh(&self) -> bool {
         self.refresh_source().is_some() || self.token.is_some()
     }
 
-    /// Where the grant's refresh token comes from, if that is what it is about.
+    /// Returns the source of the refresh token, if this is a refresh token grant.
     fn refresh_source(&self) -> Option<&SecretSource> {
         match &self.fields[..] {
             [Field { name, value: FieldValue::Line(source), .. }] if name == REFRESH_TOKEN => Some(source),
@@ -198,12 +207,12 @@ impl Grant {
         self.refresh_source()?.rotated_file()
     }
 
-    /// Whether this grant carries a person's password: servers lock an account after a few wrong ones.
+    /// Returns whether this grant carries a person's password: servers lock an account after a few wrong ones.
     pub(crate) fn is_login(&self) -> bool {
         self.fields.iter().chain(&self.parameters).any(|field| field.name == "password")
     }
 
-    /// Whether this grant's own source has the newest refresh token, whatever came by another way.
+    /// Returns whether the source of this grant always holds the newest refresh token.
     pub(crate) fn is_kept_in_file(&self) -> bool {
         #[cfg(all(feature = "std", unix))]
         return self.refresh_file().is_some();
@@ -211,14 +220,14 @@ impl Grant {
         return false;
     }
 
-    /// Whether this grant is a refresh token, and `token` is what it would send.
+    /// Returns whether this grant would send `token` as its refresh token.
     #[cfg(all(feature = "std", unix))]
     pub(crate) fn is_refresh_by(&self, token: &str) -> bool {
         self.refresh_source().is_some_and(|source| source.expose().is_ok_and(|own| &*own == token))
     }
 
-    /// Whether the same request can be sent twice without harm. A refresh token may have been rotated by the first,
-    /// and what an extension grant carries may be good for one use, unless that is another service's access token.
+    /// Returns whether the same request can be sent twice without harm. The first may have rotated the refresh token, and the
+    /// secrets of an extension grant may be valid for one use only, unless they are another service's access token.
     pub(crate) fn is_repeatable(&self) -> bool {
         let mut secrets = self.parameters.iter().filter_map(Field::secret_source).peekable();
         let is_exchange = self.fields.is_empty() && secrets.peek().is_some() && secrets.all(SecretSource::is_token);

@@ -2,9 +2,10 @@
 //!
 //! [`scan`] checks the whole document and notes the places of the wanted members; [`unescape`] then turns a string
 //! into its text in place, because an escape is never shorter than its character. Tolerated beyond the RFC: a
-//! byte-order mark, one trailing comma in an object or array, and bytes that are not UTF-8 inside strings (who uses
+//! byte-order mark, one trailing comma in an object or array, and bytes that are not UTF-8 inside strings (the user of
 //! a string checks it). Everything else that the RFC forbids is refused with the offset.
 
+mod grammar;
 mod text;
 
 pub(crate) use self::text::{join, text, unescape};
@@ -15,13 +16,13 @@ use core::ops::Range;
 /// Containers nested deeper than this are refused; real answers have 2 or 3 levels.
 pub(crate) const MAX_DEPTH: usize = 128;
 
-/// A wanted member's path has at most this many names.
+/// The most names in the path of a wanted member.
 pub(crate) const MAX_PATH: usize = 8;
 
-/// At most this many members can be asked for in one pass: one bit each in a mask.
+/// The most members that one pass can look for: each has one bit in a mask.
 pub(crate) const MAX_WANTED: usize = 16;
 
-/// Why a document is refused, and where.
+/// The reason why a document is refused, and the position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) reason: &'static str,
@@ -47,7 +48,7 @@ pub(crate) struct Span {
     pub(crate) kind: Kind,
     pub(crate) start: usize,
     pub(crate) end: usize,
-    /// A string with escapes in it.
+    /// The value is a string that holds escapes.
     pub(crate) is_escaped: bool,
 }
 
@@ -57,15 +58,15 @@ impl Span {
     }
 }
 
-/// A wanted member, and the place of its value once it is found.
+/// A wanted member, and the span of its value once it is found.
 #[derive(Clone, Copy)]
 pub(crate) struct Wanted<'p> {
     /// Names of members and indices of elements, joined by dots: `data.0.token`. An empty path is never found.
     pub(crate) path: &'p str,
-    /// A path of the list that is scanned for may have more than one name.
+    /// Some path of the same list has more than one name.
     is_nested: bool,
     pub(crate) span: Option<Span>,
-    /// How many bytes of the path have led to a value: more with each level.
+    /// The number of the path's bytes that have led to a value. It grows with each level.
     met: usize,
 }
 
@@ -74,7 +75,7 @@ impl<'p> Wanted<'p> {
         Self::with(path, true)
     }
 
-    /// One of a list of paths of one name each, or of which some have more.
+    /// Creates one of a list of paths. `is_nested` says whether some path of the list has more than one name.
     #[inline]
     pub(crate) fn with(path: &'p str, is_nested: bool) -> Self {
         Self { path, is_nested, span: None, met: 0 }
@@ -83,7 +84,7 @@ impl<'p> Wanted<'p> {
 
 /// The findings of a pass in addition to the wanted members.
 pub(crate) struct Found {
-    /// The first one.
+    /// The offset of the first trailing comma.
     pub(crate) trailing_comma: Option<usize>,
     /// A second wanted member with another value, or a second object on the way to one; the first such fault.
     pub(crate) twice: Option<Fault>,
@@ -106,7 +107,7 @@ type Reason = &'static str;
 
 const CUT: Reason = "the JSON text is cut off";
 
-/// Which of the wanted paths end at a member, and which lead on through it, as masks.
+/// The wanted paths that end at a member, and those that lead through it, as masks.
 #[derive(Clone, Copy)]
 struct Match {
     ends: u16,
@@ -142,9 +143,9 @@ impl Cursor<'_> {
         }
         // The open containers as bits, the innermost lowest: 1 is an object, 0 an array.
         let (mut containers, mut depth) = (0u128, 0usize);
-        // For each of the outer ones, the paths that end at it or lead through it, and where it starts.
+        // For each of the outer containers: the paths that end at it or lead through it, and its start.
         let mut outer = [(Match::NONE, 0usize); MAX_PATH];
-        // And how many of its elements were read, if it is an array.
+        // For each array among them, the number of elements that were read.
         let mut indices = [0u32; MAX_PATH];
         // At first all of them lead on.
         let mut opened = Some(Match { leads: u16::MAX, ..Match::NONE });
@@ -189,8 +190,8 @@ impl Cursor<'_> {
         }
     }
 
-    /// Reads on in a container until another one opens in it, which the paths that are given back end at or lead through,
-    /// or until its closing bracket.
+    /// Reads values of a container until another container opens in it, or until its closing bracket. Returns the paths that
+    /// end at the inner container or lead through it.
     fn values(
         &mut self,
         close: u8,
@@ -241,141 +242,6 @@ impl Cursor<'_> {
         }
     }
 
-    /// Goes to the next byte that is no white space.
-    fn skip_space(&mut self) -> Option<u8> {
-        loop {
-            match self.peek() {
-                Some(b' ' | b'\t' | b'\n' | b'\r') => self.at += 1,
-                other => return other,
-            }
-        }
-    }
-
-    /// Reads the name of the next member of an object, and the colon behind it.
-    #[inline]
-    fn name(&mut self) -> Result<Span, Reason> {
-        match self.peek() {
-            Some(b'"') => {}
-            Some(_) => return Err("a member name in quotes is missing"),
-            None => return Err(CUT),
-        }
-        let name = self.string()?;
-        match self.skip_space() {
-            Some(b':') => self.at += 1,
-            Some(_) => return Err("a colon is missing"),
-            None => return Err(CUT),
-        }
-        Ok(name)
-    }
-
-    /// Reads a number, `true`, `false` or `null`.
-    fn scalar(&mut self) -> Result<Span, Reason> {
-        match self.peek() {
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b't') => self.literal("true", Kind::True),
-            Some(b'f') => self.literal("false", Kind::False),
-            Some(b'n') => self.literal("null", Kind::Null),
-            Some(_) => Err("not a JSON value"),
-            None => Err(CUT),
-        }
-    }
-
-    fn literal(&mut self, text: &str, kind: Kind) -> Result<Span, Reason> {
-        let start = self.at;
-        for expected in text.bytes() {
-            match self.peek() {
-                Some(c) if c == expected => self.at += 1,
-                Some(_) => return Err("not a JSON value"),
-                None => return Err(CUT),
-            }
-        }
-        Ok(Span { kind, start, end: self.at, is_escaped: false })
-    }
-
-    /// `number = [ "-" ] int [ frac ] [ exp ]`, RFC 8259 section 6.
-    fn number(&mut self) -> Result<Span, Reason> {
-        let start = self.at;
-        if self.peek() == Some(b'-') {
-            self.at += 1;
-        }
-        if self.peek() == Some(b'0') {
-            self.at += 1;
-            if let Some(b'0'..=b'9') = self.peek() {
-                return Err("a number with a leading zero");
-            }
-        } else {
-            self.digits()?;
-        }
-        if self.peek() == Some(b'.') {
-            self.at += 1;
-            self.digits()?;
-        }
-        if let Some(b'e' | b'E') = self.peek() {
-            self.at += 1;
-            if let Some(b'+' | b'-') = self.peek() {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
-        Ok(Span { kind: Kind::Number, start, end: self.at, is_escaped: false })
-    }
-
-    fn digits(&mut self) -> Result<(), Reason> {
-        let start = self.at;
-        while let Some(b'0'..=b'9') = self.peek() {
-            self.at += 1;
-        }
-        match self.peek() {
-            _ if self.at > start => Ok(()),
-            Some(_) => Err("a digit is missing"),
-            None => Err(CUT),
-        }
-    }
-
-    /// `string = quotation-mark *char quotation-mark`, RFC 8259 section 7. The cursor is at the opening mark.
-    #[inline]
-    fn string(&mut self) -> Result<Span, Reason> {
-        self.at += 1;
-        let start = self.at;
-        self.at += plain_length(&self.bytes[start..]);
-        let is_escaped = self.peek() != Some(b'"');
-        if is_escaped {
-            self.escapes()?;
-        }
-        self.at += 1;
-        Ok(Span { kind: Kind::String, start, end: self.at - 1, is_escaped })
-    }
-
-    /// Reads a string on from an escape to the closing mark.
-    #[cold]
-    #[inline(never)]
-    fn escapes(&mut self) -> Result<(), Reason> {
-        loop {
-            match self.peek() {
-                Some(b'"') => return Ok(()),
-                Some(b'\\') => self.at += 1,
-                Some(_) => return Err("a control character in a string"),
-                None => return Err(CUT),
-            }
-            match self.peek() {
-                Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
-                Some(b'u') => {
-                    self.at += 1;
-                    for _ in 0..4 {
-                        match self.peek() {
-                            Some(c) if c.is_ascii_hexdigit() => self.at += 1,
-                            Some(_) => return Err("a \\u escape without four hex digits"),
-                            None => return Err(CUT),
-                        }
-                    }
-                }
-                Some(_) => return Err("an unknown escape in a string"),
-                None => return Err(CUT),
-            }
-            self.at += plain_length(&self.bytes[self.at..]);
-        }
-    }
-
     /// Notes the value of the members in the mask `ends`; a second one must be the same.
     #[inline]
     fn note(&self, span: Span, ends: u16, wanted: &mut [Wanted<'_>], found: &mut Found) {
@@ -394,7 +260,7 @@ impl Cursor<'_> {
         }
     }
 
-    /// Which of the paths that lead through an object go on with `name`. The cursor is at its value.
+    /// Returns the paths through an object that continue with the name `text`. The cursor is at its value.
     #[inline(always)]
     fn match_name(
         &self,
@@ -431,7 +297,7 @@ impl Cursor<'_> {
         matched
     }
 
-    /// Which of the paths that lead through an array go on with its next element. The cursor is at it.
+    /// Returns the paths through an array that continue with its next element. The cursor is at that element.
     #[cold]
     fn match_element(&self, index: &mut u32, outer: Match, wanted: &mut [Wanted<'_>], found: &mut Found) -> Match {
         let mut digits = [0u8; 10];
@@ -460,39 +326,17 @@ pub(crate) fn first_name(path: &str) -> &str {
     path.split('.').next().unwrap_or_default()
 }
 
-/// Whether a name in a path can be the index of an array's element.
+/// Returns whether a name in a path can be the index of an array's element.
 pub(crate) fn is_index(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The bracket that closes the innermost container.
+/// Returns the bracket that closes the innermost container.
 fn closing(containers: u128) -> u8 {
     if containers & 1 == 1 { b'}' } else { b']' }
 }
 
-/// How many bytes from the first on are plain text of a string: no quotation mark, backslash or control character.
-#[inline(never)]
-fn plain_length(bytes: &[u8]) -> usize {
-    // Eight at a time: a byte's highest bit is set where the subtraction fell below zero, so where the byte was too
-    // small. That borrows from the bytes behind it, whose bits then mean nothing; the first one that is set is right.
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let mut rest = bytes;
-    while let Some((word, behind)) = rest.split_first_chunk() {
-        let word = u64::from_le_bytes(*word);
-        // With the bit of 2 flipped, the quotation mark (0x22) comes next behind the control characters (0..0x20).
-        let control_or_quote = (word ^ (ONES * 2)).wrapping_sub(ONES * 0x21);
-        let backslash = (word ^ (ONES * 0x5C)).wrapping_sub(ONES);
-        // Bytes above ASCII have the bit as they are, and are none of the three.
-        let special = (control_or_quote | backslash) & !word & (ONES << 7);
-        if special != 0 {
-            return bytes.len() - rest.len() + special.trailing_zeros() as usize / 8;
-        }
-        rest = behind;
-    }
-    bytes.len() - rest.len() + rest.iter().take_while(|byte| !matches!(byte, 0..=0x1F | b'"' | b'\\')).count()
-}
-
-/// Where the segment of `path` that starts at `from` ends, if it is `name`.
+/// Returns the end of the segment of `path` that starts at `from`, if that segment is `name`.
 #[cold]
 fn end_of(path: &[u8], name: &[u8], is_escaped: bool, from: usize) -> Option<usize> {
     let segment = path.get(from..)?.split(|byte| *byte == b'.').next()?;

@@ -16,6 +16,7 @@ extern crate alloc;
 extern crate std;
 
 // What every stage uses.
+mod base64;
 mod encode;
 mod fnv;
 mod error;

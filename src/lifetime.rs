@@ -1,4 +1,4 @@
-//! How long a token lives: what the answer says about it, the rules to read that by, and the deadline that follows.
+//! The lifetime of a token: the values in an answer, the rules to read them, and the resulting deadline.
 
 mod jwt;
 mod text;
@@ -7,33 +7,35 @@ use crate::date::{self, Milliseconds};
 use crate::number;
 use core::time::Duration;
 
-/// How long a token lives.
+/// The lifetime of a token, as [`AccessToken::lifetime`](crate::AccessToken::lifetime) returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Lifetime {
-    /// Until this moment of the clock, counted from when the request was sent.
+    /// The token expires at this moment of the [`Clock`](crate::Clock). It is counted from when the request was sent, so the
+    /// time that the answer took is not added.
     Until(Duration),
-    /// The server did not say, or named more than ten years, which is probably a point in time. The token is used until
+    /// The server named no lifetime, or one of more than ten years, which is probably a point in time. The token is used until
     /// a protected resource answers with 401.
     Unknown,
-    /// The server said zero or less, which is not credible. The token is handed out once and not kept.
+    /// The server named zero or less, which is not credible. The token is returned once and not kept.
     Once,
 }
 
-/// The lifetime that an answer names.
+/// The value of `expires_in` in an answer (RFC 6749 section 5.1), before [`LifetimeRules`] are applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ExpiresIn {
-    /// None, or no number.
+    /// The member is absent, or is not a number.
     Unknown,
-    /// Zero, negative, or less than one. Not credible: some servers mean "never" with it.
+    /// The number is less than one. This is not credible; some servers use it for "never".
     NotPositive,
-    /// This many units, rounded down; [`u64::MAX`] for more than that.
+    /// The number of units, rounded down. A larger number is [`u64::MAX`]. The unit is seconds, unless
+    /// [`LifetimeRules::unit`] names another.
     Units(u64),
 }
 
 impl ExpiresIn {
-    /// Reads a decimal number: with a sign, a fraction, an exponent or spaces around it as well.
+    /// Reads a decimal number. It may have a sign, a fraction, an exponent, and spaces around it.
     pub(crate) fn read(text: &[u8]) -> Self {
         match number::whole(text) {
             None => Self::Unknown,
@@ -43,8 +45,9 @@ impl ExpiresIn {
     }
 }
 
-/// How the lifetime in an answer is read. Default: `expires_in` counts seconds, a token without it is kept until a
+/// The rules to read the lifetime in an answer. Default: `expires_in` counts seconds, a token without it is kept until a
 /// protected resource refuses it, one with zero is used once, and no lifetime is longer than a year.
+/// [`Endpoint::lifetime`](crate::Endpoint::lifetime) sets them.
 ///
 /// ```
 /// use core::time::Duration;
@@ -63,8 +66,8 @@ pub struct LifetimeRules {
 }
 
 impl LifetimeRules {
-    /// Sets the lifetime for answers that name none, or none that can be one: no number, or more than ten years, which is
-    /// probably a point in time. Default: unknown, which keeps the token until it is invalidated and never stores it.
+    /// Sets the lifetime for answers without a usable one: the member is absent, is not a number, or names more than ten years,
+    /// which is probably a point in time. Default: unknown. Such a token is kept until it is invalidated, and never stored.
     #[must_use]
     pub fn absent(mut self, lives: Duration) -> Self {
         self.absent = Some(lives);
@@ -86,8 +89,8 @@ impl LifetimeRules {
         self
     }
 
-    /// Sets the longest lifetime of a token. Default: a year. A lifetime of up to ten years is cut to it, a longer one is
-    /// not believed.
+    /// Sets the longest lifetime of a token. Default: a year. A lifetime of up to ten years is shortened to it; a longer one
+    /// is not believed, see [`absent`](LifetimeRules::absent).
     #[must_use]
     pub fn maximum(mut self, maximum: Duration) -> Self {
         self.maximum = maximum;
@@ -97,7 +100,7 @@ impl LifetimeRules {
     /// Reads the `exp` of a token that is a JWT (RFC 7519 section 4.1.4). Default: false.
     ///
     /// It is not verified, so it can only shorten the lifetime; an unknown lifetime counts as the longest. A token that is
-    /// no JWT, or has no `exp`, is left as it is.
+    /// not a JWT, or has no `exp`, keeps its lifetime.
     #[must_use]
     pub fn jwt(mut self, read: bool) -> Self {
         self.jwt = read;
@@ -136,9 +139,9 @@ impl Default for LifetimeRules {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NotPositive {
-    /// Not credible: the token is handed out once and never kept.
+    /// It is not credible: the token is returned once and never kept.
     Once,
-    /// The server means "never": the lifetime is unknown, and [`LifetimeRules::absent`] is not used.
+    /// The token does not expire: its lifetime is unknown, and [`LifetimeRules::absent`] is not used.
     Unknown,
     /// The token lives this long.
     Lives(Duration),
@@ -148,9 +151,9 @@ pub enum NotPositive {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LifetimeUnit {
-    /// Seconds, RFC 6749's unit.
+    /// Seconds, the unit of RFC 6749 section 5.1.
     Seconds,
-    /// Milliseconds, as Adobe's JWT service and Fiserv count.
+    /// Milliseconds, as Adobe's JWT service and Fiserv send.
     Milliseconds,
     /// Minutes.
     Minutes,
@@ -176,7 +179,7 @@ const CREDIBLE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// An answer's `Date` has no fraction, so the server's clock may have shown almost a second more.
 const DATE_STEP: Duration = Duration::from_secs(1);
 
-/// What an answer says about the lifetime of its token.
+/// The parts of an answer that determine the lifetime of its token.
 pub(crate) struct Told<'a> {
     pub(crate) expires_in: ExpiresIn,
     /// As the server sent it, for [`LifetimeUnit::Text`].
@@ -190,9 +193,9 @@ pub(crate) struct Told<'a> {
 /// The lifetime that follows from an answer.
 pub(crate) struct Judged {
     pub(crate) lifetime: Lifetime,
-    /// What the answer named, where it is not believed and not used.
+    /// The answer's lifetime, if it is not believed and not used.
     pub(crate) unbelieved: Option<Duration>,
-    /// Why the date of the answer was not used.
+    /// The reason why the answer's date was not used.
     pub(crate) date_trouble: Option<&'static str>,
 }
 
@@ -202,7 +205,7 @@ impl From<Lifetime> for Judged {
     }
 }
 
-/// What one member says.
+/// The lifetime that one member names.
 enum Named {
     Nothing,
     NotPositive,

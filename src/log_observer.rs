@@ -13,8 +13,8 @@ use log::{debug, info, warn};
 ///
 /// | level | records |
 /// |---|---|
-/// | debug | a request is sent; another thread's or process's fetch was waited for; a connection was made and secured |
-/// | info | a fetch ended, with its status, its time and the token's lifetime or the error; a token came out of the store |
+/// | debug | a request is sent; a call has waited for the fetch of another thread or process; a connection was made and secured |
+/// | info | a fetch ended, with its status, its time and the token's lifetime or the error; a token came from the store |
 /// | warn | a cache could not renew its token, with the error and the time until the next attempt |
 ///
 /// No record at any level holds a secret, a token or a URL.
@@ -39,8 +39,8 @@ pub struct LogObserver {
 }
 
 impl LogObserver {
-    /// Creates an observer that computes the time until a moment with this clock: the one that the client has, mostly
-    /// `BootClock`.
+    /// Creates an observer. It reads `clock` to compute the time until the next attempt, so pass the client's clock, which is
+    /// `BootClock` by default.
     #[must_use]
     pub fn new(clock: impl Clock + 'static) -> Self {
         Self { clock: Box::new(clock) }

@@ -38,16 +38,16 @@ impl<F: Fn(&Event<'_>) + Send + Sync> Observer for F {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// A token request is about to be sent.
+    /// A client is about to send a token request.
     #[non_exhaustive]
     FetchStarted {
-        /// The value of `grant_type`. `None` for a bearer session.
+        /// The value of `grant_type`. `None` if the request has no such parameter.
         grant_type: Option<&'a str>,
     },
-    /// The request was answered, or failed.
+    /// The server answered the token request, or the request failed.
     #[non_exhaustive]
     FetchFinished {
-        /// The value of `grant_type`. `None` for a bearer session.
+        /// The value of `grant_type`. `None` if the request has no such parameter.
         grant_type: Option<&'a str>,
         /// The HTTP status of the answer. `None` if there was no answer.
         status: Option<u16>,
@@ -61,36 +61,37 @@ pub enum Event<'a> {
     RenewalFailed {
         /// The reason for the failure.
         error: &'a Error,
-        /// When the next request will be sent: see [`TokenCache::next_attempt`](crate::TokenCache::next_attempt).
+        /// The moment of the next request, by the client's clock: see
+        /// [`TokenCache::next_attempt`](crate::TokenCache::next_attempt).
         next_attempt: Option<Duration>,
     },
-    /// A call has waited for another thread's or process's fetch.
+    /// A call has waited for the fetch of another thread or process.
     #[non_exhaustive]
     Waited {
         /// The length of the wait, by the system's clock.
         elapsed: Duration,
     },
-    /// The cache took a token from the store that another process had fetched.
+    /// A cache took a token from the store, which another process had fetched.
     StoreHit,
     /// The addresses of the server, or of the proxy, were found. This event and the following ones go to the observer of
     /// `HttpTransport`, and not to that of a client.
     #[non_exhaustive]
     AddressesFound {
-        /// In the order of the system.
+        /// The addresses, in the system's order.
         addresses: &'a [SocketAddr],
     },
-    /// One of the addresses answered.
+    /// A TCP connection to one of the addresses was made.
     #[non_exhaustive]
     Connected {
         /// The address of the server, or of the proxy.
         address: SocketAddr,
     },
-    /// A certificate was shown. It is not yet checked.
+    /// A server showed its certificate, which is not checked yet.
     #[non_exhaustive]
     CertificateShown {
         /// The certificate in DER (RFC 5280 section 4.1), without those of its issuers.
         certificate: &'a [u8],
-        /// Whether it is the proxy's, and not the server's.
+        /// True for the proxy's certificate, false for the server's.
         is_proxys: bool,
     },
     /// A TLS handshake succeeded.
@@ -98,7 +99,7 @@ pub enum Event<'a> {
     Secured {
         /// `TLS 1.2` or `TLS 1.3`.
         version: &'static str,
-        /// Whether it was with the proxy, and not with the server.
+        /// True for the handshake with the proxy, false for that with the server.
         is_proxys: bool,
     },
 }

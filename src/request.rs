@@ -6,7 +6,7 @@ mod parameter;
 mod variables;
 
 use crate::client_auth::{ClientCertificate, ClientCredentials};
-use crate::endpoint::{Endpoint, Method};
+use crate::endpoint::Endpoint;
 use crate::error::{Echoes, Error};
 use crate::fnv::Fnv;
 use crate::grant::Grant;
@@ -23,7 +23,7 @@ use header::{Header, is_authorization};
 /// URL, header values and body may hold secrets. They are wiped when the request is dropped. A transport that copies
 /// them must wipe its copies.
 pub struct Request {
-    method: Method,
+    method: &'static str,
     url: Secret,
     /// The start of the path, and that of the query. The part before the query may be shown.
     authority_end: usize,
@@ -107,9 +107,9 @@ impl Request {
         Self::introspection_of(&system_time, endpoint, credentials, token)
     }
 
-    /// Returns the method.
+    /// Returns the HTTP method: `POST`, `PUT` or `GET` for a token, `DELETE` to end a bearer session.
     #[must_use]
-    pub fn method(&self) -> Method {
+    pub fn method(&self) -> &'static str {
         self.method
     }
 
@@ -279,7 +279,7 @@ mod tests {
     fn sent(refresh: &str, grant: &Grant) -> Result<alloc::string::String, Error> {
         let endpoint = Endpoint::from_json(&format!(r#"{{"url": "https://as.example/t", "refresh": {refresh}}}"#))?;
         let request = Request::token(&endpoint, &ClientCredentials::default(), grant)?;
-        Ok(format!("{} {}", request.method().as_str(), request.url()))
+        Ok(format!("{} {}", request.method(), request.url()))
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl fmt::Debug for TokenResponse<'_> {
     }
 }
 
-/// The reason why an answer yields no token.
+/// The reason why an answer contains no token, returned by [`TokenResponse::read`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Rejection<'b> {
@@ -53,7 +53,7 @@ pub enum Rejection<'b> {
     Malformed(Malformed),
 }
 
-/// Shows a registered error code, and nothing else of the server's.
+/// Shows a registered error code, and no other text of the server.
 impl fmt::Display for Rejection<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -71,43 +71,44 @@ impl core::error::Error for Rejection<'_> {}
 
 /// An OAuth error as the server sent it (RFC 6749 section 5.2), borrowed from the body.
 ///
-/// Both texts are the server's: they may hold control characters, and may echo a secret. A text of more than 64 KiB is
-/// replaced with `‹too long›`.
+/// Both texts come from the server. They may hold control characters and may repeat a secret: check them before you print
+/// them. A text of more than 64 KiB is replaced with `‹too long›`.
 pub struct OAuthRefusal<'b> {
     error: &'b [u8],
     error_description: Option<&'b [u8]>,
 }
 
 impl OAuthRefusal<'_> {
-    /// Returns the error code, such as `invalid_client`.
+    /// Returns the `error` code, such as `invalid_client`. It need not be a registered one.
     #[must_use]
     pub fn error(&self) -> Cow<'_, str> {
         short_text(self.error)
     }
 
-    /// Returns the server's explanation. None if it is absent, empty or no string.
+    /// Returns the `error_description`. None if it is absent, empty or not a string.
     #[must_use]
     pub fn error_description(&self) -> Option<Cow<'_, str>> {
         self.error_description.map(short_text)
     }
 }
 
-/// A longer text explains nothing, and would be copied several times.
+/// The longest text of a server that is used, in bytes. A longer one explains nothing, and would be copied several times.
 pub(crate) const MAX_TEXT: usize = 64 * 1024;
 
-/// Returns all of a text or nothing: half of a secret that it echoes could no longer be found in it.
+/// Returns all of a text or nothing, because a search for an echoed secret would miss a part of it.
 fn short_text(text: &[u8]) -> Cow<'_, str> {
     if text.len() > MAX_TEXT { Cow::Borrowed("‹too long›") } else { String::from_utf8_lossy(text) }
 }
 
-/// Shows the error code alone: a description may echo a secret.
+/// Shows neither text: each may echo a secret.
 impl fmt::Debug for OAuthRefusal<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OAuthRefusal").finish_non_exhaustive()
     }
 }
 
-/// The reason why an answer is no token response, and the byte of the body that shows it. It never holds the body's text.
+/// The reason why an answer is not a token response, and the position in the body, in bytes from its start. It never holds the
+/// body's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed {
     reason: Reason,

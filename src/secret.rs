@@ -22,9 +22,10 @@ pub use source::SecretSource;
 #[cfg(all(feature = "std", unix))]
 pub(crate) use source::{Identity, RefreshFile, Report};
 
-/// A text that is wiped when it is dropped, and shown by nothing but [`expose`](Secret::expose).
+/// A text that is wiped when it is dropped. Only [`expose`](Secret::expose) shows it.
 ///
-/// There is no `Display`, no `Clone`, no comparison and no serialisation.
+/// It implements neither `Display` nor `Clone`, comparison or serialisation. [Security](crate::docs::security) says what
+/// wiping guarantees and what it does not.
 ///
 /// ```
 /// use keyfob::Secret;
@@ -40,31 +41,41 @@ impl Secret {
         Self(text)
     }
 
-    /// Reads a secret to its end, without one line end there: from standard input, a socket. `origin` names it in errors.
+    /// Reads a secret to its end, for example from standard input or a socket, and removes one line end there. `origin` names
+    /// the reader in errors. The buffer has its final size from the start, so no copy of the secret stays behind.
+    ///
+    /// ```
+    /// use keyfob::Secret;
+    ///
+    /// let secret = Secret::read_from(&b"hunter2\n"[..], "standard input")?;
+    /// assert_eq!(secret.expose(), "hunter2");
+    /// # Ok::<(), keyfob::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`Config`](crate::ErrorKind::Config) where it cannot be read, is empty, not UTF-8 or longer than 64 KiB.
+    /// [`Config`](crate::ErrorKind::Config) if it cannot be read, is empty, is not UTF-8, holds a NUL, begins with a byte-order
+    /// mark, or is longer than 64 KiB.
     #[cfg(feature = "std")]
     pub fn read_from(reader: impl std::io::Read, origin: &str) -> Result<Self, Error> {
         read::read_text(reader, read::MAX_SECRET).map_err(|why| Error::config(format!("{origin}: {why}")))
     }
 
-    /// Returns the text itself. Every use of a secret is found by a search for this name.
+    /// Returns the text. To find every use of a secret in your code, search for this name.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
-/// Takes the string over, spare capacity included, and wipes all of it later.
+/// Takes ownership of the string without a copy, and wipes it when the secret is dropped, including its spare capacity.
 impl From<String> for Secret {
     fn from(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
 }
 
-/// Makes a copy; the original is the caller's to wipe.
+/// Copies the text. The caller must wipe the original.
 impl From<&str> for Secret {
     fn from(text: &str) -> Self {
         Self(Zeroizing::new(text.into()))
@@ -77,7 +88,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A secret in use: see [`SecretSource::expose`].
+/// The text of a secret, which dereferences to `&str`. [`SecretSource::expose`] returns it. A text that was read from a file,
+/// a variable or a provider is wiped when this value is dropped.
 pub struct Exposed<'a>(Text<'a>);
 
 enum Text<'a> {

@@ -1,11 +1,11 @@
-//! Texts for people: one line, of bounded length, with nothing in it that deceives a terminal.
+//! Texts for messages: one line of bounded length, without characters that deceive a terminal.
 
 use alloc::string::String;
 
 /// Replaces a text that holds a secret.
 pub(crate) const REDACTED: &str = "‹redacted›";
 
-/// A message shows this many characters of a server's text.
+/// The number of characters of a server's text that a message shows.
 const MAX_SHOWN: usize = 300;
 
 /// Returns the first characters of a server's text, on one line.
@@ -22,7 +22,7 @@ pub(crate) fn shorten(text: &str) -> String {
     short
 }
 
-/// Makes a line end one space and escapes what could deceive a terminal.
+/// Replaces line ends with one space and escapes characters that could deceive a terminal.
 pub(crate) fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for c in text.chars() {
@@ -36,12 +36,12 @@ pub(crate) fn one_line(text: &str) -> String {
     line
 }
 
-/// Returns where the first byte is that is not visible ASCII: a token, a URL and most of HTTP hold nothing else.
+/// Returns the position of the first byte that is not visible ASCII. A token, a URL and most of HTTP hold no other bytes.
 pub(crate) fn first_invisible(text: &str) -> Option<usize> {
     text.bytes().position(|byte| !matches!(byte, 0x21..=0x7E))
 }
 
-/// Whether this is an invisible or bidirectional mark.
+/// Returns whether a character is an invisible or bidirectional mark.
 fn is_invisible(c: char) -> bool {
     matches!(
         c,

@@ -1,20 +1,20 @@
-//! The access token, with a deadline.
+//! The access token and its deadline.
 
-use crate::answer::{self, Said};
-use crate::endpoint::Endpoint;
+mod read;
+mod source;
+
+pub use self::source::TokenSource;
+
 use crate::error::{Echoes, Error, ErrorKind, Shared};
-use crate::json::Kind;
-use crate::lifetime::{ExpiresIn, Judged, Lifetime, Told};
-use crate::response::{Rejection, TokenResponse};
+use crate::lifetime::{ExpiresIn, Judged, Lifetime};
+use crate::response::TokenResponse;
 use crate::secret::Secret;
 use crate::text::{REDACTED, shorten};
-use crate::transport::Response;
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
-use core::ops::Range;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use zeroize::Zeroize;
@@ -33,11 +33,11 @@ use zeroize::Zeroize;
 pub struct AccessToken(Shared<Inner>);
 
 struct Inner {
-    /// The header's value: `Bearer ‹token›`, so that the secret is there once. The token alone if its type cannot be sent as a
-    /// header.
+    /// The header's value: `Bearer ‹token›`, so that memory holds the secret once. The token alone if its type cannot be sent as
+    /// a header.
     header: Secret,
     value_start: usize,
-    /// If the API wants another header: its name, and the token, for it may be encoded in the header's value.
+    /// The name of another header, if the API requires one, and the token, which may be encoded in that header's value.
     api: Option<(String, Secret)>,
     token_type: Option<String>,
     scope: Option<String>,
@@ -47,7 +47,7 @@ struct Inner {
     unbelieved: Option<Duration>,
     date_trouble: Option<&'static str>,
     is_stored: bool,
-    /// The header has a secret besides the token.
+    /// The header holds another secret in addition to the token.
     #[cfg_attr(not(all(feature = "std", unix)), allow(dead_code, reason = "there is no store"))]
     has_secret: bool,
     ended: AtomicBool,
@@ -56,11 +56,12 @@ struct Inner {
 const BEARER: &str = "Bearer ";
 
 impl AccessToken {
-    /// Makes a token from a text: a personal access token, or a stand-in for tests. Its lifetime is unknown.
+    /// Creates a token from a text, such as a personal access token or a value for tests. Its lifetime is unknown, and it has
+    /// neither type, scope nor refresh token.
     ///
     /// # Errors
     ///
-    /// [`Config`](ErrorKind::Config) if it is empty or holds a character outside visible ASCII (0x21 to 0x7E).
+    /// [`Config`](ErrorKind::Config) if the text is empty or holds a character outside visible ASCII (0x21 to 0x7E).
     pub fn bearer(token: impl AsRef<str>) -> Result<Self, Error> {
         let token = token.as_ref();
         if token.is_empty() || !token.bytes().all(|byte| matches!(byte, 0x21..=0x7E)) {
@@ -78,104 +79,7 @@ impl AccessToken {
         Ok(Self::new(&response, Lifetime::Unknown.into(), Vec::new(), None, false, false))
     }
 
-    /// Reads the token out of the answer to a request. The range is from when the request was sent to when the answer
-    /// arrived, both by the same [`Clock`](crate::Clock): the lifetime is counted from the first.
-    ///
-    /// ```
-    /// use core::time::Duration;
-    /// use keyfob::{AccessToken, Endpoint, Lifetime, Response};
-    ///
-    /// let endpoint = Endpoint::new("https://as.example/token")?;
-    /// let response = Response::new(200, *br#"{"access_token": "abc", "expires_in": 60}"#);
-    /// let (sent_at, arrived_at) = (Duration::from_secs(7), Duration::from_secs(8));
-    /// let token = AccessToken::read(&endpoint, response, sent_at..arrived_at)?;
-    /// assert_eq!(token.lifetime(), Lifetime::Until(Duration::from_secs(67)));
-    /// # Ok::<(), keyfob::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`Refused`](ErrorKind::Refused), [`Wait`](ErrorKind::Wait) or [`Unusable`](ErrorKind::Unusable), by the table in
-    /// [errors and exit codes](crate::docs::errors).
-    pub fn read(endpoint: &Endpoint, response: Response, sent_to_arrived: Range<Duration>) -> Result<Self, Error> {
-        let Range { start: sent_at, end: arrived_at } = sent_to_arrived;
-        let status = response.status;
-        let token = Self::read_late(endpoint, response, sent_at, None)?;
-        token.in_time(status, sent_at, arrived_at)?;
-        Ok(token)
-    }
-
-    /// As [`read`](AccessToken::read), for a token that may have expired on its way. `wall_time` is the device's, since
-    /// 1970.
-    pub(crate) fn read_late(
-        endpoint: &Endpoint,
-        mut response: Response,
-        sent_at: Duration,
-        wall_time: Option<Duration>,
-    ) -> Result<Self, Error> {
-        let Response { status, headers, body, framed, .. } = &mut response;
-        let (status, headers) = (*status, &*headers);
-        // Before the body is changed in place. Whether it is sound is found below.
-        let kept = endpoint.session_members.iter();
-        let kept = kept.filter_map(|(name, place)| Some((name.clone(), place.text(headers, body)?)));
-        let members: Vec<_> =
-            kept.filter(|(_, (kind, _))| *kind != Kind::Null).map(|(name, (_, text))| (name, text)).collect();
-        let is_success = (200..300).contains(&status);
-        let refused = endpoint.refused_if.iter().find(|rule| is_success && rule.matches(headers, body));
-        let said = match is_success && refused.is_none() {
-            true => Said::Nothing,
-            false => Said::read(body, &endpoint.members),
-        };
-        let read = TokenResponse::read_parts(status, headers, *framed, body, &endpoint.members);
-        if matches!(status, 301..=303 | 307 | 308) {
-            return Err(answer::redirect(status, headers));
-        }
-        let response = match (read, refused) {
-            (Err(rejection @ Rejection::OAuth(_)), _) | (Err(rejection), None) => {
-                return Err(answer::rejected(status, headers, &rejection, &said));
-            }
-            (_, Some(rule)) => return Err(answer::said_no(status, rule, &said)),
-            (Ok(response), None) => response,
-        };
-        let device_time = || i64::try_from(wall_time.filter(|_| endpoint.lifetime.trust_clock)?.as_millis()).ok();
-        let told = Told {
-            expires_in: response.expires_in,
-            text: response.lifetime_text,
-            expires_at: response.expires_at,
-            access_token: response.access_token,
-            now: answer::server_time(headers).or_else(device_time),
-        };
-        let api = endpoint
-            .api
-            .as_ref()
-            .map(|api| Ok((api.name.clone(), api.value(endpoint, response.access_token, &members)?)));
-        let has_secret = endpoint.api.as_ref().is_some_and(|api| api.has_secret(endpoint));
-        let judged = endpoint.lifetime.judge(&told, sent_at);
-        Ok(Self::new(&response, judged, members, api.transpose()?, false, has_secret))
-    }
-
-    /// An error if the token had expired when it arrived.
-    pub(crate) fn in_time(&self, status: u16, sent_at: Duration, arrived_at: Duration) -> Result<(), Error> {
-        if !self.is_expired(arrived_at) {
-            return Ok(());
-        }
-        // Not by the time that the answer took, but by the date that it names.
-        if self.is_expired(sent_at) {
-            return Err(Error::new(ErrorKind::Unusable, "the token had expired when the server answered")
-                .with_status(status)
-                .with_hint("the date at which it expires is not after the answer's own `Date`"));
-        }
-        let tenths = arrived_at.saturating_sub(sent_at).as_millis() / 100;
-        let (late, tenths) = (tenths / 10, tenths % 10);
-        Err(Error::new(
-            ErrorKind::Unusable,
-            format!("the token had expired when it arrived, {late}.{tenths} s after the request was sent"),
-        )
-        .with_status(status)
-        .with_hint("the connection is slower than the token's life: ask whoever runs the server for a longer one"))
-    }
-
-    /// Makes a token from what a store holds.
+    /// Creates a token from the record of a store.
     #[cfg(all(feature = "std", unix))]
     pub(crate) fn stored(
         response: &TokenResponse<'_>,
@@ -222,7 +126,8 @@ impl AccessToken {
         }))
     }
 
-    /// Returns the token itself, even after it was ended. For an HTTP header use [`header`](AccessToken::header).
+    /// Returns the token itself, even after it was ended. For an HTTP header, use [`header`](AccessToken::header), which also
+    /// refuses a token that must not be sent. Allocates nothing.
     #[must_use]
     pub fn expose(&self) -> &str {
         match &self.0.api {
@@ -231,12 +136,22 @@ impl AccessToken {
         }
     }
 
-    /// Returns the name and the value of the header in which the API wants the token: what [`Endpoint::api_header`] says, or
-    /// `Authorization` with `Bearer ‹token›`. Allocates nothing.
+    /// Returns the name and the value of the header that carries the token to the API: `Authorization` with `Bearer ‹token›`
+    /// (RFC 6750 section 2.1), unless [`Endpoint::api_header`](crate::Endpoint::api_header) sets another. Allocates nothing.
+    ///
+    /// ```
+    /// use keyfob::AccessToken;
+    ///
+    /// let token = AccessToken::bearer("abc")?;
+    /// let (name, value) = token.header()?;
+    /// assert_eq!((name, value.expose()), ("Authorization", "Bearer abc"));
+    /// # Ok::<(), keyfob::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`authorization`](AccessToken::authorization), but for the header's name.
+    /// [`Unusable`](ErrorKind::Unusable) for a token that was ended, and for one of a type other than Bearer if
+    /// [`Endpoint::api_header`](crate::Endpoint::api_header) is not set.
     pub fn header(&self) -> Result<(&str, &Secret), Error> {
         match &self.0.api {
             Some(_) if self.is_ended() => Err(ended()),
@@ -251,19 +166,20 @@ impl AccessToken {
         self.0.api.as_ref().map(|(name, _)| (name.as_str(), self.0.header.expose()))
     }
 
-    /// Whether the header has a secret besides the token: then it is not stored.
+    /// Returns whether the header holds another secret in addition to the token. Such a token is not stored.
     #[cfg(all(feature = "std", unix))]
     pub(crate) fn has_secret(&self) -> bool {
         self.0.has_secret
     }
 
-    /// Returns the value of the `Authorization` header: `Bearer ‹token›` (RFC 6750 section 2.1), or what
-    /// [`Endpoint::api_header`] says. Allocates nothing.
+    /// Returns the value of the `Authorization` header: `Bearer ‹token›` (RFC 6750 section 2.1), unless
+    /// [`Endpoint::api_header`](crate::Endpoint::api_header) sets another. Allocates nothing.
     ///
     /// # Errors
     ///
     /// [`Unusable`](ErrorKind::Unusable) for a token of a type other than Bearer, which must not be sent as one
-    /// (RFC 6749 section 7.1), for a token that was ended, and for one that the API wants in another header.
+    /// (RFC 6749 section 7.1), for a token that was ended, and for one that belongs in another header: use
+    /// [`header`](AccessToken::header) then.
     pub fn authorization(&self) -> Result<&Secret, Error> {
         if self.is_ended() {
             return Err(ended());
@@ -286,51 +202,54 @@ impl AccessToken {
         Ok(&self.0.header)
     }
 
-    /// Returns the token's type as the server sent it. None if the server sent none, which counts as Bearer.
+    /// Returns the `token_type` as the server sent it (RFC 6749 section 7.1). None if the server sent none, which counts as
+    /// Bearer.
     #[must_use]
     pub fn token_type(&self) -> Option<&str> {
         self.0.token_type.as_deref()
     }
 
-    /// Returns the scope as the server sent it. None if it is the scope that was asked for (RFC 6749 section 5.1).
+    /// Returns the `scope` as the server sent it. None if the server sent none: it is the requested scope then (RFC 6749
+    /// section 5.1).
     #[must_use]
     pub fn scope(&self) -> Option<&str> {
         self.0.scope.as_deref()
     }
 
-    /// Returns the refresh token that came with it.
+    /// Returns the refresh token of the same answer (RFC 6749 section 6). None if there was none. A cache uses it by itself.
     #[must_use]
     pub fn refresh_token(&self) -> Option<&Secret> {
         self.0.refresh_token.as_ref()
     }
 
-    /// Returns another member of the answer, by the place that [`Endpoint::keep_member`] named: a string's text, or anything
-    /// else as JSON. None if the answer did not have it.
+    /// Returns another member of the answer, by the place that [`Endpoint::keep_member`](crate::Endpoint::keep_member) named. A
+    /// string is returned as its text, any other value as JSON. None if the answer did not have the member, or if it was `null`.
     #[must_use]
     pub fn member(&self, path: &str) -> Option<&Secret> {
         self.0.members.iter().find(|(name, _)| name == path).map(|(_, value)| value)
     }
 
-    /// Returns the members that were kept, by their places.
+    /// Returns the kept members as pairs of place and value, in the order of the calls of
+    /// [`Endpoint::keep_member`](crate::Endpoint::keep_member).
     pub fn members(&self) -> impl Iterator<Item = (&str, &Secret)> {
         self.0.members.iter().map(|(name, value)| (name.as_str(), value))
     }
 
-    /// Returns whether the token came out of a store, where another process had put it.
+    /// Returns whether the token came from a [`Store`](crate::Store), where another process or an earlier run had put it.
     #[must_use]
     pub fn is_stored(&self) -> bool {
         self.0.is_stored
     }
 
-    /// Returns how long the token lives.
+    /// Returns the token's lifetime, as a deadline of the clock that the token was read with.
     #[must_use]
     pub fn lifetime(&self) -> Lifetime {
         self.0.lifetime
     }
 
-    /// Returns the lifetime that the server named where it is not believed, for it is longer than ten years: a point in
-    /// time, probably, in seconds or milliseconds since 1970. The token's own lifetime then is what
-    /// [`LifetimeRules::absent`](crate::LifetimeRules::absent) says, or unknown.
+    /// Returns the lifetime that the server named if it is longer than ten years and therefore not believed: it is probably a
+    /// point in time, in seconds or milliseconds since 1970. [`lifetime`](AccessToken::lifetime) then is the one of
+    /// [`LifetimeRules::absent`](crate::LifetimeRules::absent), or unknown.
     #[must_use]
     pub fn unbelieved_lifetime(&self) -> Option<Duration> {
         self.0.unbelieved
@@ -343,13 +262,15 @@ impl AccessToken {
         self.0.date_trouble
     }
 
-    /// Returns whether the token has expired at `now`, by the clock it was read with. One with an unknown lifetime never has.
+    /// Returns whether the token has expired at `now`, a time of the clock that it was read with. A token with an unknown
+    /// lifetime never expires.
     #[must_use]
     pub fn is_expired(&self, now: Duration) -> bool {
         self.remaining(now).is_some_and(|remaining| remaining.is_zero())
     }
 
-    /// Returns the rest of the token's lifetime at `now`, zero if it has expired. None if the lifetime is unknown.
+    /// Returns the rest of the token's lifetime at `now`, a time of the clock that it was read with. Zero if it has expired, None
+    /// if the lifetime is unknown.
     #[must_use]
     pub fn remaining(&self, now: Duration) -> Option<Duration> {
         match self.0.lifetime {
@@ -358,12 +279,12 @@ impl AccessToken {
         }
     }
 
-    /// Returns whether this is a clone of `other`, and not just a token of the same text.
+    /// Returns whether this is a clone of `other`. Another token with the same text is not.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Shared::ptr_eq(&self.0, &other.0)
     }
 
-    /// Drops the token's type if it echoes a secret that was sent. Call it before the token is shared.
+    /// Removes the token's type if it echoes a secret that was sent. Call it before the token is shared.
     pub(crate) fn redact(&mut self, echoes: &Echoes<'_>) {
         let is_bearer = is_bearer(self.token_type());
         let Some(token_type) = Shared::get_mut(&mut self.0).and_then(|inner| inner.token_type.as_mut()) else { return };
@@ -377,7 +298,7 @@ impl AccessToken {
         self.0.ended.load(Ordering::Acquire)
     }
 
-    /// Ends the token: no clone of it is sent any more.
+    /// Ends the token: from now on no clone of it is sent.
     pub(crate) fn end(&self) {
         self.0.ended.store(true, Ordering::Release);
     }
@@ -394,65 +315,12 @@ impl fmt::Debug for AccessToken {
     }
 }
 
-/// A source of tokens. Code that is written against it can be tested without a server.
-///
-/// Implemented for [`SharedTokenCache`](crate::SharedTokenCache), for [`AccessToken`] (which returns a clone of itself), for
-/// closures such as `|| client.fetch(&grant)`, and for an `Arc` of any of them.
-///
-/// ```
-/// use keyfob::{AccessToken, Error, TokenSource};
-///
-/// fn header(tokens: &dyn TokenSource) -> Result<String, Error> {
-///     Ok(tokens.token()?.authorization()?.expose().to_owned())
-/// }
-///
-/// assert_eq!(header(&AccessToken::bearer("stand-in")?)?, "Bearer stand-in");
-/// # Ok::<(), Error>(())
-/// ```
-pub trait TokenSource {
-    /// Returns a token that is valid now.
-    ///
-    /// # Errors
-    ///
-    /// Any [`ErrorKind`], depending on the source.
-    fn token(&self) -> Result<AccessToken, Error>;
-
-    /// Reports that a protected resource refused `token` (status 401). Returns whether another call of
-    /// [`token`](TokenSource::token) may bring a better one. Default: false.
-    fn invalidate(&self, token: &AccessToken) -> bool {
-        let _ = token;
-        false
-    }
-}
-
-impl TokenSource for AccessToken {
-    fn token(&self) -> Result<AccessToken, Error> {
-        if self.is_ended() { Err(ended()) } else { Ok(self.clone()) }
-    }
-}
-
 fn ended() -> Error {
     Error::new(ErrorKind::Unusable, "this token was ended and is not sent again")
 }
 
-impl<F: Fn() -> Result<AccessToken, Error>> TokenSource for F {
-    fn token(&self) -> Result<AccessToken, Error> {
-        self()
-    }
-}
-
-#[cfg(target_has_atomic = "ptr")]
-impl<T: TokenSource + ?Sized> TokenSource for Shared<T> {
-    fn token(&self) -> Result<AccessToken, Error> {
-        (**self).token()
-    }
-
-    fn invalidate(&self, token: &AccessToken) -> bool {
-        (**self).invalidate(token)
-    }
-}
-
-/// Absent, `bearer` in any case, Apigee's `BearerToken` and eBay's `Application Access Token`.
+/// Returns whether a token type counts as Bearer: absent, `bearer` in any case, Apigee's `BearerToken` and eBay's `Application
+/// Access Token`.
 fn is_bearer(token_type: Option<&str>) -> bool {
     let same = |name: &&str| token_type.is_some_and(|token_type| token_type.eq_ignore_ascii_case(name));
     token_type.is_none() || ["Bearer", "BearerToken", "Application Access Token"].iter().any(same)

@@ -17,10 +17,9 @@ use core::fmt;
 use core::time::Duration;
 use zeroize::Zeroizing;
 
-/// Sends a request and returns the answer, of any status.
+/// Sends a request and returns the answer, whatever its status.
 ///
-/// [`HttpTransport`](crate::HttpTransport) (feature `http`) is one. Implement this trait for another HTTP stack. Closures implement
-/// it as well.
+/// [`HttpTransport`](crate::HttpTransport) (feature `http`) implements it. Implement it for another HTTP stack, or pass a closure.
 /// An implementation
 ///
 /// - sends the method, URL, headers and body of the request, and adds only `Host`, `Content-Length` and the headers that the
@@ -31,8 +30,9 @@ use zeroize::Zeroizing;
 /// - shows the server the client certificate of [`Request::client_certificate`], or fails if it cannot;
 /// - wipes its copies of the request and the answer.
 ///
-/// It makes errors with [`Error::new`]: [`Unreachable`](crate::ErrorKind::Unreachable) if nothing was sent,
-/// [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) afterwards, [`Untrusted`](crate::ErrorKind::Untrusted) for TLS.
+/// It creates errors with [`Error::new`]: [`Unreachable`](crate::ErrorKind::Unreachable) if nothing was sent,
+/// [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown) if something was sent, [`Untrusted`](crate::ErrorKind::Untrusted) if TLS
+/// failed.
 ///
 /// ```
 /// use keyfob::{Endpoint, Error, Grant, ClientCredentials, AccessToken, Request, Response, Transport};
@@ -51,11 +51,11 @@ use zeroize::Zeroizing;
 /// # Ok::<(), Error>(())
 /// ```
 pub trait Transport: Send + Sync {
-    /// Sends `request` and waits for the answer.
+    /// Sends `request` and waits for the whole answer.
     ///
     /// # Errors
     ///
-    /// Any failure that keeps a complete answer from arriving. A status is never an error.
+    /// Returns an error if no complete answer arrives. An answer of any status is not an error.
     fn send(&self, request: &Request) -> Result<Response, Error>;
 
     /// Returns a text that names the route to the server of `url`: proxy, trusted roots, address. Default: None.
@@ -86,7 +86,15 @@ impl<T: Transport + ?Sized> Transport for alloc::sync::Arc<T> {
     }
 }
 
-/// An answer: status, headers and body. Header values and body are wiped when it is dropped.
+/// The answer to a request: status, headers and body. Header values and body are wiped when it is dropped. A
+/// [`Transport`] creates it.
+///
+/// ```
+/// use keyfob::Response;
+///
+/// let response = Response::new(503, *b"").with_header("Retry-After", "30");
+/// assert_eq!((response.status(), response.header("retry-after")), (503, Some("30")));
+/// ```
 pub struct Response {
     pub(crate) status: u16,
     pub(crate) headers: ResponseHeaders,
@@ -129,7 +137,8 @@ impl ResponseHeaders {
 }
 
 impl Response {
-    /// Creates an answer with this status and body. The body is wiped when the answer is dropped.
+    /// Creates an answer with this status and body, without headers. It takes ownership of a `Vec` without a copy; other types
+    /// are copied, and the caller must wipe the original.
     #[must_use]
     pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self {
@@ -142,8 +151,8 @@ impl Response {
         }
     }
 
-    /// Adds a header. Pass all of them: keyfob reads `Content-Type`, `Retry-After`, `Date`, `Location` and
-    /// `Proxy-Authenticate`. Headers beyond 16 KiB of names and values are dropped.
+    /// Adds a header. Add all headers of the answer: keyfob reads `Content-Type`, `Retry-After`, `Date`, `Age`, `Location` and
+    /// `Proxy-Authenticate`, and those that the endpoint names. Headers beyond 16 KiB of names and values are dropped.
     #[must_use]
     pub fn with_header(mut self, name: &str, value: &str) -> Self {
         self.headers.push(name, value.into());
@@ -166,32 +175,32 @@ impl Response {
         self
     }
 
-    /// Sets the duration of each step. Default: unknown.
+    /// Sets the duration of each step and the bytes on the network. Default: unknown.
     #[must_use]
     pub fn with_timing(mut self, timing: Timing) -> Self {
         self.timing = Some(timing);
         self
     }
 
-    /// Returns the body, for a transport that checks or decodes what another one received. It holds the token.
+    /// Returns the body, for a transport that checks or decodes the answer of another one. It holds the token.
     #[must_use]
     pub fn body_mut(&mut self) -> &mut [u8] {
         &mut self.body
     }
 
-    /// Returns the status.
+    /// Returns the HTTP status (RFC 9110 section 15).
     #[must_use]
     pub fn status(&self) -> u16 {
         self.status
     }
 
-    /// Returns the value of a header, or the last of several. The case of the name does not matter.
+    /// Returns the value of a header, or the last one of several. The case of the name does not matter. None if there is none.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)
     }
 
-    /// Returns the headers as pairs of name and value, in the order they came. Any value may repeat a secret.
+    /// Returns the headers as pairs of name and value, in the order in which they were added. Any value may repeat a secret.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.headers.list.iter().map(|(name, value)| (&**name, value.expose()))
     }
@@ -204,14 +213,15 @@ impl Response {
         u64::try_from(milliseconds).ok().map(Duration::from_millis)
     }
 
-    /// Returns the duration of each step, if the transport measures it. `HttpTransport` does.
+    /// Returns the duration of each step and the bytes on the network. None if the transport does not measure them.
+    /// `HttpTransport` does.
     #[must_use]
     pub fn timing(&self) -> Option<&Timing> {
         self.timing.as_ref()
     }
 }
 
-/// The duration of each step of a request, and the bytes on the network. A step that was not needed took no time.
+/// The duration of each step of a request, and the bytes on the network. The duration of a step that was not needed is zero.
 ///
 /// A transport that delegates to another can read it:
 ///

@@ -115,7 +115,7 @@ impl World {
 
     fn send(&self, request: &Request) -> Result<Response, Error> {
         let body = core::str::from_utf8(request.body().unwrap_or_default()).unwrap();
-        let line = format!("{} {} {body}", request.method().as_str(), request.url());
+        let line = format!("{} {} {body}", request.method(), request.url());
         let number = {
             let mut requests = self.requests.lock().unwrap();
             requests.push(line.clone());

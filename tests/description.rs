@@ -211,11 +211,7 @@ fn a_dialect_is_a_preset_that_each_member_overrides() {
         ),
     ] {
         let request = request(description, &grant);
-        assert_eq!(
-            (request.method().as_str(), request.url(), body(&request)),
-            (method, url, expected),
-            "{description}"
-        );
+        assert_eq!((request.method(), request.url(), body(&request)), (method, url, expected), "{description}");
     }
 }
 
@@ -233,7 +229,7 @@ fn the_grants_that_dialects_name() {
     let credentials = ClientCredentials::default();
     let request =
         Request::token(&endpoint, &credentials, &Grant::bearer_session(keyfob::SecretSource::value("t"))).unwrap();
-    assert_eq!((request.method().as_str(), request.url(), request.body()), ("GET", "https://a.example/t", None));
+    assert_eq!((request.method(), request.url(), request.body()), ("GET", "https://a.example/t", None));
 }
 
 #[test]

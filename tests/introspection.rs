@@ -43,7 +43,7 @@ fn the_request_is_that_of_rfc_7662_with_the_clients_authentication() {
         ),
     ] {
         let request = Request::introspection(&endpoint, &credentials, "a&b").unwrap();
-        assert_eq!((request.method().as_str(), request.url()), ("POST", "https://as.example/introspect"));
+        assert_eq!((request.method(), request.url()), ("POST", "https://as.example/introspect"));
         let sent = request.headers().find(|(name, _)| *name == "Authorization").map(|(_, value)| value);
         if let Some(expected) = authorization {
             assert_eq!(sent, Some(expected));

@@ -2,39 +2,20 @@
 #![cfg(feature = "log")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "common/records.rs"]
+mod records;
+
 use core::time::Duration;
 use keyfob::{
     Client, Endpoint, Error, ErrorKind, Event, Grant, LogObserver, Observer, Request, Response, SecretSource,
 };
 use keyfob::{Spread, TokenCache};
-use log::{LevelFilter, Log, Metadata, Record};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-
-struct Records(Mutex<Vec<String>>);
-
-static RECORDS: Records = Records(Mutex::new(Vec::new()));
-
-impl Log for Records {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &Record<'_>) {
-        self.0.lock().unwrap().push(format!("{} {}: {}", record.level(), record.target(), record.args()));
-    }
-
-    fn flush(&self) {}
-}
-
-fn records() -> Vec<String> {
-    std::mem::take(&mut *RECORDS.0.lock().unwrap())
-}
 
 #[test]
 fn each_event_is_one_record_without_a_secret() {
-    log::set_logger(&RECORDS).unwrap();
-    log::set_max_level(LevelFilter::Trace);
+    records::keep();
     let (seconds, count) = (Arc::new(AtomicU64::new(1000)), AtomicUsize::new(0));
     let (client_clock, log_clock, passes) = (seconds.clone(), seconds.clone(), seconds.clone());
     let server = move |_: &Request| {
@@ -63,7 +44,7 @@ fn each_event_is_one_record_without_a_secret() {
     tokens.token().unwrap();
     tokens.token().unwrap();
     assert_eq!(
-        records(),
+        records::take(),
         [
             "DEBUG keyfob: fetch (password): started",
             // The clock says 1002; the lifetime counts from when the request was sent.
@@ -72,7 +53,7 @@ fn each_event_is_one_record_without_a_secret() {
     );
     seconds.fetch_add(60, Ordering::SeqCst);
     tokens.token().unwrap_err();
-    let found = records();
+    let found = records::take();
     assert!(!found.join("\n").contains("sentinel"), "{found:?}");
     let (failed, started) = (found[1].as_str(), "DEBUG keyfob: fetch (password): started");
     assert_eq!(found[0], "DEBUG keyfob: fetch (refresh_token): started");
@@ -91,7 +72,7 @@ fn each_event_is_one_record_without_a_secret() {
     seconds.fetch_add(3600, Ordering::SeqCst);
     tokens.token().unwrap();
     let _ = tokens.renew();
-    let found: Vec<String> = records().into_iter().filter(|record| record.starts_with("INFO")).collect();
+    let found: Vec<String> = records::take().into_iter().filter(|record| record.starts_with("INFO")).collect();
     assert_eq!(
         found,
         [
@@ -101,6 +82,6 @@ fn each_event_is_one_record_without_a_secret() {
     );
 
     LogObserver::new(|| Duration::ZERO).event(&Event::StoreHit);
-    assert_eq!(records(), ["INFO keyfob: a token from the store, fetched by another process"]);
+    assert_eq!(records::take(), ["INFO keyfob: a token from the store, fetched by another process"]);
     assert_eq!(format!("{:?}", LogObserver::new(|| Duration::ZERO)), "LogObserver { .. }");
 }

@@ -6,10 +6,11 @@
 mod common;
 #[path = "common/tls.rs"]
 mod tls;
+#[path = "common/records.rs"]
+mod records;
 
 use common::{Server, answer, json};
 use keyfob::{BootClock, Client, ClientAuthentication, Endpoint, Grant, HttpTransport, SharedTokenCache};
-use log::{LevelFilter, Log, Metadata, Record};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,27 +18,9 @@ use std::time::Duration;
 const SENTINEL: &str = "SENT/NEL+";
 const FORMS: [&str; 6] = ["SENT/NEL", "SENT%2FNEL", "SENT\\/NEL", "U0VOVC9ORU", "NFTlQvTkVM", "TRU5UL05FT"];
 
-struct Records(Mutex<Vec<String>>);
-
-static RECORDS: Records = Records(Mutex::new(Vec::new()));
-
-impl Log for Records {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &Record<'_>) {
-        let text = format!("{} {}: {}", record.level(), record.target(), record.args());
-        self.0.lock().unwrap().push(text);
-    }
-
-    fn flush(&self) {}
-}
-
 #[test]
 fn no_log_record_shows_a_secret() {
-    log::set_logger(&RECORDS).unwrap();
-    log::set_max_level(LevelFilter::Trace);
+    records::keep();
     let token = r#"{"access_token":"SENT/NEL+t","refresh_token":"SENT/NEL+r","expires_in":60}"#;
     let refusal = r#"{"error":"invalid_client","error_description":"SENT/NEL+ is not known"}"#;
     let answers = [
@@ -56,13 +39,7 @@ fn no_log_record_shows_a_secret() {
                 false => Server::answering(answer.clone()),
                 true => {
                     let (config, answer) = (tls::config(tls::VALID, rustls::ALL_VERSIONS), answer.clone());
-                    Server::start(
-                        "https",
-                        Box::new(move |stream| Some(Box::new(tls::accept(&config, stream)?))),
-                        Box::new(move |_, stream| {
-                            let _ = stream.write_all(&answer);
-                        }),
-                    )
+                    tls::server(config, move |_, stream| drop(stream.write_all(&answer)))
                 }
             };
             for (client, grant) in askers(&server) {
@@ -72,7 +49,7 @@ fn no_log_record_shows_a_secret() {
         }
     }
     assert!(count > 100, "{count}");
-    let records = RECORDS.0.lock().unwrap();
+    let records = records::take();
     // What the observer writes, and the crates below. The transport writes nothing.
     println!("{} records", records.len());
     assert!(records.len() > 100 || cfg!(not(feature = "log")));

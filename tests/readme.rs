@@ -147,12 +147,8 @@ fn each_command_of_the_recipes_runs() {
 /// Over https, with a server that wants a client certificate.
 #[cfg(feature = "tls")]
 fn runs_by_certificate(line: &str, directory: &Path) {
-    use common::{Seen, Stream};
     let config = serving::config_for_clients_of(serving::CA, rustls::ALL_VERSIONS);
-    let wrapper =
-        move |stream| -> Option<Box<dyn Stream>> { Some(Box::new(serving::Polite(serving::accept(&config, stream)?))) };
-    let answer = |_: &Seen, stream: &mut dyn Stream| drop(stream.write_all(&json(200, ANSWER_C)));
-    let server = Server::start("https", Box::new(wrapper), Box::new(answer));
+    let server = serving::server(config, |_, stream| drop(stream.write_all(&json(200, ANSWER_C))));
     for (name, content) in [("ca.pem", serving::CA), ("cert.pem", serving::CLIENT.0), ("key.pem", serving::CLIENT.1)] {
         let path = directory.join(name);
         std::fs::write(&path, content).unwrap();

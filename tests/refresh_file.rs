@@ -3,70 +3,34 @@
 #![cfg(all(feature = "std", unix))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use keyfob::{Client, Endpoint, Error, ErrorKind, Grant, Request, Response, SharedTokenCache, TokenCache};
+#[path = "common/rotating.rs"]
+mod rotating;
+
+use keyfob::{Client, Error, ErrorKind, Grant, SharedTokenCache, TokenCache};
+use rotating::Rotating;
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-/// A directory with a refresh token's file, and a server that rotates the token.
-struct World {
-    directory: PathBuf,
-    sent: Arc<Mutex<Vec<String>>>,
-    now: Arc<Mutex<Duration>>,
+/// While the server answers the first request, a directory takes the file's place.
+fn client(world: &Rotating) -> Client {
+    let directory = world.directory.clone();
+    world.client(move |number| {
+        if number == 1 {
+            fs::rename(directory.join("rt"), directory.join("kept")).unwrap();
+            fs::create_dir(directory.join("rt")).unwrap();
+        }
+        None
+    })
 }
 
-impl World {
-    fn new(name: &str) -> Self {
-        let directory =
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("refresh-file-{}-{name}", std::process::id()));
-        let _ = fs::remove_dir_all(&directory);
-        fs::create_dir_all(&directory).unwrap();
-        let directory = directory.canonicalize().unwrap();
-        fs::write(directory.join("rt"), "r0\n").unwrap();
-        Self { directory, sent: Arc::default(), now: Arc::new(Mutex::new(Duration::from_secs(7))) }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.join(name)
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).unwrap_or_else(|error| error.kind().to_string())
-    }
-
-    /// While the server answers the first request, a directory takes the file's place.
-    fn client(&self) -> Client {
-        let (sent, directory, now) = (self.sent.clone(), self.directory.clone(), self.now.clone());
-        let server = move |request: &Request| -> Result<Response, Error> {
-            let body = String::from_utf8(request.body().unwrap().to_vec()).unwrap();
-            let mut sent = sent.lock().unwrap();
-            sent.push(body.rsplit_once('=').unwrap().1.to_owned());
-            if sent.len() == 1 {
-                fs::rename(directory.join("rt"), directory.join("kept")).unwrap();
-                fs::create_dir(directory.join("rt")).unwrap();
-            }
-            let answer = format!(r#"{{"access_token":"a{0}","expires_in":60,"refresh_token":"r{0}"}}"#, sent.len());
-            Ok(Response::new(200, answer.into_bytes()))
-        };
-        Client::with_parts(Endpoint::new("https://as.example/t").unwrap(), server, move || *now.lock().unwrap())
-    }
-
-    fn make_room(&self) {
-        fs::remove_dir(self.path("rt")).unwrap();
-        fs::rename(self.path("kept"), self.path("rt")).unwrap();
-    }
-
-    fn sent(&self) -> Vec<String> {
-        self.sent.lock().unwrap().clone()
-    }
+fn make_room(world: &Rotating) {
+    fs::remove_dir(world.path("rt")).unwrap();
+    fs::rename(world.path("kept"), world.path("rt")).unwrap();
 }
 
-impl Drop for World {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.directory);
-    }
+fn read(world: &Rotating, name: &str) -> String {
+    fs::read_to_string(world.path(name)).unwrap_or_else(|error| error.kind().to_string())
 }
 
 type Fetch = Box<dyn FnMut() -> Result<String, Error>>;
@@ -87,13 +51,13 @@ const ASKERS: [(&str, Asker); 3] = [
 #[test]
 fn the_access_token_is_returned_if_its_refresh_token_is_safe_and_reported() {
     for (name, asker) in ASKERS {
-        let world = World::new(name);
+        let world = Rotating::new(name);
         let heard = Arc::new(Mutex::new(Vec::new()));
         let hear = heard.clone();
         let report = move |error: &Error| {
             hear.lock().unwrap().push(format!("{error}; {}", error.hint().unwrap()));
         };
-        let mut fetch = asker(world.client(), Grant::refresh_token_file_with(world.path("rt"), report));
+        let mut fetch = asker(client(&world), Grant::refresh_token_file_with(world.path("rt"), report));
         assert_eq!(fetch().unwrap(), "a1", "{name}");
         let (file, new) = (world.path("rt"), world.path(".rt.new"));
         let message = format!(
@@ -103,12 +67,16 @@ fn the_access_token_is_returned_if_its_refresh_token_is_safe_and_reported() {
             new.display()
         );
         assert_eq!(*heard.lock().unwrap(), [message], "{name}");
-        assert_eq!((world.read(".rt.new").as_str(), world.sent().len()), ("r1\n", 1), "{name}");
+        assert_eq!((read(&world, ".rt.new").as_str(), world.sent().len()), ("r1\n", 1), "{name}");
         // The next fetch puts it into place first, and sends it.
-        world.make_room();
-        *world.now.lock().unwrap() += Duration::from_secs(60);
+        make_room(&world);
+        world.wait(60);
         assert_eq!(fetch().unwrap(), "a2", "{name}");
-        assert_eq!((world.read("rt").as_str(), world.read(".rt.new").as_str()), ("r2\n", "entity not found"), "{name}");
+        assert_eq!(
+            (read(&world, "rt").as_str(), read(&world, ".rt.new").as_str()),
+            ("r2\n", "entity not found"),
+            "{name}"
+        );
         assert_eq!((world.sent(), heard.lock().unwrap().len()), (vec!["r0".to_owned(), "r1".to_owned()], 1), "{name}");
     }
 }
@@ -116,18 +84,18 @@ fn the_access_token_is_returned_if_its_refresh_token_is_safe_and_reported() {
 #[test]
 fn the_access_token_is_withheld_without_a_report() {
     for (name, asker) in ASKERS {
-        let world = World::new(&format!("{name}-silent"));
-        let mut fetch = asker(world.client(), Grant::refresh_token_file(world.path("rt")));
+        let world = Rotating::new(&format!("{name}-silent"));
+        let mut fetch = asker(client(&world), Grant::refresh_token_file(world.path("rt")));
         let error = fetch().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config, "{name}");
         assert!(
             error.hint().unwrap().ends_with("move it into place, because the old one is used up"),
             "{name}: {error:?}"
         );
-        assert_eq!(world.read(".rt.new"), "r1\n");
+        assert_eq!(read(&world, ".rt.new"), "r1\n");
         // Nothing is lost: the next attempt has the newer one.
-        world.make_room();
-        *world.now.lock().unwrap() += Duration::from_secs(60);
+        make_room(&world);
+        world.wait(60);
         assert!(fetch().is_ok(), "{name}");
         assert_eq!(world.sent()[..2], ["r0", "r1"], "{name}");
     }
@@ -137,7 +105,7 @@ fn the_access_token_is_withheld_without_a_report() {
 #[test]
 fn an_immutable_file_is_detected_before_anything_is_sent() {
     for (mark, name) in [("i", "rt"), ("a", "rt"), ("a", ".")] {
-        let world = World::new(&format!("mark-{mark}-{}", name.len()));
+        let world = Rotating::new(&format!("mark-{mark}-{}", name.len()));
         let change = |sign: &str| {
             let status = Command::new("chattr").arg(format!("{sign}{mark}")).arg(world.path(name)).output();
             status.is_ok_and(|output| output.status.success())
@@ -146,7 +114,7 @@ fn an_immutable_file_is_detected_before_anything_is_sent() {
             println!("a_file_that_is_marked: skipped, because it needs root, and a file system with these marks");
             return;
         }
-        let result = world.client().fetch(&Grant::refresh_token_file(world.path("rt")));
+        let result = client(&world).fetch(&Grant::refresh_token_file(world.path("rt")));
         assert!(change("-"));
         let error = result.unwrap_err();
         let message =

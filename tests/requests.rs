@@ -19,7 +19,7 @@ fn credentials() -> ClientCredentials {
 
 fn text(request: &Request) -> String {
     let body = String::from_utf8(request.body().unwrap_or(b"-").to_vec()).unwrap();
-    format!("{} {} {body}", request.method().as_str(), request.url())
+    format!("{} {} {body}", request.method(), request.url())
 }
 
 #[track_caller]
@@ -35,7 +35,6 @@ fn no_order_of_the_builder_puts_a_secret_where_it_was_not_meant_to_go() {
     const JSON: &str = r#"{"grant_type":"client_credentials","client_id":"id","client_secret":"s3cret"}"#;
     let query = format!("https://as.example/token?{FORM}");
     let get = "`params`: with GET they can only go into the query";
-    let delete = "`method`: a token is not asked for with DELETE";
     type Build = fn(Endpoint) -> Endpoint;
     let rows: &[(Build, Result<String, &str>)] = &[
         (|e| e, Ok(format!("POST https://as.example/token {FORM}"))),
@@ -50,9 +49,6 @@ fn no_order_of_the_builder_puts_a_secret_where_it_was_not_meant_to_go() {
         (|e| e.method(Method::Get).parameters(Parameters::Query), Ok(format!("GET {query} -"))),
         (|e| e.method(Method::Get).parameters(Parameters::Json), Err(get)),
         (|e| e.method(Method::Get).parameters(Parameters::Form), Err(get)),
-        (|e| e.method(Method::Delete), Err(delete)),
-        (|e| e.method(Method::Delete).parameters(Parameters::Query), Err(delete)),
-        (|e| e.parameters(Parameters::Json).method(Method::Delete), Err(delete)),
     ];
     for (index, (build, expected)) in rows.iter().enumerate() {
         let endpoint = build(endpoint().authentication(ClientAuthentication::ClientSecretPost));
@@ -67,7 +63,7 @@ fn no_order_of_the_builder_puts_a_secret_where_it_was_not_meant_to_go() {
 fn a_description_takes_put_and_sends_it_like_post() {
     let endpoint = Endpoint::from_json(r#"{"url": "https://as.example/token", "method": "PUT", "params": "json"}"#);
     let request = Request::token(&endpoint.unwrap(), &credentials(), &Grant::client_credentials()).unwrap();
-    assert_eq!(request.method(), Method::Put);
+    assert_eq!(request.method(), "PUT");
     assert!(request.headers().any(|header| header == ("Content-Type", "application/json")));
     assert_eq!(
         request.body().unwrap(),

@@ -256,12 +256,7 @@ fn sent(seen: &Seen) -> String {
 fn serve(scheme: &str, answer: impl Fn(&Seen, &mut dyn Stream) + Send + Sync + 'static) -> Server {
     match scheme {
         "http" => Server::with(answer),
-        _ => {
-            let config = https::config(https::VALID, rustls::ALL_VERSIONS);
-            let accept =
-                move |stream| Some(Box::new(https::Polite(https::accept(&config, stream)?)) as Box<dyn Stream>);
-            Server::start("https", Box::new(accept), Box::new(answer))
-        }
+        _ => https::server(https::config(https::VALID, rustls::ALL_VERSIONS), answer),
     }
 }
 

@@ -6,8 +6,7 @@
 
 use core::time::Duration;
 use keyfob::{
-    AccessToken, Client, Endpoint, Error, ErrorKind, Grant, Method, Request, Response, Secret, SharedTokenCache,
-    TokenSource,
+    AccessToken, Client, Endpoint, Error, ErrorKind, Grant, Request, Response, Secret, SharedTokenCache, TokenSource,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -164,7 +163,7 @@ impl Outside {
     }
 
     fn answer(&self, request: &Request) -> Result<Response, Error> {
-        if request.method() == Method::Delete {
+        if request.method() == "DELETE" {
             self.revocations.fetch_add(1, Ordering::SeqCst);
             return Ok(Response::new(204, *b""));
         }

@@ -31,7 +31,7 @@ fn public() -> ClientCredentials {
 
 /// Method, URL, headers but for those that are always the same, and body.
 fn shown(request: &Request) -> String {
-    let mut text = format!("{} {}", request.method().as_str(), request.url());
+    let mut text = format!("{} {}", request.method(), request.url());
     for (name, value) in request.headers().filter(|(name, _)| !["Accept", "User-Agent"].contains(name)) {
         match (name, value) {
             ("Content-Type", "application/x-www-form-urlencoded" | "application/json") => {}

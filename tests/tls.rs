@@ -22,17 +22,12 @@ const TOKEN: &str = r#"{"access_token":"t0ken","token_type":"Bearer","expires_in
 
 /// A server that answers with these bytes, and closes without a close_notify unless it is told to be polite.
 fn serve(config: Arc<ServerConfig>, bytes: Vec<u8>, is_polite: bool) -> Server {
-    let wrapper = move |stream: TcpStream| -> Option<Box<dyn Stream>> {
-        let stream = accept(&config, stream)?;
-        Some(if is_polite { Box::new(Polite(stream)) } else { Box::new(stream) })
-    };
-    Server::start(
-        "https",
-        Box::new(wrapper),
-        Box::new(move |_: &Seen, stream: &mut dyn Stream| {
-            let _ = stream.write_all(&bytes);
-        }),
-    )
+    let handler = move |_: &Seen, stream: &mut dyn Stream| drop(stream.write_all(&bytes));
+    if is_polite {
+        return serving::server(config, handler);
+    }
+    let wrapper = move |stream| -> Option<Box<dyn Stream>> { Some(Box::new(accept(&config, stream)?)) };
+    Server::start("https", Box::new(wrapper), Box::new(handler))
 }
 
 fn serve_token(pair: Pair) -> Server {

@@ -249,7 +249,7 @@ fn an_ended_token_is_not_sent_again_by_any_clone() {
     ] {
         let endpoint = Endpoint::dialect(keyfob::Dialect::BearerSession, URL).unwrap();
         let send = move |request: &Request| {
-            assert_eq!((request.method().as_str(), request.url(), request.body()), ("DELETE", URL, None));
+            assert_eq!((request.method(), request.url(), request.body()), ("DELETE", URL, None));
             let authorization = request.headers().find(|(name, _)| *name == "Authorization").unwrap();
             assert_eq!(authorization.1, "bearer issued");
             Ok(Response::new(status, *b""))

@@ -1,6 +1,7 @@
-//! The text of a JSON string: its escapes are undone in place.
+//! Decodes the escapes of a JSON string, in place.
 
-use super::{Cursor, Fault, Kind, Span, plain_length};
+use super::grammar::plain_length;
+use super::{Cursor, Fault, Kind, Span};
 use crate::secret::Secret;
 use core::ops::Range;
 use zeroize::Zeroizing;
@@ -57,10 +58,10 @@ fn hex4(bytes: &[u8], at: usize) -> Option<u32> {
     Some(value)
 }
 
-/// Turns the string at `span`, which [`scan`](super::scan) has checked, into its text, in place. What it no longer needs is
-/// filled with spaces, so that no half of a secret stays behind the text.
+/// Turns the string at `span`, which [`scan`](super::scan) has checked, into its text, in place. The unused bytes
+/// are filled with spaces, so that no part of a secret stays behind the text.
 ///
-/// A lone surrogate is no character: it is a [`Fault`], or U+FFFD if `lossy` is set.
+/// A lone surrogate is not a character: it is a [`Fault`], or U+FFFD if `lossy` is set.
 pub(crate) fn unescape(bytes: &mut [u8], span: Span, lossy: bool) -> Result<Range<usize>, Fault> {
     if span.is_escaped { unescape_escaped(bytes, span, lossy) } else { Ok(span.range()) }
 }

@@ -8,7 +8,7 @@ use crate::assertion::Occasion;
 use crate::client_auth::ClientCredentials;
 use crate::computed;
 use crate::encode;
-use crate::endpoint::{Endpoint, Method, Parameters, Revocation};
+use crate::endpoint::{Endpoint, Parameters, Revocation};
 use crate::error::Error;
 use crate::field::FieldValue;
 use crate::fnv::Fnv;
@@ -130,7 +130,8 @@ impl Request {
 
         secrets.extend(values.secrets().map(Secret::from));
         let target = (&endpoint.url, endpoint.template.as_ref());
-        let mut request = Self::new(whole, target, endpoint, endpoint.method, authorization, secrets, &values)?;
+        let mut request =
+            Self::new(whole, target, endpoint, endpoint.method.as_str(), authorization, secrets, &values)?;
         let signed = || parameters.iter().filter_map(Parameter::signed);
         if named.0.iter().any(|(name, _)| computed::is_computed(name)) {
             // The fingerprint covers the secrets and the variables; the rest of the request does not change.
@@ -170,8 +171,7 @@ impl Request {
                 // Lower case, as in the request for the session.
                 let authorization = encode::exact(|out| write!(out, "bearer {token}"));
                 let target = (&endpoint.url, endpoint.template.as_ref());
-                let request =
-                    Self::new(endpoint, target, endpoint, Method::Delete, Some(authorization), secrets, &values)?;
+                let request = Self::new(endpoint, target, endpoint, "DELETE", Some(authorization), secrets, &values)?;
                 request.harmless(credentials)
             }
             None => {
@@ -236,7 +236,7 @@ impl Request {
         secrets.extend(proof.secrets);
         secrets.extend(values.secrets().map(Secret::from));
         let target = (&url, template.as_ref());
-        let mut request = Self::new(endpoint, target, endpoint, Method::Post, proof.authorization, secrets, &values)?;
+        let mut request = Self::new(endpoint, target, endpoint, "POST", proof.authorization, secrets, &values)?;
         request.place(Parameters::Form, &parameters, &values)?;
         request.harmless(credentials)
     }
@@ -245,7 +245,7 @@ impl Request {
         endpoint: &Endpoint,
         (url, template): (&Url, Option<&UrlTemplate>),
         block: &Endpoint,
-        method: Method,
+        method: &'static str,
         authorization: Option<Secret>,
         mut secrets: Vec<Secret>,
         values: &Values<'_>,
@@ -350,7 +350,7 @@ impl Request {
                 }
                 // A POST always has a body, even if it is empty: without a length some servers wait for it, or answer
                 // 411.
-                self.body = (self.method != Method::Get).then(|| Secret::from(""));
+                self.body = (self.method != "GET").then(|| Secret::from(""));
                 return Ok(());
             }
             Parameters::Form => ("application/x-www-form-urlencoded", encode::exact(|out| form(out, "+"))),

@@ -1,4 +1,4 @@
-//! Secrets out of files, pipes and the environment.
+//! Reads secrets from files, pipes and the environment.
 
 use super::Secret;
 use crate::error::Error;
@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 /// Longer secrets are refused: a file of this size was named by mistake.
 pub(crate) const MAX_SECRET: usize = 64 * 1024;
 
-/// A file as messages name it: with its whole path, since the current directory is often not the expected one.
+/// Returns a file's name for messages, with its whole path: the current directory is often not the expected one.
 pub(super) fn file_origin(path: &std::path::Path) -> String {
     let whole = std::path::absolute(path);
     format!("secret file {}", whole.as_deref().unwrap_or(path).display())
@@ -46,7 +46,7 @@ pub(super) fn read_file_bytes(path: &std::path::Path) -> Result<Zeroizing<Vec<u8
     if metadata.len() > MAX_SECRET as u64 {
         return Err(fail("it is longer than 64 KiB, so it cannot be a secret"));
     }
-    // A pipe does not tell its length; a file does, and the buffer then has its final size.
+    // The length of a file is known, so the buffer has its final size. That of a pipe is not.
     let size = if metadata.is_file() { metadata.len() as usize } else { MAX_SECRET };
     read_bytes(file, size).map_err(|why| fail(&why))
 }
@@ -56,7 +56,7 @@ fn open_file(path: &std::path::Path) -> std::io::Result<std::fs::File> {
     std::fs::File::open(path)
 }
 
-/// Opens it without waiting for somebody at the other end of a pipe.
+/// Opens a file. Does not wait for the other end of a pipe.
 #[cfg(unix)]
 fn open_file(path: &std::path::Path) -> std::io::Result<std::fs::File> {
     use rustix::fs::{Mode, OFlags};
@@ -64,7 +64,7 @@ fn open_file(path: &std::path::Path) -> std::io::Result<std::fs::File> {
     Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
 }
 
-/// A pipe whose other end takes its time, but not for ever.
+/// A pipe that is waited for: 30 s for each read.
 #[cfg(unix)]
 struct Patient(std::fs::File);
 
@@ -98,12 +98,12 @@ impl std::io::Read for Patient {
     }
 }
 
-/// Reads a secret of at most `size` bytes, less one line end at its end, without ever growing a buffer.
+/// Reads a secret of at most `size` bytes, without one line end at its end. Never grows a buffer.
 pub(super) fn read_text(reader: impl std::io::Read, size: usize) -> Result<Secret, String> {
     text(&read_bytes(reader, size)?)
 }
 
-/// Reads at most `size` bytes without ever growing a buffer.
+/// Reads at most `size` bytes. Never grows a buffer.
 fn read_bytes(mut reader: impl std::io::Read, size: usize) -> Result<Zeroizing<Vec<u8>>, String> {
     // One byte more than expected, to see the end.
     let mut bytes = Zeroizing::new(alloc::vec![0; size + 1]);
@@ -121,7 +121,7 @@ fn read_bytes(mut reader: impl std::io::Read, size: usize) -> Result<Zeroizing<V
     Ok(bytes)
 }
 
-/// A secret's text, less one line end at its end.
+/// Returns a secret's text, without one line end at its end.
 fn text(bytes: &[u8]) -> Result<Secret, String> {
     let text = bytes.strip_suffix(b"\n").map_or(bytes, |text| text.strip_suffix(b"\r").unwrap_or(text));
     match core::str::from_utf8(text) {
@@ -142,15 +142,15 @@ pub(super) fn read_environment(name: &str) -> Result<Secret, Error> {
 const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
 
-/// Why an operation on a file failed, in lower case and without the operating system's error number.
+/// Returns why an operation on a file failed, in lower case and without the operating system's error number.
 pub(crate) fn io_reason(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::NotFound => "there is no such file".into(),
         std::io::ErrorKind::PermissionDenied => "permission denied".into(),
         std::io::ErrorKind::IsADirectory => "it is a directory".into(),
-        // It names what is there.
+        // The error names the existing file.
         std::io::ErrorKind::AlreadyExists if error.get_ref().is_some() => format!("{error}"),
-        // What has no kind of its own in `std`.
+        // `std` has no kind for these.
         _ if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) => "too many files are open".into(),
         kind => format!("{kind}"),
     }

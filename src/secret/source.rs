@@ -1,4 +1,4 @@
-//! Where a secret comes from.
+//! The source of a secret.
 
 #[cfg(feature = "std")]
 use super::read;
@@ -18,10 +18,11 @@ use core::fmt;
 use std::path::PathBuf;
 use zeroize::Zeroizing;
 
-/// Where a secret comes from. It is read again for each request, so that a rotated one needs no restart.
+/// The source of a secret. It is read for each request, so a rotated secret needs no restart.
 ///
-/// A plain text does not become a source by itself, since it could be a path or the name of a variable: say which
-/// with [`file`](SecretSource::file), [`environment`](SecretSource::environment) or [`value`](SecretSource::value).
+/// There is no conversion from `&str`, because a text could be a secret, a path or the name of a variable. Choose
+/// [`value`](SecretSource::value), [`file`](SecretSource::file) or [`environment`](SecretSource::environment). A
+/// [`Secret`] and a `String` convert as `value` does.
 ///
 /// ```no_run
 /// use keyfob::SecretSource;
@@ -36,7 +37,7 @@ enum Source {
     Value(Secret),
     Provider(Box<Provider>),
     Token(Box<dyn TokenSource + Send + Sync>),
-    /// One that something else than its value tells apart from others.
+    /// A source whose identity is not its value.
     #[cfg(all(feature = "std", unix))]
     Identified(Box<SecretSource>, Identity),
     #[cfg(feature = "std")]
@@ -48,19 +49,19 @@ enum Source {
     Environment(String),
 }
 
-/// What takes a secret's place in a token's identity.
+/// The replacement for a secret in a token's identity.
 #[cfg(all(feature = "std", unix))]
 pub(crate) enum Identity {
     Text(Secret),
-    /// What this cache asks for, and with which credentials.
+    /// The requests of this cache, with their credentials.
     Cache(Arc<SharedTokenCache>),
 }
 
-/// Called with the error where a new refresh token is safe, but not in its place.
+/// Receives the error if a new refresh token is safe, but not in its file.
 #[cfg(all(feature = "std", unix))]
 pub(crate) type Report = dyn Fn(&Error) + Send + Sync;
 
-/// The file of a refresh token, and what is called when a new one could not be put into it.
+/// The file of a refresh token, and the function that hears of a new one that is not in it.
 #[cfg(all(feature = "std", unix))]
 pub(crate) struct RefreshFile {
     pub(crate) path: PathBuf,
@@ -70,12 +71,14 @@ pub(crate) struct RefreshFile {
 type Provider = dyn Fn() -> Result<Secret, Error> + Send + Sync;
 
 impl SecretSource {
-    /// Holds the secret itself. Prefer [`file`](SecretSource::file): what is compiled in cannot be rotated.
+    /// Holds the secret itself, in memory that is wiped when the source is dropped. Prefer [`file`](SecretSource::file): a
+    /// secret that is compiled in cannot be rotated.
     pub fn value(secret: impl Into<Secret>) -> Self {
         Self(Source::Value(secret.into()))
     }
 
-    /// Reads the secret from `provider` for each request: flash memory, a security chip, a vault.
+    /// Calls `provider` for each request, to read the secret from flash memory, a security chip or a vault. If it returns an
+    /// error, the fetch fails with that error and sends nothing.
     ///
     /// ```
     /// use keyfob::{Secret, SecretSource};
@@ -86,12 +89,11 @@ impl SecretSource {
         Self(Source::Provider(Box::new(provider)))
     }
 
-    /// Asks another source of tokens each time: a cache whose token is the credential of this request, as in a chain of
-    /// two services. The first token keeps its own lifetime and renewal. If a server refuses it, a cache reports that to
+    /// Takes the secret from a source of tokens for each request: the token of one service is the credential for the next. The first token keeps its own lifetime and renewal. If a server refuses it, a cache reports that to
     /// `source` ([`TokenSource::invalidate`]) and asks once more with another one.
     ///
-    /// With a [`Store`](crate::Store), each new token of the first source is another credential: say with
-    /// [`identity_of`](SecretSource::identity_of) or [`identity`](SecretSource::identity) what they have in common.
+    /// For a [`Store`](crate::Store), each new token of the first source is another credential. Name what they have in common
+    /// with [`identity_of`](SecretSource::identity_of) or [`identity`](SecretSource::identity).
     ///
     /// ```
     /// use keyfob::{AccessToken, Client, Endpoint, Grant, SecretSource};
@@ -106,17 +108,18 @@ impl SecretSource {
         Self(Source::Token(Box::new(source)))
     }
 
-    /// Reads a file, less one line end at its end. It must be UTF-8, not empty and at most 64 KiB long. A pipe is read to
-    /// its end, which must come within 30 s; a device is refused.
+    /// Reads a file for each request, without one line end at its end. It must be UTF-8, not empty and at most 64 KiB long. A
+    /// pipe is read to its end, with up to 30 s for each read. A device is refused. If the file cannot be read, the fetch fails with
+    /// [`Config`](crate::ErrorKind::Config) and sends nothing.
     #[cfg(feature = "std")]
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self(Source::File(path.into()))
     }
 
-    /// Reads an environment variable, less one line end at its end. It must be UTF-8 and not empty.
+    /// Reads an environment variable for each request, without one line end at its end. It must be UTF-8 and not empty.
     ///
-    /// The environment stays in the process's memory for life, where keyfob cannot wipe it, and every child inherits it.
-    /// A file is better.
+    /// Prefer [`file`](SecretSource::file). The environment stays in the process's memory for life, where keyfob cannot wipe
+    /// it, and every child process inherits it.
     #[cfg(feature = "std")]
     pub fn environment(name: impl Into<String>) -> Self {
         Self(Source::Environment(name.into()))
@@ -124,9 +127,9 @@ impl SecretSource {
 
     /// Sets a text that takes the secret's place in a token's identity. Default: the secret itself.
     ///
-    /// A [`Store`](crate::Store) hands a token on to those alone who would send the same request, secrets included. A provider
-    /// that signs a new assertion for each request never sends the same one: name the key that it signs with, and whatever
-    /// else the assertion says about who asks. Two sources with the same identity share each other's tokens.
+    /// A [`Store`](crate::Store) shares a token only among clients that would send the same request, including its secrets. A
+    /// provider that signs a new assertion for each request never sends the same one: name the key that it signs with, and all
+    /// that the assertion says about the client. Two sources with the same identity share their tokens.
     ///
     /// ```
     /// use keyfob::{Grant, Secret, SecretSource};

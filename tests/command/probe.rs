@@ -513,17 +513,8 @@ fn the_certificate_is_told_even_if_it_is_not_trusted() {
         ),
     ] {
         let config = serving::config(pair, versions);
-        let wrapper = move |stream: TcpStream| -> Option<Box<dyn common::Stream>> {
-            Some(Box::new(serving::Polite(serving::accept(&config, stream)?)))
-        };
-        let handler = |_: &Seen, stream: &mut dyn common::Stream| {
-            drop(stream.write_all(&answer(
-                200,
-                &[],
-                r#"{"access_token":"hunter2","token_type":"Bearer","expires_in":3600}"#,
-            )));
-        };
-        let server = Server::start("https", Box::new(wrapper), Box::new(handler));
+        let token = answer(200, &[], r#"{"access_token":"hunter2","token_type":"Bearer","expires_in":3600}"#);
+        let server = serving::server(config, move |_, stream| drop(stream.write_all(&token)));
         let (found, text) = report(&place, &server.url("/t"), options);
         assert_eq!((found, rows(&text, ROWS).as_str()), (code, expected), "{text}");
         let end = rows(&text, &["certificate end"]);

@@ -55,12 +55,8 @@ fn the_systems_roots_are_those_of_its_bundle() {
 
 #[cfg(feature = "tls")]
 fn https_server(config: Arc<rustls::ServerConfig>) -> Server {
-    let wrapper = move |stream: TcpStream| -> Option<Box<dyn common::Stream>> {
-        Some(Box::new(serving::Polite(serving::accept(&config, stream)?)))
-    };
     let answer = json(200, r#"{"access_token":"tok-1","token_type":"Bearer","expires_in":3600}"#);
-    let handler = move |_: &common::Seen, stream: &mut dyn common::Stream| drop(stream.write_all(&answer));
-    Server::start("https", Box::new(wrapper), Box::new(handler))
+    serving::server(config, move |_, stream| drop(stream.write_all(&answer)))
 }
 
 #[test]

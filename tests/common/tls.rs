@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+use crate::common::{Seen, Server, Stream};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -99,6 +100,12 @@ fn config_of(
         }
     };
     Arc::new(builder.with_single_cert(read(pair.0).collect(), key).expect("the key fits"))
+}
+
+/// A server that speaks TLS, and says goodbye after each answer.
+pub fn server(config: Arc<ServerConfig>, handler: impl Fn(&Seen, &mut dyn Stream) + Send + Sync + 'static) -> Server {
+    let wrapper = move |stream| -> Option<Box<dyn Stream>> { Some(Box::new(Polite(accept(&config, stream)?))) };
+    Server::start("https", Box::new(wrapper), Box::new(handler))
 }
 
 /// Shakes hands; none if that failed.

@@ -1,6 +1,7 @@
 //! `keyfob from-curl`: turns a curl command line on standard input into a profile and files of its secrets.
 
 mod line;
+mod parameters;
 mod shell;
 
 use crate::arguments::{Arguments, Verb};
@@ -10,7 +11,8 @@ use crate::profile::place_for;
 use crate::settings::Settings;
 use keyfob::{Error, ErrorKind, Request, Response, Secret};
 use line::{Data, Line, wrong};
-use miniserde::json::{self, Array, Object, Value};
+use miniserde::json::{self, Object, Value};
+use parameters::{Parameter, add, has, has_secret, has_secret_member, is_secret, joined, of_form, of_json, take};
 use shell::{VARIABLE, VARIABLE_END};
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Write;
@@ -51,9 +53,6 @@ struct Draft {
     /// Whether a secret is in an environment variable, so that the profile cannot be tried here.
     has_variable: bool,
 }
-
-/// A parameter, and whether its value is the name of a file.
-type Parameter = (String, Value, bool);
 
 impl Draft {
     fn new(path: &Path) -> Self {
@@ -345,126 +344,7 @@ fn plain(text: &str) -> Result<String, Error> {
     }
 }
 
-/// Returns whether a parameter or header of this name is probably a secret.
-fn is_secret(name: &str) -> bool {
-    const PARTS: &[&str] =
-        &["secret", "passw", "token", "key", "assertion", "credential", "signature", "jwt", "apikey"];
-    const NAMES: &[&str] = &["code", "pass", "pin", "otp", "authorization", "code_verifier", "ticket"];
-    const ENDINGS: &[&str] = &["_type", "_id", "-id", "_format", "_url", "_uri"];
-    let name = name.to_ascii_lowercase();
-    NAMES.contains(&name.as_str())
-        || PARTS.iter().any(|part| name.contains(part)) && !ENDINGS.iter().any(|ending| name.ends_with(ending))
-}
-
-fn has_secret_member(value: &Value) -> bool {
-    match value {
-        Value::Object(object) => object.iter().any(|(name, value)| is_secret(name) || has_secret_member(value)),
-        Value::Array(array) => array.iter().any(has_secret_member),
-        _ => false,
-    }
-}
-
-fn has_secret(query: &str) -> Result<bool, Error> {
-    Ok(of_form(&[Data::Raw(query.to_owned())])?.iter().any(|(name, ..)| is_secret(name)))
-}
-
-fn has(parameters: &[Parameter], name: &str) -> bool {
-    parameters
-        .iter()
-        .filter(|(known, value, is_file)| known == name && matches!(value, Value::String(_)) && !is_file)
-        .count()
-        == 1
-}
-
-fn take(parameters: &mut Vec<Parameter>, name: &str) -> Option<String> {
-    if !has(parameters, name) {
-        return None;
-    }
-    let at = parameters.iter().position(|(known, ..)| known == name)?;
-    match parameters.remove(at).1 {
-        Value::String(text) => Some(text),
-        _ => None,
-    }
-}
-
 fn take_header(headers: &mut Vec<(String, String)>, name: &str) -> Option<String> {
     let at = headers.iter().position(|(known, _)| known.eq_ignore_ascii_case(name))?;
     Some(headers.remove(at).1)
-}
-
-/// Adds a value. Several values of one name become a list.
-fn add(object: &mut Object, name: String, value: Value) {
-    let value = match object.remove(&name) {
-        None => value,
-        Some(Value::Array(mut values)) => {
-            values.push(value);
-            Value::Array(values)
-        }
-        Some(first) => Value::Array([first, value].into_iter().collect::<Array>()),
-    };
-    object.insert(name, value);
-}
-
-fn joined(data: &[Data], is_json: bool) -> String {
-    let mut text = String::new();
-    for data in data {
-        let Data::Raw(raw) = data else { continue };
-        if !text.is_empty() && !is_json {
-            text.push('&');
-        }
-        text.push_str(raw);
-    }
-    text
-}
-
-fn of_json(text: &str) -> Result<Vec<Parameter>, Error> {
-    match json::from_str(text) {
-        Ok(Value::Object(object)) => Ok(object.into_iter().map(|(name, value)| (name, value, false)).collect()),
-        _ => Err(wrong("the body is not a JSON object")),
-    }
-}
-
-fn of_form(data: &[Data]) -> Result<Vec<Parameter>, Error> {
-    let mut parameters = Vec::new();
-    for data in data {
-        match data {
-            Data::Raw(raw) => {
-                for part in raw.split('&').filter(|part| !part.is_empty()) {
-                    let (name, value) = part.split_once('=').ok_or_else(|| wrong("a parameter has no equals sign"))?;
-                    parameters.push((decoded(name)?, Value::String(decoded(value)?), false));
-                }
-            }
-            Data::Encoded(name, value) => parameters.push((decoded(name)?, Value::String(value.clone()), false)),
-            Data::File(name, file) => parameters.push((decoded(name)?, Value::String(absolute(file)), true)),
-        }
-    }
-    Ok(parameters)
-}
-
-/// Returns the file's absolute path: a relative path in a profile would start at the profile's directory.
-fn absolute(file: &str) -> String {
-    let directory = std::env::current_dir().unwrap_or_default();
-    directory.join(file).to_string_lossy().into_owned()
-}
-
-/// Decodes application/x-www-form-urlencoded. Leaves other text as it is.
-fn decoded(text: &str) -> Result<String, Error> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [byte, after @ ..] = rest {
-        rest = after;
-        let digit = |byte: u8| (byte as char).to_digit(16);
-        match (byte, after) {
-            (b'%', [high, low, after @ ..]) => match (digit(*high), digit(*low)) {
-                (Some(high), Some(low)) => {
-                    bytes.push((high * 16 + low) as u8);
-                    rest = after;
-                }
-                _ => bytes.push(b'%'),
-            },
-            (b'+', _) => bytes.push(b' '),
-            (byte, _) => bytes.push(*byte),
-        }
-    }
-    String::from_utf8(bytes).map_err(|_| wrong("a parameter is not UTF-8 text"))
 }

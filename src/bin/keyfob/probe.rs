@@ -164,7 +164,7 @@ impl Seen {
         // A template may put a secret into a name of the query.
         parameters.retain(|name| !request.is_echoed_in(name));
         Self {
-            request: format!("{} {}", request.method().as_str(), place),
+            request: format!("{} {}", request.method(), place),
             headers: request.headers().map(|(name, _)| name.to_owned()).collect(),
             has_basic: header("authorization").starts_with("Basic "),
             has_secret: parameters.iter().any(|name| name == "client_secret"),

@@ -5,7 +5,7 @@
 
 use super::SharedTokenCache;
 use crate::client::Client;
-use crate::endpoint::{Endpoint, Method};
+use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind};
 use crate::file::schedule::{SCHEDULER, Scheduler};
 use crate::grant::Grant;
@@ -55,7 +55,7 @@ impl Model {
         let requests = Arc::new(AtomicUsize::new(0));
         let count = requests.clone();
         let send = move |request: &Request| match request.method() {
-            Method::Delete => Ok(Response::new(204, *b"")),
+            "DELETE" => Ok(Response::new(204, *b"")),
             _ => {
                 // Lets the other threads run while the request is under way.
                 thread::yield_now();

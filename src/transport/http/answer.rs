@@ -1,9 +1,7 @@
 //! Reads an HTTP/1.1 response (RFC 9112) into wiped memory of bounded size.
 
-use crate::secret::Secret;
-use crate::transport::{Response, ResponseHeaders};
-use alloc::borrow::Cow;
-use alloc::string::String;
+use super::head::{Framing, Head, digits, end_of_head};
+use crate::transport::Response;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -12,8 +10,8 @@ use zeroize::Zeroizing;
 
 /// The largest body. A token response has a few hundred bytes.
 const MAX_BODY: usize = 1024 * 1024;
-/// The limit for all bytes of an answer, with those that are not kept: heads, chunk sizes, interim answers. Without it a server
-/// could send them until the time limit.
+/// The limit for all bytes of an answer, including heads, chunk sizes and interim answers, which are not kept. Without it, a
+/// server could send them until the time limit.
 const MAX_ANSWER: usize = 2 * MAX_BODY;
 /// The largest head, and the longest line with a chunk's size.
 const MAX_HEAD: usize = 16 * 1024;
@@ -22,7 +20,7 @@ const FIRST_BUFFER: usize = 2 * 1024;
 /// The largest first buffer of a body, whatever length the server claims.
 const MAX_FIRST_BODY: usize = 16 * 1024;
 
-/// Why there is no answer.
+/// The reason why there is no answer.
 #[derive(Debug)]
 pub(super) enum Fault {
     Io(io::Error),
@@ -75,119 +73,6 @@ pub(super) fn read_connect(wire: &mut dyn Read) -> Result<Head, Fault> {
     }
 }
 
-/// How the end of a body is found (RFC 9112 section 6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Framing {
-    Length(u64),
-    Chunked,
-    /// At the end of the connection.
-    Close,
-}
-
-pub(super) struct Head {
-    pub(super) status: u16,
-    pub(super) headers: ResponseHeaders,
-    is_http_1_0: bool,
-}
-
-impl Head {
-    fn read(text: &[u8]) -> Result<Self, &'static str> {
-        let mut lines = text.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-        let (is_http_1_0, status) = status_line(lines.next().unwrap_or_default())?;
-        let mut headers = ResponseHeaders::default();
-        let mut lines = lines.filter(|line| !line.is_empty()).peekable();
-        while let Some(line) = lines.next() {
-            let colon = line.iter().position(|byte| *byte == b':').ok_or("a header has no colon")?;
-            let (name, value) = (&line[..colon], &line[colon + 1..]);
-            if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
-                return Err("the name of a header is not valid");
-            }
-            // obs-fold (RFC 9112 section 5.2): a line that begins with a space continues the one before it.
-            let mut joined: Option<Zeroizing<Vec<u8>>> = None;
-            while let Some(more) = lines.next_if(|line| matches!(line.first(), Some(b' ' | b'\t'))) {
-                let before = joined.as_ref().map_or(trim(value), |joined| joined.as_slice());
-                joined = Some(Zeroizing::new([before, b" ", trim(more)].concat()));
-            }
-            let value = trim(joined.as_ref().map_or(value, |joined| joined.as_slice()));
-            if !is_text(value) {
-                return Err("a header holds a control character");
-            }
-            headers.push(&String::from_utf8_lossy(name), lossy(value));
-        }
-        Ok(Self { status, headers, is_http_1_0 })
-    }
-
-    fn framing(&self) -> Result<Framing, &'static str> {
-        let mut lengths = self.headers.all("content-length");
-        let length =
-            lengths.next().map(|length| digits(length, 10).ok_or("its Content-Length is no number")).transpose()?;
-        if lengths.any(|other| digits(other, 10) != length) {
-            return Err("it has two lengths");
-        }
-        let last_coding = self
-            .headers
-            .all("transfer-encoding")
-            .last()
-            .map(|codings| codings.rsplit(',').next().unwrap_or_default().trim());
-        Ok(match (self.status, last_coding, length) {
-            (101 | 204 | 304, _, _) => Framing::Length(0),
-            // Any transfer coding voids the length. HTTP/1.0 knows none.
-            (_, Some(coding), _) if coding.eq_ignore_ascii_case("chunked") && !self.is_http_1_0 => Framing::Chunked,
-            (_, Some(_), _) | (_, None, None) => Framing::Close,
-            (_, None, Some(length)) => Framing::Length(length),
-        })
-    }
-}
-
-/// Reads `HTTP/1.1 200 OK`. The reason, and the space before it, may be missing.
-fn status_line(line: &[u8]) -> Result<(bool, u16), &'static str> {
-    let (is_http_1_0, rest) = match (line.strip_prefix(b"HTTP/1.1"), line.strip_prefix(b"HTTP/1.0")) {
-        (Some(rest), _) => (false, rest),
-        (_, Some(rest)) => (true, rest),
-        _ => return Err("its version is neither HTTP/1.1 nor HTTP/1.0"),
-    };
-    let rest = rest.strip_prefix(b" ").unwrap_or_default();
-    let (status, reason) = rest.split_at_checked(3).ok_or("its status does not have three digits")?;
-    let is_number = matches!(status, [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9']) && matches!(reason, [] | [b' ', ..]);
-    match status.iter().fold(0, |number, digit| number * 10 + u16::from(digit.wrapping_sub(b'0'))) {
-        _ if !is_number => Err("its status does not have three digits"),
-        _ if !is_text(reason) => Err("its status line holds a control character"),
-        status => Ok((is_http_1_0, status)),
-    }
-}
-
-/// Removes spaces and tabs at both ends.
-fn trim(text: &[u8]) -> &[u8] {
-    let is_inner = |byte: &u8| !matches!(byte, b' ' | b'\t');
-    let start = text.iter().position(is_inner).unwrap_or(text.len());
-    let end = text.iter().rposition(is_inner).map_or(start, |last| last + 1);
-    &text[start..end]
-}
-
-/// Returns whether there is no control character (RFC 9110 section 5.5).
-fn is_text(text: &[u8]) -> bool {
-    text.iter().all(|byte| matches!(byte, b'\t' | 0x20..=0x7E | 0x80..))
-}
-
-/// Replaces what is not UTF-8, so that two values are never taken for one.
-fn lossy(value: &[u8]) -> Secret {
-    match String::from_utf8_lossy(value) {
-        Cow::Borrowed(text) => Secret::from(text),
-        Cow::Owned(text) => Secret::from(text),
-    }
-}
-
-/// Returns whether a byte may be in a header's name (RFC 9110 section 5.6.2).
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
-/// Reads a number of digits only: `u64::from_str_radix` accepts a sign as well.
-fn digits(text: &str, radix: u32) -> Option<u64> {
-    let is_number = text.bytes().all(|byte| char::from(byte).is_digit(radix));
-    u64::from_str_radix(text, radix).ok().filter(|_| is_number)
-}
-
 /// Names the protocol of an answer that does not begin with `HTTP/1.`. Nothing of the answer is shown: it may repeat the
 /// request.
 fn stranger(start: &[u8]) -> &'static str {
@@ -214,7 +99,7 @@ fn stranger(start: &[u8]) -> &'static str {
     if matches!(start, [0, _, _, 4, 0 | 1, ..]) { "it is HTTP/2" } else { "it does not begin with HTTP/1.1" }
 }
 
-/// The connection, with a limit of its own.
+/// The connection, which counts and limits the received bytes.
 struct Source<'w> {
     wire: &'w mut dyn Read,
     began: &'w mut dyn FnMut(),
@@ -233,7 +118,7 @@ impl Source<'_> {
     }
 }
 
-/// Wiped memory that grows by being replaced: the old memory is wiped as well.
+/// Wiped memory. It grows by replacement, and the old memory is wiped as well.
 #[derive(Default)]
 struct Buffer {
     bytes: Zeroizing<Vec<u8>>,
@@ -245,7 +130,7 @@ impl Buffer {
         Self { bytes: Zeroizing::new(vec![0; size]), filled: 0 }
     }
 
-    /// Returns the free part. It is empty if `most` bytes are there already.
+    /// Returns the free part, after growing if there is none. It is empty if the buffer holds `most` bytes already.
     fn room(&mut self, most: usize) -> &mut [u8] {
         if self.filled == self.bytes.len() && self.filled < most {
             let mut larger = Zeroizing::new(vec![0; (4 * self.filled).clamp(FIRST_BUFFER, most)]);
@@ -256,7 +141,7 @@ impl Buffer {
     }
 }
 
-/// The bytes that were read, and how many of them were used.
+/// The bytes that were read, and the number of them that were used.
 struct Input<'w> {
     source: Source<'w>,
     buffer: Buffer,
@@ -291,7 +176,7 @@ impl<'w> Input<'w> {
         }
     }
 
-    /// Copies into `into` what is unread, or else reads once. Returns 0 at the end.
+    /// Copies unread bytes into `into`. Reads once if there are none. Returns 0 at the end.
     fn read(&mut self, into: &mut [u8]) -> Result<usize, Fault> {
         let count = self.unread().len().min(into.len());
         if count == 0 {
@@ -391,22 +276,13 @@ impl<'w> Input<'w> {
 
     /// Reads at most `most` bytes of the body. Returns 0 at the end of the connection.
     fn copy_some(&mut self, body: &mut Buffer, most: usize) -> Result<usize, Fault> {
-        // One byte more than the largest body has, which is the one too many.
+        // One byte more than the largest body: it shows that the body is too large.
         let room = body.room(MAX_BODY + 1);
         let most = room.len().min(most);
         let count = self.read(&mut room[..most])?;
         body.filled += count;
         if body.filled > MAX_BODY { Err(Fault::BodyTooLarge) } else { Ok(count) }
     }
-}
-
-/// Returns the place after the first empty line that ends at `start` or later.
-fn end_of_head(text: &[u8], start: usize) -> Option<usize> {
-    (start..text.len()).find_map(|at| match &text[at..] {
-        [b'\n', b'\n', ..] => Some(at + 2),
-        [b'\n', b'\r', b'\n', ..] => Some(at + 3),
-        _ => None,
-    })
 }
 
 #[cfg(test)]
