@@ -38,7 +38,7 @@ impl World {
         let send = move |request: &Request| {
             let names: Vec<&str> = request.headers().map(|(name, _)| name).collect();
             assert!(request.body().is_some() || names == ["Accept", "User-Agent"], "{names:?}");
-            world.requests.lock().unwrap().push(format!("{} {}", request.method().as_str(), request.url()));
+            world.requests.lock().unwrap().push(format!("{} {}", request.method(), request.url()));
             let answer = world.answers.lock().unwrap().get(request.url()).cloned();
             let (status, body) = answer.unwrap_or((404, "not found".to_owned()));
             Ok(Response::new(status, body))
