@@ -117,7 +117,7 @@ extern "C" fn board_main() -> ! {
     exit(is_good)
 }
 
-/// An answer of 220 bytes.
+/// An answer of 207 bytes.
 #[cfg(any(feature = "reader", feature = "client"))]
 const ANSWER: &[u8] = concat!(
     r#"{"access_token":""#,
