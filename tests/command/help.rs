@@ -83,8 +83,16 @@ fn the_documentation_names_no_option_that_the_help_does_not_have() {
     let help = help(&["help"]);
     let known = options(&help);
     // Options of other programs and of demonstrations.
-    let foreign =
-        ["--config", "--password-stdin", "--features", "--release", "--help", "--builds", "--no-default-features"];
+    let foreign = [
+        "--config",
+        "--password-stdin",
+        "--by-turns",
+        "--features",
+        "--release",
+        "--help",
+        "--builds",
+        "--no-default-features",
+    ];
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let pages = std::fs::read_dir(root.join("src/docs"))
         .unwrap()

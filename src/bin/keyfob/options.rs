@@ -493,6 +493,9 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
             )
             .short('n'),
             row("pause", Kind::Duration, BENCH, "T", "the pause between fetches (0.2)"),
+            row("max-median", Kind::Number, BENCH, "MS", "exit with 8 if the median of the whole fetch is above MS milliseconds"),
+            row("max-p90", Kind::Number, BENCH, "MS", "exit with 8 if nine in ten fetches do not stay within MS milliseconds"),
+            row("max-bytes", Kind::Number, BENCH, "N", "exit with 8 if a fetch sends and receives more than N bytes"),
             row("processes", Kind::Flag, BENCH, "", "start a process for each fetch, so that exec and dynamic linking count"),
             // A single fetch, timed for the parent process.
             row("single", Kind::Flag, BENCH | HIDDEN, "", ""),
