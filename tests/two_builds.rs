@@ -77,6 +77,18 @@ fn each_finds_its_own_record_and_leaves_the_others_alone() {
 }
 
 #[test]
+fn records_of_formats_to_come_are_left_alone() {
+    let (place, server) = (Place::new(), issuing(3600, Duration::ZERO));
+    place.file("cache/keyfob99-0-0123.token", "in another format");
+    let before = records(&place);
+    for _ in 0..2 {
+        token(&TODAY.into(), &place, &server.url("/t"), &["--fresh"]);
+    }
+    assert_eq!(records(&place).len(), 2);
+    assert!(before.iter().all(|(path, bytes)| records(&place).get(path) == Some(bytes)));
+}
+
+#[test]
 fn invalid_records_of_the_other_are_ignored() {
     for [first, second] in orders() {
         let (place, server) = (Place::new(), issuing(3600, Duration::ZERO));
