@@ -804,7 +804,7 @@ fn a_key_of_another_boot_empties_the_store() {
     }
 }
 
-// What a failure belongs to.
+// The processes that a failure concerns.
 
 /// The server's answers concern all processes that would send the same request. A failure on the way concerns only processes
 /// with the same route and time limit.

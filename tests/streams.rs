@@ -120,7 +120,7 @@ fn a_limit_on_memory_loses_no_refresh_token() {
             _ => few = middle,
         }
     }
-    // With less it tells why, before anything is sent. With much less the system does not start it.
+    // With a little less it fails before anything is sent. With much less the system cannot start it.
     let expected = "keyfob: memory: not enough for the server's answer\n\
                     hint: the server may replace the refresh token with each use, so nothing is sent unless the answer can be \
                     read: raise the limit (`ulimit -v`)\n";
