@@ -6,6 +6,7 @@ use crate::client_auth::ClientCredentials;
 use crate::clock::Clock;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind};
+use crate::exchange;
 use crate::field::Field;
 use crate::grant::Grant;
 use crate::introspection::Introspection;
@@ -323,8 +324,16 @@ impl Client {
             status = Some(answered);
             let time = request.signed_at_time().and_then(|_| answer::server_time(&response.headers));
             *server_time = time.and_then(|time| u64::try_from(time).ok()).map(Duration::from_millis);
+            let issued = exchange::issued(grant, &response);
             let wall_time = if self.endpoint.lifetime.trust_clock { self.clock.wall_time() } else { None };
             let token = AccessToken::read_late(&self.endpoint, response, sent_at, wall_time);
+            let token = token.and_then(|mut token| {
+                if let Some(issued) = issued {
+                    exchange::check(&self.endpoint, grant, &issued, answered)?;
+                    token.keep(exchange::ISSUED_TOKEN_TYPE, issued);
+                }
+                Ok(token)
+            });
             let mut token = token.map_err(|error| judged(request, Some(grant), error, *server_time))?;
             token.redact(&request.echoes());
             let in_time = token.in_time(answered, sent_at, self.clock.now());

@@ -66,7 +66,7 @@ pub struct Endpoint {
     /// With the variables that are not secret, where it names some. Its query is then left to the template.
     pub(crate) url: Url,
     pub(crate) template: Option<UrlTemplate>,
-    is_resolved: bool,
+    pub(crate) is_resolved: bool,
     pub(crate) variables: Vec<Field>,
     pub(crate) refresh: Refresh,
     pub(crate) method: Method,

@@ -144,6 +144,14 @@ impl Grant {
     }
 
     /// The value of `grant_type` in RFC 7523 section 2.1.
+    /// The grant type of a token exchange (RFC 8693 section 2.1).
+    const TOKEN_EXCHANGE: &'static str = "urn:ietf:params:oauth:grant-type:token-exchange";
+
+    /// Returns whether this is a token exchange, whose answer names the type of the issued token.
+    pub(crate) fn is_exchange(&self) -> bool {
+        self.name() == Self::TOKEN_EXCHANGE
+    }
+
     pub(crate) const JWT_BEARER: &'static str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
     /// Asks with any other grant (RFC 6749 section 4.5). `grant_type` is usually a URN. Add its parameters with

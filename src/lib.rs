@@ -66,6 +66,7 @@ mod introspection;
 mod observe;
 #[cfg(all(feature = "std", unix))]
 mod refresh_file;
+mod exchange;
 mod client;
 mod renewal;
 #[cfg(all(feature = "std", unix))]

@@ -284,6 +284,15 @@ impl AccessToken {
         Shared::ptr_eq(&self.0, &other.0)
     }
 
+    /// Keeps a member of the answer in addition to those that [`Endpoint::keep_member`] names. Call it before the token is
+    /// shared.
+    pub(crate) fn keep(&mut self, name: &str, value: Secret) {
+        let Some(inner) = Shared::get_mut(&mut self.0) else { return };
+        if inner.members.iter().all(|(known, _)| known != name) {
+            inner.members.push((name.to_owned(), value));
+        }
+    }
+
     /// Removes the token's type if it echoes a secret that was sent. Call it before the token is shared.
     pub(crate) fn redact(&mut self, echoes: &Echoes<'_>) {
         let is_bearer = is_bearer(self.token_type());

@@ -12,7 +12,7 @@ use keyfob::{
 use std::fs::{DirBuilder, read_dir};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 const URL: &str = "https://as.example/token";
@@ -75,7 +75,7 @@ impl<T: Transport> Transport for By<T> {
 /// replaced by the request's number.
 #[derive(Default)]
 struct World {
-    seconds: AtomicU64,
+    seconds: AtomicU32, // some processors have no AtomicU64
     answers: Mutex<Vec<Result<String, ErrorKind>>>,
     sent: Mutex<Vec<String>>,
 }
@@ -96,7 +96,7 @@ impl World {
         *self.answers.lock().unwrap() = vec![Err(kind)];
     }
 
-    fn pass(&self, seconds: u64) {
+    fn pass(&self, seconds: u32) {
         self.seconds.fetch_add(seconds, Ordering::SeqCst);
     }
 
@@ -124,7 +124,7 @@ impl World {
             let (status, body) = answer.split_once(' ').unwrap();
             Ok(Response::new(status.parse().unwrap(), body.replace('#', &number.to_string())))
         };
-        Client::with_parts(endpoint, By(route, send), move || s(clock.seconds.load(Ordering::SeqCst)))
+        Client::with_parts(endpoint, By(route, send), move || s(clock.seconds.load(Ordering::SeqCst).into()))
     }
 
     fn client(self: &Arc<Self>) -> Client {
@@ -937,8 +937,9 @@ fn stuck<'s>(
             gate.lock().unwrap().recv().unwrap();
             Ok(Response::new(200, answer.as_bytes().to_vec()))
         };
-        let client =
-            Client::with_parts(endpoint, By(Some("direct"), send), move || s(clock.seconds.load(Ordering::SeqCst)));
+        let client = Client::with_parts(endpoint, By(Some("direct"), send), move || {
+            s(clock.seconds.load(Ordering::SeqCst).into())
+        });
         let mut tokens = TokenCache::new(client, grant).store(store);
         tokens.token().map(|token| token.expose().to_owned())
     });

@@ -115,16 +115,48 @@ pub(super) fn describe(client: &Client, grant: &Grant) -> Vec<u8> {
 }
 
 fn describe_request(out: &mut Parts, endpoint: &Endpoint) {
-    out.add(endpoint.url.without_query());
-    out.add(endpoint.method.as_str());
-    out.add(match endpoint.parameters {
+    // A new member must be placed here: if what is sent depends on it, two clients may share a token otherwise.
+    let Endpoint {
+        url,
+        method,
+        parameters,
+        authentication,
+        basic_raw,
+        omit_grant_type,
+        issuer,
+        // The caller describes these.
+        template: _,
+        variables: _,
+        refresh: _,
+        extra: _,
+        headers: _,
+        members: _,
+        session_members: _,
+        refused_if: _,
+        api: _,
+        lifetime: _,
+        // These change nothing in the request for a token and nothing in how its answer is read.
+        is_resolved: _,
+        scope_required: _,
+        grant_type: _,
+        allow_http: _,
+        revocation: _,
+        introspection: _,
+    } = endpoint;
+    out.add(url.without_query());
+    out.add(method.as_str());
+    out.add(match parameters {
         Parameters::Form => "form",
         Parameters::Json => "json",
         Parameters::Query => "query",
     });
-    out.add(endpoint.authentication.as_ref().map_or("", ClientAuthentication::as_str));
-    out.flag(endpoint.basic_raw);
-    out.flag(endpoint.omit_grant_type);
+    out.add(authentication.as_ref().map_or("", ClientAuthentication::as_str));
+    out.flag(*basic_raw);
+    out.flag(*omit_grant_type);
+    if let Some(issuer) = issuer {
+        out.add("issuer");
+        out.add(issuer.as_str());
+    }
 }
 
 fn describe_fields(out: &mut Parts, fields: &[Field]) {
