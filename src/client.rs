@@ -24,6 +24,29 @@ use core::time::Duration;
 
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
+/// Enough to read the largest answer and to store its refresh token.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const ROOM_FOR_ANSWER: usize = 4 * 1024 * 1024;
+
+/// Returns an error if there is not enough memory for an answer. A process that runs out of memory is aborted, and would lose
+/// the new refresh token.
+fn check_memory() -> Result<(), Error> {
+    // Elsewhere memory is not limited for a process, or the device has less than that.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        let mut room = alloc::vec::Vec::<u8>::new();
+        room.try_reserve_exact(ROOM_FOR_ANSWER).map_err(|_| {
+            Error::config("memory: not enough for the server's answer").with_hint(
+                "the server may replace the refresh token with each use, so nothing is sent unless the answer can be read: \
+                 raise the limit (`ulimit -v`)",
+            )
+        })?;
+        // The compiler may leave out memory that nothing uses.
+        core::hint::black_box(&room);
+    }
+    Ok(())
+}
+
 /// A client of one authorization server. It fetches and revokes tokens; a [`TokenCache`](crate::TokenCache) around it keeps one
 /// valid.
 ///
@@ -289,6 +312,9 @@ impl Client {
 
     /// Sends one request and reads the answer. Sets the server's time if that may matter.
     fn exchange_once(&self, grant: &Grant, request: &Request, server_time: &mut Option<Duration>) -> Exchanged {
+        if !grant.is_repeatable() {
+            check_memory()?;
+        }
         let grant_type = grant.grant_type.as_deref();
         self.notify(|| Event::FetchStarted { grant_type });
         let started = self.clock.now();
