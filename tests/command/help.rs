@@ -87,6 +87,7 @@ fn the_documentation_names_no_option_that_the_help_does_not_have() {
         "--config",
         "--password-stdin",
         "--by-turns",
+        "--target",
         "--features",
         "--release",
         "--help",
