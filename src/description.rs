@@ -42,6 +42,7 @@ const MEMBERS: &[&str] = &[
     "revocation_url",
     "introspection_url",
     "issuer",
+    "resource",
     "var",
     "refresh",
     "refused_if",
@@ -251,6 +252,13 @@ impl Endpoint {
                     "revocation_url" => self.revocation(Revocation::Endpoint(url.to_owned())),
                     _ => self.introspection(url),
                 };
+            }
+            "resource" => {
+                let resources =
+                    if let Value::Array(resources) = value { &resources[..] } else { core::slice::from_ref(value) };
+                for resource in resources {
+                    self = self.resource(string(name, resource)?)?;
+                }
             }
             "issuer" => self = self.issuer(string(name, value)?)?,
             "keep" => {

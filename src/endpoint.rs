@@ -263,6 +263,26 @@ impl Endpoint {
         self
     }
 
+    /// Adds the parameter `resource`, the API that the token is for (RFC 8707 section 2), to every token request. It is a
+    /// [template](Endpoint#templates), and may be added several times. Default: none.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](crate::ErrorKind::Config) if it is no absolute URI without a fragment.
+    pub fn resource(self, uri: impl Into<String>) -> Result<Self, Error> {
+        let uri = uri.into();
+        let is_scheme = |scheme: &str| {
+            scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+                && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+        };
+        // A variable may hold the beginning.
+        let is_absolute = uri.starts_with('{') || uri.split_once(':').is_some_and(|(scheme, _)| is_scheme(scheme));
+        if !is_absolute || uri.contains('#') {
+            return Err(Error::config("resource: not an absolute URI without a fragment (RFC 8707 section 2)"));
+        }
+        Ok(self.parameter("resource", uri))
+    }
+
     /// Adds a secret parameter to every token request, sent as it is read.
     #[must_use]
     pub fn secret_parameter(mut self, name: impl Into<String>, value: impl Into<SecretSource>) -> Self {

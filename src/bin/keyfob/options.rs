@@ -280,6 +280,8 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
             row("client-id", Kind::Text, ASKED, "ID", "the client identifier").example(r#""my-client""#),
             row("username", Kind::Text, ASKED, "U", "the user name, for the grant password").example(r#""meter-7""#),
             row("scope", Kind::Texts, ASKED, "S", "the scope; may be repeated").example(r#"["read", "write"]"#),
+            row("resource", Kind::Texts, DESCRIBED, "URI", "the API that the token is for (RFC 8707); may be repeated")
+                .example(r#""https://api.example""#),
             row(
                 "scope-required",
                 Kind::Json,

@@ -51,6 +51,7 @@ complete -c keyfob -n '__fish_seen_subcommand_from token revoke keep exec status
 complete -c keyfob -n '__fish_seen_subcommand_from token revoke keep exec status forget helper introspect bench probe' -l client-id -x -d 'the client identifier'
 complete -c keyfob -n '__fish_seen_subcommand_from token revoke keep exec status forget helper introspect bench probe' -l username -x -d 'the user name, for the grant password'
 complete -c keyfob -n '__fish_seen_subcommand_from token revoke keep exec status forget helper introspect bench probe' -l scope -x -d 'the scope; may be repeated'
+complete -c keyfob -n '__fish_seen_subcommand_from token revoke keep exec status forget helper introspect bench probe' -l resource -x -d 'the API that the token is for (RFC 8707); may be repeated'
 complete -c keyfob -n '__fish_seen_subcommand_from token revoke keep exec status forget helper introspect bench probe' -l param -x -d 'an extra parameter (audience, resource, tenant); may be repeated'
 complete -c keyfob -n '__fish_seen_subcommand_from token revoke keep exec status forget helper introspect bench probe' -l header -x -d 'an extra header; may be repeated'
 complete -c keyfob -n '__fish_seen_subcommand_from token revoke keep exec status forget helper introspect bench probe' -l basic-raw -d 'do not form-encode Basic credentials, for servers that do not decode them'
