@@ -1,5 +1,6 @@
 //! `keyfob bench`: cold-start fetches from the user's own server, timed step by step.
 
+mod limits;
 mod report;
 
 use crate::arguments::{Arguments, usage};
@@ -11,8 +12,9 @@ use crate::output;
 use crate::pipe::is_pipe;
 use crate::settings::Settings;
 use keyfob::{BootClock, Client, Clock, Error, ErrorKind, Grant, Request, Timing, Transport};
+use limits::Limits;
 use miniserde::json::{Number, Object, Value};
-use report::{IN_ALL, PREPARING, PROCESS, Run, Sample, Screen, microseconds, milliseconds};
+use report::{IN_ALL, PREPARING, PROCESS, Run, Sample, Screen, microseconds};
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsString;
 use std::io::{IsTerminal, Read, Write};
@@ -139,37 +141,6 @@ enum Shape {
     Table,
     Json,
     Csv,
-}
-
-/// What a report must not exceed.
-struct Limits {
-    /// In milliseconds.
-    median: Option<u64>,
-    p90: Option<u64>,
-    bytes: Option<u64>,
-}
-
-impl Limits {
-    fn take(options: &mut Object) -> Self {
-        let mut take = |name| take_number(options, name);
-        Self { median: take("max_median"), p90: take("max_p90"), bytes: take("max_bytes") }
-    }
-
-    /// Returns a message about the first limit that is exceeded.
-    fn exceeded(&self, samples: &[Sample]) -> Option<String> {
-        let over = |took: u64, limit: Option<u64>, what: &str, option: &str| {
-            let limit = limit.filter(|limit| took > limit.saturating_mul(1000))?;
-            Some(format!("bench: the {what} is {} ms, more than {option} {limit}", milliseconds(took)))
-        };
-        let (median, p90) = report::in_all(samples)?;
-        let bytes = || {
-            let (limit, most) = (self.bytes?, samples.iter().map(report::bytes).max()?);
-            (most > limit).then(|| format!("bench: a fetch took {most} bytes, more than --max-bytes {limit}"))
-        };
-        over(median, self.median, "median", "--max-median")
-            .or_else(|| over(p90, self.p90, "90th percentile", "--max-p90"))
-            .or_else(bytes)
-    }
 }
 
 /// The reason why the fetches stopped.
