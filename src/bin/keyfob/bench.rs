@@ -1,9 +1,11 @@
 //! `keyfob bench`: cold-start fetches from the user's own server, timed step by step.
 
+mod plot;
 mod report;
 
-use crate::arguments::{Arguments, usage};
+use crate::arguments::{Arguments, is_error_to_stdout, usage};
 use crate::events::{self, Events};
+use crate::failure;
 use crate::format::Format;
 use crate::members::{config, take_duration};
 use crate::output;
@@ -11,7 +13,11 @@ use crate::pipe::is_pipe;
 use crate::settings::Settings;
 use keyfob::{BootClock, Client, Clock, Error, ErrorKind, Grant, Request, Timing, Transport};
 use miniserde::json::{Number, Object, Value};
-use report::{IN_ALL, PREPARING, PROCESS, Sample, microseconds, to_json, to_table};
+use plot::{Picture, draw};
+use report::{
+    Headers, IN_ALL, PREPARING, PROCESS, Sample, in_all, microseconds, milliseconds, most_bytes, or_null, to_csv,
+    to_json, to_table,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsString;
 use std::io::{IsTerminal, Read, Write};
@@ -27,9 +33,35 @@ const DEFAULT_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(crate) fn run(mut arguments: Arguments, format: &mut Format) -> Result<ExitCode, Error> {
-    if arguments.options.get("format").is_some_and(|format| !matches!(format, Value::String(f) if f == "json")) {
-        return Err(usage("bench: --format must be json, or left out for a table"));
+    let mut headers = Headers::default();
+    let result = measure(&mut arguments, format, &mut headers);
+    match result {
+        // Standard output gets one document, whatever happens.
+        Err(error) if *format == Format::Json && !headers.is_single => {
+            if !headers.is_printed {
+                output::line(&to_json(&headers, &[], &failure::to_object(&error)))?;
+            }
+            match is_error_to_stdout() {
+                true => Ok(failure::exit_code(&error)),
+                false => Err(error),
+            }
+        }
+        result => result,
     }
+}
+
+fn measure(arguments: &mut Arguments, format: &mut Format, headers: &mut Headers) -> Result<ExitCode, Error> {
+    let is_csv = match arguments.options.get("format") {
+        None => false,
+        Some(Value::String(name)) if name == "json" => false,
+        Some(Value::String(name)) if name == "csv" => arguments.options.remove("format").is_some(),
+        Some(_) => return Err(usage("bench: --format must be json or csv, or left out for a table")),
+    };
+    let limits = LIMITS.map(|(option, ..)| take_number(&mut arguments.options, &option.replace('-', "_")));
+    let picture = match arguments.options.remove("plot") {
+        Some(Value::String(file)) => Some(Picture::new(file.into())?),
+        _ => None,
+    };
     let mut flag = |name| arguments.options.remove(name).is_some();
     let (by_processes, is_single) = (flag("processes"), flag("single"));
     let count = match take_number(&mut arguments.options, "count") {
@@ -40,8 +72,19 @@ pub(crate) fn run(mut arguments: Arguments, format: &mut Format) -> Result<ExitC
             _ => return Err(usage(format!("-n: must be a number from 1 to {MAX_COUNT}"))),
         },
     };
-    let pause = take_duration(&mut arguments.options, "pause")?.unwrap_or(DEFAULT_PAUSE);
-    let mut settings = Settings::read(&arguments, format)?;
+    headers.is_single = is_single;
+    headers.count = count;
+    let pause = take_duration(&mut arguments.options, "pause")?.unwrap_or(DEFAULT_PAUSE).min(LONGEST_PAUSE);
+    headers.options = format!(
+        "{{\"count\":{count},\"pause_ms\":{},\"processes\":{by_processes}{}}}",
+        pause.as_millis(),
+        LIMITS
+            .iter()
+            .zip(limits)
+            .map(|((_, name, ..), limit)| format!(",\"{name}\":{}", or_null(limit)))
+            .collect::<String>()
+    );
+    let mut settings = Settings::read(arguments, format)?;
     // A format in the profile is for tokens.
     if *format != Format::Json {
         *format = Format::Token;
@@ -62,6 +105,7 @@ pub(crate) fn run(mut arguments: Arguments, format: &mut Format) -> Result<ExitC
     let grant = settings.grant()?;
     let answered = Arc::new(Mutex::new(None));
     let seen = answered.clone();
+    let has_secret_url = ["var_file", "var_env", "var_profile"].iter().any(|name| settings.has(name));
     let client = settings.client_with(|connection| {
         // Report a fault of the connection before anything else.
         connection.transport()?;
@@ -69,7 +113,9 @@ pub(crate) fn run(mut arguments: Arguments, format: &mut Format) -> Result<ExitC
             let response = connection.transport()?.send(request)?;
             let timing = response.timing().copied().unwrap_or_default();
             if let Ok(mut seen) = seen.lock() {
-                *seen = Some((timing, BootClock.now()));
+                // The query may have secrets.
+                let url = request.url().split(['?', '#']).next().filter(|_| !has_secret_url).map(str::to_owned);
+                *seen = Some((timing, BootClock.now(), url));
             }
             Ok(response)
         })
@@ -79,37 +125,87 @@ pub(crate) fn run(mut arguments: Arguments, format: &mut Format) -> Result<ExitC
         return Err(config("bench: this endpoint does not say how to end the sessions that bench would start")
             .with_hint("set \"revoke\": \"delete\" in the profile, or use --dialect bearer-session"));
     }
-    let source = Arc::new(Source { client, grant, answered, ends_sessions });
+    let source = Arc::new(Source { client, grant, answered, url: Mutex::default(), ends_sessions });
     if is_single {
         return source.single();
     }
     let s = if count == 1 { "" } else { "s" };
-    let host = source.client.endpoint().authority().to_owned();
+    headers.host = source.client.endpoint().authority().to_owned();
     let end = if ends_sessions { ", and ends each" } else { "" };
-    output::note(&format!("keyfob: bench fetches {count} token{s} from {host}{end}"));
-    let bench = Bench { source, by_processes, count, pause: pause.min(LONGEST_PAUSE), events: Events::new()? };
+    output::note(&format!("keyfob: bench fetches {count} token{s} from {}{end}", headers.host));
+    let bench = Bench { source: source.clone(), by_processes, count, pause, events: Events::new()? };
     bench.events.end_at_hangup();
     // A session that has begun is ended, unless a second signal arrives.
     events::finish_first();
     let mut samples = Vec::with_capacity(count);
-    let stop = bench.run(&mut samples);
-    if !samples.is_empty() {
-        let text = match *format {
-            Format::Json => to_json(&host, count, &samples),
-            _ => to_table(&host, count, &samples),
-        };
-        output::line(&text)?;
+    let mut stop = bench.run(&mut samples);
+    let exceeded = exceeded(&limits, &samples);
+    if let Some(Stop::ProcessFailed(_, told)) = &mut stop {
+        *told = told.trim_end().to_owned();
+    }
+    let error = match (&stop, &exceeded) {
+        (Some(Stop::Failed(error)), _) => failure::to_object(error),
+        (Some(Stop::ProcessFailed(_, object)), _) => object.clone(),
+        (None, Some(message)) => failure::object("threshold", message, None),
+        _ => "null".to_owned(),
+    };
+    headers.url = source.url.lock().ok().and_then(|mut url| url.take());
+    if *format == Format::Json {
+        output::line(&to_json(headers, &samples, &error))?;
+        headers.is_printed = true;
+    } else if !samples.is_empty() {
+        output::line(&if is_csv { to_csv(&samples) } else { to_table(headers, &samples) })?;
+    }
+    if let Some(picture) = picture.filter(|_| !samples.is_empty()) {
+        picture.write(&draw(headers, &samples))?;
     }
     match stop {
-        None => Ok(ExitCode::SUCCESS),
+        None => match exceeded {
+            None => Ok(ExitCode::SUCCESS),
+            Some(message) => {
+                match *format {
+                    Format::Json if is_error_to_stdout() => {}
+                    Format::Json => output::note(&error),
+                    _ => output::note(&format!("keyfob: {message}")),
+                }
+                Ok(ExitCode::from(failure::THRESHOLD))
+            }
+        },
         Some(Stop::Failed(error)) => Err(error),
         Some(Stop::ProcessFailed(code, told)) => {
             // The process has already formatted its message.
-            output::note(told.trim_end());
+            if *format != Format::Json || !is_error_to_stdout() {
+                output::note(&told);
+            }
             Ok(ExitCode::from(code))
         }
         Some(Stop::Signal(signal)) => Ok(ExitCode::from(128 + signal)),
     }
+}
+
+/// The limits: option, member of the JSON, the figure in a message, its unit, and what is compared.
+type Limit = (&'static str, &'static str, &'static str, &'static str, fn(&[Sample]) -> u64);
+const LIMITS: [Limit; 3] = [
+    ("max-median", "max_median_ms", "the median", "ms", |samples| in_all(samples, 50)),
+    ("max-p90", "max_p90_ms", "the 90th percentile", "ms", |samples| in_all(samples, 90)),
+    ("max-bytes", "max_bytes", "the largest fetch", "bytes", most_bytes),
+];
+
+/// Returns what is above its limit.
+fn exceeded(limits: &[Option<u64>; LIMITS.len()], samples: &[Sample]) -> Option<String> {
+    let mut all = Vec::new();
+    for ((option, _, what, unit, figure), limit) in LIMITS.iter().zip(limits) {
+        let (Some(limit), false) = (limit, samples.is_empty()) else { continue };
+        let figure = figure(samples);
+        let (is_above, shown) = match *unit {
+            "ms" => (figure > limit.saturating_mul(1000), milliseconds(figure)),
+            _ => (figure > *limit, figure.to_string()),
+        };
+        if is_above {
+            all.push(format!("{what} is {shown} {unit}, above {limit} (--{option})"));
+        }
+    }
+    (!all.is_empty()).then(|| format!("bench: {}", all.join("; ")))
 }
 
 /// The reason why the fetches stopped.
@@ -123,12 +219,17 @@ enum Stop {
 /// The sample of a fetch, and the reason why it is the last one.
 type Fetched = (Option<Sample>, Option<Stop>);
 
+/// The timing of a request, the time at which its answer was complete, and its URL.
+type Answered = (Timing, Duration, Option<String>);
+
 /// The source of the tokens.
 struct Source {
     client: Client,
     grant: Grant,
-    /// The timing of the last request, and the time at which its answer was complete.
-    answered: Arc<Mutex<Option<(Timing, Duration)>>>,
+    /// The last request.
+    answered: Arc<Mutex<Option<Answered>>>,
+    /// The URL that was asked. None if it may have a secret.
+    url: Mutex<Option<String>>,
     ends_sessions: bool,
 }
 
@@ -143,7 +244,9 @@ impl Source {
             Err(error) => return ((None, Some(Stop::Failed(error))), Duration::ZERO),
         };
         let answered = self.answered.lock().ok().and_then(|mut answered| answered.take());
-        let (timing, answered_at) = answered.unwrap_or((Timing::default(), ended));
+        let (timing, answered_at, url) = answered.unwrap_or((Timing::default(), ended, None));
+        self.set_url(url);
+        let life = token.remaining(answered_at).unwrap_or_default();
         let mut sample = [
             0,
             0,
@@ -156,6 +259,7 @@ impl Source {
             microseconds(ended.saturating_sub(started)),
             timing.bytes_sent as u64,
             timing.bytes_received as u64,
+            (life.as_millis() as u64 + 500) / 1000,
         ];
         sample[PREPARING] = sample[IN_ALL].saturating_sub(sample[PREPARING..IN_ALL].iter().sum());
         let stop = match self.ends_sessions {
@@ -165,7 +269,13 @@ impl Source {
         ((Some(sample), stop), BootClock.now().saturating_sub(ended))
     }
 
-    /// Prints one line for the parent process: the sample, and the time that ending the session took.
+    fn set_url(&self, of_request: Option<String>) {
+        if let Ok(mut url) = self.url.lock() {
+            *url = of_request;
+        }
+    }
+
+    /// Prints one line for the parent process: the sample, the time that ending the session took, and the URL.
     fn single(&self) -> Result<ExitCode, Error> {
         if self.ends_sessions {
             events::finish_first();
@@ -173,7 +283,8 @@ impl Source {
         let ((sample, stop), ending) = self.fetch();
         if let Some(sample) = sample {
             let numbers: String = sample.iter().map(|number| format!("{number} ")).collect();
-            output::line(&format!("{numbers}{}", microseconds(ending)))?;
+            let url = self.url.lock().ok().and_then(|mut url| url.take()).unwrap_or_default();
+            output::line(&format!("{numbers}{} {url}", microseconds(ending)))?;
         }
         match stop {
             Some(Stop::Failed(error)) => Err(error),
@@ -283,7 +394,9 @@ impl Bench {
         };
         let took = microseconds(BootClock.now().saturating_sub(started));
         // The output fits into a pipe; otherwise the process would not have ended.
-        let sample = read_all(child.stdout.take()).and_then(|numbers| read_sample(&numbers, took));
+        let line = read_all(child.stdout.take()).unwrap_or_default();
+        self.source.set_url(line.split_whitespace().nth(Sample::default().len() + 1).map(str::to_owned));
+        let sample = read_sample(&line, took);
         let stop = match code {
             Some(0) if sample.is_some() => None,
             Some(code @ 1..) => {
@@ -320,7 +433,7 @@ fn start() -> Result<Child, Error> {
     })
 }
 
-/// Reads the line of such a process: its sample, and the time that ending the session took.
+/// Reads the sample in the line of such a process, and the time that ending the session took.
 fn read_sample(told: &str, took: u64) -> Option<Sample> {
     let mut numbers = told.split_whitespace().map(|number| number.parse().ok());
     let mut sample = Sample::default();

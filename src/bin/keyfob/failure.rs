@@ -15,6 +15,9 @@ pub(crate) struct CodeRow {
     pub(crate) when: &'static str,
 }
 
+/// The exit code of `bench` if a limit is exceeded.
+pub(crate) const THRESHOLD: u8 = 8;
+
 pub(crate) const EXIT_CODES: &[CodeRow] = &[
     CodeRow { code: 0, kinds: &[], summary: "success", when: "success" },
     CodeRow {
@@ -59,6 +62,12 @@ pub(crate) const EXIT_CODES: &[CodeRow] = &[
         summary: "untrusted",
         when: "the server's certificate, its host name or TLS itself was not accepted",
     },
+    CodeRow {
+        code: THRESHOLD,
+        kinds: &[],
+        summary: "threshold",
+        when: "bench: a limit is exceeded (--max-median, --max-p90, --max-bytes)",
+    },
 ];
 
 #[derive(Serialize)]
@@ -73,16 +82,8 @@ struct ErrorAnswer<'a> {
 
 /// Reports an error and returns its exit code.
 pub(crate) fn report(error: &Error, format: Format) -> ExitCode {
-    let message = error.to_string();
     if format == Format::Json {
-        let answer = to_json(&ErrorAnswer {
-            error: error.kind().as_str(),
-            message: &message,
-            status: error.status(),
-            oauth_error: error.oauth_error(),
-            retry_after: error.retry_after().map(whole_seconds),
-            retryable: error.is_retryable(),
-        });
+        let answer = to_object(error);
         // The error may be that standard output cannot be written to.
         if !is_error_to_stdout() || line(&answer).is_err() {
             note(&answer);
@@ -98,6 +99,23 @@ pub(crate) fn report(error: &Error, format: Format) -> ExitCode {
         let _ = line("proto = \"-all\"");
     }
     exit_code(error)
+}
+
+/// Returns an error as a JSON object.
+pub(crate) fn to_object(error: &Error) -> String {
+    object(error.kind().as_str(), &error.to_string(), Some(error))
+}
+
+/// Returns the JSON object of a failure of this kind.
+pub(crate) fn object(kind: &str, message: &str, error: Option<&Error>) -> String {
+    to_json(&ErrorAnswer {
+        error: kind,
+        message,
+        status: error.and_then(Error::status),
+        oauth_error: error.and_then(Error::oauth_error),
+        retry_after: error.and_then(Error::retry_after).map(whole_seconds),
+        retryable: error.is_some_and(Error::is_retryable),
+    })
 }
 
 /// Returns the exit code of an error.

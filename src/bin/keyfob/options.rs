@@ -392,7 +392,7 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
                 Kind::Text,
                 ASKED,
                 "F",
-                "token (default), header, curl (for `curl -K -`) or json; bench and probe: json, else a table. On an error curl is told \
+                "token (default), header, curl (for `curl -K -`) or json; bench and probe: json, else a table; bench: also csv. On an error curl is told \
                  to send nothing, also if a profile cannot be read and might say curl (not at a terminal)",
             )
             .example(r#""header""#),
@@ -493,6 +493,10 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
             )
             .short('n'),
             row("pause", Kind::Duration, BENCH, "T", "the pause between fetches (0.2)"),
+            row("max-median", Kind::Number, BENCH, "MS", "exit with 8 if the median of the total times is above so many milliseconds"),
+            row("max-p90", Kind::Number, BENCH, "MS", "exit with 8 if their 90th percentile is"),
+            row("max-bytes", Kind::Number, BENCH, "N", "exit with 8 if a fetch sends and receives more bytes than this"),
+            row("plot", Kind::Path, BENCH, "FILE", "write a picture (SVG) of the steps and of the distribution"),
             row("processes", Kind::Flag, BENCH, "", "start a process for each fetch, so that exec and dynamic linking count"),
             // A single fetch, timed for the parent process.
             row("single", Kind::Flag, BENCH | HIDDEN, "", ""),
