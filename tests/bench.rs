@@ -34,8 +34,17 @@ use std::time::{Duration, Instant};
 
 const ANSWER: &str = r#"{"access_token":"t0ken","token_type":"Bearer","expires_in":3600}"#;
 const DELAY: Duration = Duration::from_millis(300);
-const STEPS: [&str; 8] =
-    ["process_us", "preparing_us", "look_up_us", "connect_us", "tls_us", "waiting_us", "body_us", "reading_us"];
+const STEPS: [&str; 9] = [
+    "process_us",
+    "late_us",
+    "preparing_us",
+    "look_up_us",
+    "connect_us",
+    "tls_us",
+    "waiting_us",
+    "body_us",
+    "reading_us",
+];
 
 fn bench(place: &Place, url: &str, options: &[&str]) -> Run {
     place.keyfob([&["bench", "--url", url, "--client-id", "c", "--pause", "0"], options].concat())
@@ -567,9 +576,19 @@ fn a_signal_ends_it_and_what_there_is_is_printed() {
                 let task = format!("/proc/{id}/task");
                 let is_alone = || {
                     let children = std::fs::read_to_string(format!("{task}/{id}/children")).unwrap();
-                    children.is_empty() && std::fs::read_dir(&task).unwrap().count() == 1
+                    let threads = if processes.is_empty() { 2 } else { 1 };
+                    let port = format!(":{:04X} ", server.address().port());
+                    // In these states the client has not closed its connection.
+                    let is_open =
+                        |line: &str| line.contains(&port) && [" 01 ", " 08 "].iter().any(|state| line.contains(state));
+                    let connections = std::fs::read_to_string("/proc/net/tcp").unwrap();
+                    children.is_empty()
+                        && std::fs::read_dir(&task).unwrap().count() == threads
+                        && !connections.lines().any(is_open)
                 };
                 until("the fetch is over", || !is_pausing || is_alone());
+                // The thread closes its connection just before it keeps the figures.
+                std::thread::sleep(Duration::from_millis(if is_pausing { 50 } else { 0 }));
                 started.signal(signal);
                 let outcome = started.outcome();
                 assert_eq!(outcome.code, Some(code), "{processes:?} {outcome:?}");
@@ -776,7 +795,7 @@ fn json_says_where_when_and_how() {
             (
                 "options",
                 sorted(&format!(
-                    r#"{{"count":1,"pause_ms":0,"processes":{has_processes},"max_median_ms":null,"max_p90_ms":60000,"max_bytes":null}}"#
+                    r#"{{"count":1,"pause_ms":0,"processes":{has_processes},"rate":null,"concurrency":1,"max_median_ms":null,"max_p90_ms":60000,"max_bytes":null}}"#
                 )),
             ),
         ] {
@@ -796,6 +815,30 @@ fn json_says_where_when_and_how() {
 }
 
 #[test]
+fn a_rate_counts_from_the_intended_start_and_threads_fetch_at_once() {
+    let place = Place::new();
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let seen = (now, most.clone());
+    let server = Server::with(move |_, stream| {
+        seen.1.fetch_max(seen.0.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        std::thread::sleep(DELAY);
+        seen.0.fetch_sub(1, Ordering::SeqCst);
+        let _ = stream.write_all(&json(200, ANSWER));
+    });
+    let report = Report::run(bench(&place, &server.url("/t"), &["-n4", "--concurrency", "2", "--format", "json"]));
+    assert_eq!((most.swap(0, Ordering::SeqCst), server.requests().len()), (2, 4));
+    assert_eq!(report.number("late_us", "max"), 0);
+    // One thread cannot start ten a second if each takes 0.3 s: the fourth starts 0.6 s late.
+    let options =
+        ["bench", "--client-id", "c", "-n4", "--rate", "10", "--concurrency", "1", "--format", "json", "--url"];
+    let report = Report::run(place.keyfob([&options[..], &[&server.url("/t")]].concat()));
+    assert!(report.number("late_us", "max") >= 590_000 && report.number("in_all_us", "max") >= 890_000);
+    for (index, whole) in report.samples("in_all_us").into_iter().enumerate() {
+        assert_eq!(STEPS.iter().map(|step| report.samples(step)[index]).sum::<u64>(), whole);
+    }
+}
+
+#[test]
 fn csv_has_a_row_for_each_fetch() {
     let (place, server) = (Place::new(), giving());
     let outcome = bench(&place, &server.url("/t"), &["-n3", "--format", "csv"]).outcome();
@@ -806,8 +849,8 @@ fn csv_has_a_row_for_each_fetch() {
     assert_eq!(lines.len(), 4);
     for (index, line) in lines[1..].iter().enumerate() {
         let numbers: Vec<usize> = line.iter().map(|value| value.parse().unwrap()).collect();
-        assert_eq!((numbers.len(), numbers[0], numbers[12]), (13, index + 1, 3600));
-        assert_eq!(numbers[1..9].iter().sum::<usize>(), numbers[9]);
+        assert_eq!((numbers.len(), numbers[0], numbers[13]), (14, index + 1, 3600));
+        assert_eq!(numbers[1..10].iter().sum::<usize>(), numbers[10]);
     }
 }
 
@@ -895,6 +938,13 @@ fn a_wrong_option_is_named_and_nothing_is_sent() {
             &["--pause", "x"],
             "usage: --pause: must be seconds (30, 0.5) or a number with a unit (500ms, 5s, 2m, 1h, 1d)",
         ),
+        (&["--rate", "51"], "usage: --rate: must be a number from 1 to 50"),
+        (&["--concurrency", "0"], "usage: --concurrency: must be a number from 1 to 16"),
+        (
+            &["--processes", "--concurrency", "2"],
+            "usage: bench: --processes starts one process after the other, without --rate and --concurrency",
+        ),
+        (&["--rate", "5", "--pause", "0"], "usage: bench: --rate sets when the fetches start, so there is no --pause"),
         (&["--processes=2"], "usage: --processes takes no value"),
         (&["--format", "token"], format),
         (&["--format", "header"], format),

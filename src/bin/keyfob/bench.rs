@@ -15,20 +15,24 @@ use keyfob::{BootClock, Client, Clock, Error, ErrorKind, Grant, Request, Timing,
 use miniserde::json::{Number, Object, Value};
 use plot::{Picture, draw};
 use report::{
-    Headers, IN_ALL, PREPARING, PROCESS, Sample, in_all, microseconds, milliseconds, most_bytes, or_null, to_csv,
+    Headers, IN_ALL, LATE, PREPARING, PROCESS, Sample, in_all, microseconds, milliseconds, most_bytes, or_null, to_csv,
     to_json, to_table,
 };
 use rustix::process::{Pid, Signal, kill_process};
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 const DEFAULT_COUNT: usize = 10;
 /// A higher count would be a load test.
 const MAX_COUNT: usize = 1000;
+/// Fetches a second, and fetches at a time.
+const MAX_RATE: u64 = 50;
+const MAX_CONCURRENCY: u64 = 16;
 const DEFAULT_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -74,10 +78,25 @@ fn measure(arguments: &mut Arguments, format: &mut Format, headers: &mut Headers
     };
     headers.is_single = is_single;
     headers.count = count;
+    let mut number = |name: &str, default, most| match take_number(&mut arguments.options, name) {
+        None => Ok(default),
+        Some(number) if (1..=most).contains(&number) => Ok(Some(number)),
+        Some(_) => Err(usage(format!("--{name}: must be a number from 1 to {most}"))),
+    };
+    let rate = number("rate", None, MAX_RATE)?;
+    let concurrency = number("concurrency", rate.map(|_| MAX_CONCURRENCY), MAX_CONCURRENCY)?;
+    if by_processes && concurrency.is_some() {
+        return Err(usage("bench: --processes starts one process after the other, without --rate and --concurrency"));
+    }
+    if rate.is_some() && arguments.options.contains_key("pause") {
+        return Err(usage("bench: --rate sets when the fetches start, so there is no --pause"));
+    }
+    let concurrency = concurrency.unwrap_or(1);
     let pause = take_duration(&mut arguments.options, "pause")?.unwrap_or(DEFAULT_PAUSE).min(LONGEST_PAUSE);
     headers.options = format!(
-        "{{\"count\":{count},\"pause_ms\":{},\"processes\":{by_processes}{}}}",
+        "{{\"count\":{count},\"pause_ms\":{},\"processes\":{by_processes},\"rate\":{},\"concurrency\":{concurrency}{}}}",
         pause.as_millis(),
+        or_null(rate),
         LIMITS
             .iter()
             .zip(limits)
@@ -103,8 +122,6 @@ fn measure(arguments: &mut Arguments, format: &mut Format, headers: &mut Headers
         ));
     }
     let grant = settings.grant()?;
-    let answered = Arc::new(Mutex::new(None));
-    let seen = answered.clone();
     let has_secret_url = ["var_file", "var_env", "var_profile"].iter().any(|name| settings.has(name));
     let client = settings.client_with(|connection| {
         // Report a fault of the connection before anything else.
@@ -112,11 +129,9 @@ fn measure(arguments: &mut Arguments, format: &mut Format, headers: &mut Headers
         Ok(move |request: &Request| {
             let response = connection.transport()?.send(request)?;
             let timing = response.timing().copied().unwrap_or_default();
-            if let Ok(mut seen) = seen.lock() {
-                // The query may have secrets.
-                let url = request.url().split(['?', '#']).next().filter(|_| !has_secret_url).map(str::to_owned);
-                *seen = Some((timing, BootClock.now(), url));
-            }
+            // The query may have secrets.
+            let url = request.url().split(['?', '#']).next().filter(|_| !has_secret_url).map(str::to_owned);
+            ANSWERED.set(Some((timing, BootClock.now(), url)));
             Ok(response)
         })
     })?;
@@ -125,7 +140,7 @@ fn measure(arguments: &mut Arguments, format: &mut Format, headers: &mut Headers
         return Err(config("bench: this endpoint does not say how to end the sessions that bench would start")
             .with_hint("set \"revoke\": \"delete\" in the profile, or use --dialect bearer-session"));
     }
-    let source = Arc::new(Source { client, grant, answered, url: Mutex::default(), ends_sessions });
+    let source = Arc::new(Source { client, grant, url: Mutex::default(), ends_sessions });
     if is_single {
         return source.single();
     }
@@ -133,7 +148,7 @@ fn measure(arguments: &mut Arguments, format: &mut Format, headers: &mut Headers
     headers.host = source.client.endpoint().authority().to_owned();
     let end = if ends_sessions { ", and ends each" } else { "" };
     output::note(&format!("keyfob: bench fetches {count} token{s} from {}{end}", headers.host));
-    let bench = Bench { source: source.clone(), by_processes, count, pause, events: Events::new()? };
+    let bench = Bench { source: source.clone(), by_processes, count, pause, rate, concurrency, events: Events::new()? };
     bench.events.end_at_hangup();
     // A session that has begun is ended, unless a second signal arrives.
     events::finish_first();
@@ -222,12 +237,15 @@ type Fetched = (Option<Sample>, Option<Stop>);
 /// The timing of a request, the time at which its answer was complete, and its URL.
 type Answered = (Timing, Duration, Option<String>);
 
+thread_local! {
+    /// The last request of this thread.
+    static ANSWERED: Cell<Option<Answered>> = const { Cell::new(None) };
+}
+
 /// The source of the tokens.
 struct Source {
     client: Client,
     grant: Grant,
-    /// The last request.
-    answered: Arc<Mutex<Option<Answered>>>,
     /// The URL that was asked. None if it may have a secret.
     url: Mutex<Option<String>>,
     ends_sessions: bool,
@@ -243,11 +261,11 @@ impl Source {
             Ok(token) => token,
             Err(error) => return ((None, Some(Stop::Failed(error))), Duration::ZERO),
         };
-        let answered = self.answered.lock().ok().and_then(|mut answered| answered.take());
-        let (timing, answered_at, url) = answered.unwrap_or((Timing::default(), ended, None));
+        let (timing, answered_at, url) = ANSWERED.take().unwrap_or((Timing::default(), ended, None));
         self.set_url(url);
         let life = token.remaining(answered_at).unwrap_or_default();
         let mut sample = [
+            0,
             0,
             0,
             microseconds(timing.look_up),
@@ -297,76 +315,178 @@ fn not_ended(error: &Error) -> Error {
     error.clone().within("bench: a session was not ended")
 }
 
+/// Shows the progress at a terminal.
+fn progress(text: &str) {
+    if std::io::stderr().is_terminal() {
+        let _ = write!(std::io::stderr(), "\r\x1b[K{text}");
+    }
+}
+
+/// The threads that fetch.
+struct Pool {
+    work: Mutex<Work>,
+    ended: Condvar,
+    count: usize,
+    pause: Duration,
+    /// The time from the start of a fetch to that of the next.
+    interval: Option<Duration>,
+    started: Duration,
+}
+
+#[derive(Default)]
+struct Work {
+    begun: usize,
+    samples: Vec<Sample>,
+    stop: Option<Stop>,
+}
+
+impl Pool {
+    fn work(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins no further fetch. The first reason counts.
+    fn end(&self, stop: Stop) {
+        self.work().stop.get_or_insert(stop);
+        self.ended.notify_all();
+    }
+
+    fn fetch_all(&self, source: &Source) {
+        loop {
+            let number = {
+                let mut work = self.work();
+                if work.begun == self.count {
+                    return;
+                }
+                work.begun += 1;
+                work.begun - 1
+            };
+            // Time counts from here, so that a slow answer cannot hide how long the next fetch had to wait.
+            let intended = self.interval.map(|interval| self.started.saturating_add(interval * number as u32));
+            if !self.wait_until(intended.unwrap_or_default()) {
+                return;
+            }
+            let late = intended.map_or(0, |intended| microseconds(BootClock.now().saturating_sub(intended)));
+            let ((sample, stop), _) = source.fetch();
+            let is_last = {
+                let mut work = self.work();
+                work.samples.extend(sample.map(|mut sample| {
+                    sample[LATE] = late;
+                    sample[IN_ALL] += late;
+                    sample
+                }));
+                work.begun == self.count
+            };
+            if let Some(stop) = stop {
+                return self.end(stop);
+            }
+            if !is_last && self.interval.is_none() && !self.wait_until(BootClock.now().saturating_add(self.pause)) {
+                return;
+            }
+        }
+    }
+
+    /// Waits until this moment of the boot clock. Returns whether a fetch may begin.
+    fn wait_until(&self, at: Duration) -> bool {
+        let mut work = self.work();
+        while work.stop.is_none() {
+            let left = at.saturating_sub(BootClock.now());
+            if left.is_zero() {
+                return true;
+            }
+            work = self.ended.wait_timeout(work, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        false
+    }
+}
+
 struct Bench {
     source: Arc<Source>,
     by_processes: bool,
     count: usize,
     pause: Duration,
+    /// How many fetches start in a second, whether or not those before them have ended.
+    rate: Option<u64>,
+    concurrency: u64,
     events: Events,
 }
 
 impl Bench {
     /// Fetches until there are enough samples or until a fetch fails or a signal arrives.
     fn run(mut self, samples: &mut Vec<Sample>) -> Option<Stop> {
-        let is_watched = std::io::stderr().is_terminal();
-        let progress = |text: &str| {
-            if is_watched {
-                let _ = write!(std::io::stderr(), "\r\x1b[K{text}");
-            }
-        };
-        let stop = loop {
-            progress(&format!("fetch {} of {} …", samples.len() + 1, self.count));
-            let (sample, stop) = if self.by_processes { self.fetch_by_process() } else { self.fetch() };
+        let stop = if self.by_processes { self.run_processes(samples) } else { self.run_threads(samples) };
+        progress("");
+        stop
+    }
+
+    fn run_processes(&mut self, samples: &mut Vec<Sample>) -> Option<Stop> {
+        loop {
+            progress(&format!("fetch {} of {}", samples.len() + 1, self.count));
+            let (sample, stop) = self.fetch_by_process();
             samples.extend(sample);
             if stop.is_some() || samples.len() == self.count {
-                break stop;
+                return stop;
             }
             let next = BootClock.now().saturating_add(self.pause);
             while self.signal().is_none() && BootClock.now() < next {
                 self.events.wait(Some(next));
             }
             if let Some(signal) = self.signal() {
-                break Some(Stop::Signal(signal));
+                return Some(Stop::Signal(signal));
             }
-        };
-        progress("");
-        stop
+        }
+    }
+
+    /// Fetches in other threads, so that a signal is noticed in the meantime.
+    fn run_threads(&mut self, samples: &mut Vec<Sample>) -> Option<Stop> {
+        let pool = Arc::new(Pool {
+            work: Mutex::default(),
+            ended: Condvar::new(),
+            count: self.count,
+            pause: self.pause,
+            interval: self.rate.map(|rate| Duration::from_secs(1) / rate as u32),
+            started: BootClock.now(),
+        });
+        let mut threads = Vec::new();
+        for _ in 0..self.concurrency.min(self.count as u64) {
+            let (wake, source, of_thread) = (self.events.waker(), self.source.clone(), pool.clone());
+            let work = move || {
+                of_thread.fetch_all(&source);
+                wake();
+            };
+            match std::thread::Builder::new().name("keyfob-fetch".into()).spawn(work) {
+                Ok(thread) => threads.push(thread),
+                Err(error) => {
+                    let error = Error::new(ErrorKind::Internal, "cannot start a thread").with_source(error);
+                    pool.end(Stop::Failed(error));
+                    break;
+                }
+            }
+        }
+        while threads.iter().any(|thread| !thread.is_finished()) {
+            if let Some(signal) = self.signal() {
+                pool.end(Stop::Signal(signal));
+                // Finish the sessions that have begun: otherwise they would remain on the server.
+                if !self.source.ends_sessions {
+                    break;
+                }
+            }
+            let fetched = pool.work().samples.len();
+            progress(&format!("{fetched} of {}", self.count));
+            // A thread wakes this one shortly before it is finished.
+            self.events.wait(Some(BootClock.now().saturating_add(Duration::from_millis(20))));
+        }
+        // Joining drops the threads' secrets.
+        for thread in threads.into_iter().filter(|thread| thread.is_finished()) {
+            let _ = thread.join();
+        }
+        let mut work = pool.work();
+        samples.append(&mut work.samples);
+        work.stop.take()
     }
 
     fn signal(&self) -> Option<u8> {
         self.events.end_signal()
-    }
-
-    /// Fetches in another thread, so that a signal is noticed in the meantime.
-    fn fetch(&mut self) -> Fetched {
-        let result = Arc::new(Mutex::new(None));
-        let (wake, source, done) = (self.events.waker(), self.source.clone(), result.clone());
-        let work = move || {
-            let (fetched, _) = source.fetch();
-            if let Ok(mut done) = done.lock() {
-                *done = Some(fetched);
-            }
-            wake();
-        };
-        let thread = match std::thread::Builder::new().name("keyfob-fetch".into()).spawn(work) {
-            Ok(thread) => thread,
-            Err(error) => {
-                let error = Error::new(ErrorKind::Internal, "cannot start a thread").with_source(error);
-                return (None, Some(Stop::Failed(error)));
-            }
-        };
-        loop {
-            if let Some(fetched) = result.lock().ok().and_then(|mut result| result.take()) {
-                // Joining drops the thread's secrets.
-                let _ = thread.join();
-                return fetched;
-            }
-            match self.signal() {
-                // Finish a session that has begun: otherwise it would remain on the server.
-                Some(signal) if !self.source.ends_sessions => return (None, Some(Stop::Signal(signal))),
-                _ => self.events.wait(None),
-            }
-        }
     }
 
     /// Fetches in a separate process. Its time outside the fetch is for exec, linking, settings and exit.

@@ -493,6 +493,8 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
             )
             .short('n'),
             row("pause", Kind::Duration, BENCH, "T", "the pause between fetches (0.2)"),
+            row("rate", Kind::Number, BENCH, "R", "start R fetches a second (at most 50), also while others are under way; time counts from the intended start"),
+            row("concurrency", Kind::Number, BENCH, "N", "how many fetches at a time (1, with --rate 16; at most 16)"),
             row("max-median", Kind::Number, BENCH, "MS", "exit with 8 if the median of the total times is above so many milliseconds"),
             row("max-p90", Kind::Number, BENCH, "MS", "exit with 8 if their 90th percentile is"),
             row("max-bytes", Kind::Number, BENCH, "N", "exit with 8 if a fetch sends and receives more bytes than this"),

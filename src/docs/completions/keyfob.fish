@@ -125,6 +125,8 @@ complete -c keyfob -n '__fish_seen_subcommand_from exec' -l stdin -d 'on standar
 complete -c keyfob -n '__fish_seen_subcommand_from exec' -l at-end -x -d 'what happens when the token is about to expire and there is no newer one: keep (nothing; default), stop (SIGTERM, and SIGKILL 10 s later) or \'signal NAME\' (as \'signal HUP\')'
 complete -c keyfob -n '__fish_seen_subcommand_from bench' -l count -s n -x -d 'how many fetches (10, at most 1000), each with a new connection and without the cache'
 complete -c keyfob -n '__fish_seen_subcommand_from bench' -l pause -x -d 'the pause between fetches (0.2)'
+complete -c keyfob -n '__fish_seen_subcommand_from bench' -l rate -x -d 'start R fetches a second (at most 50), also while others are under way; time counts from the intended start'
+complete -c keyfob -n '__fish_seen_subcommand_from bench' -l concurrency -x -d 'how many fetches at a time (1, with --rate 16; at most 16)'
 complete -c keyfob -n '__fish_seen_subcommand_from bench' -l max-median -x -d 'exit with 8 if the median of the total times is above so many milliseconds'
 complete -c keyfob -n '__fish_seen_subcommand_from bench' -l max-p90 -x -d 'exit with 8 if their 90th percentile is'
 complete -c keyfob -n '__fish_seen_subcommand_from bench' -l max-bytes -x -d 'exit with 8 if a fetch sends and receives more bytes than this'

@@ -9,7 +9,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// A color for each step. They are of medium lightness, so they can be seen on white and on a dark background.
-const COLORS: [&str; IN_ALL] = ["#8c8c8c", "#b07aa1", "#4e9a57", "#3b82c4", "#d9772b", "#c7504f", "#2a9d9d", "#a6812b"];
+const COLORS: [&str; IN_ALL] =
+    ["#8c8c8c", "#d46a9f", "#b07aa1", "#4e9a57", "#3b82c4", "#d9772b", "#c7504f", "#2a9d9d", "#a6812b"];
 const INK: &str = "#808080";
 const WIDTH: usize = 640;
 const HEIGHT: usize = 200;

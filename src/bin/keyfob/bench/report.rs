@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime};
 
 /// The figures of a fetch, as named in the table and the JSON. Those up to `in all` are times in microseconds; the
 /// steps add up to `in all`.
-pub(super) const ROWS: [(&str, &str); 12] = [
+pub(super) const ROWS: [(&str, &str); 13] = [
     ("process", "process_us"),
+    ("late", "late_us"),
     ("preparing", "preparing_us"),
     ("look-up", "look_up_us"),
     ("connect", "connect_us"),
@@ -22,11 +23,12 @@ pub(super) const ROWS: [(&str, &str); 12] = [
     ("token's life, s", "life_s"),
 ];
 pub(super) const PROCESS: usize = 0;
-pub(super) const PREPARING: usize = 1;
-pub(super) const IN_ALL: usize = 8;
-const SENT: usize = 9;
-const RECEIVED: usize = 10;
-const LIFE: usize = 11;
+pub(super) const LATE: usize = 1;
+pub(super) const PREPARING: usize = 2;
+pub(super) const IN_ALL: usize = 9;
+const SENT: usize = 10;
+const RECEIVED: usize = 11;
+const LIFE: usize = 12;
 pub(super) type Sample = [u64; ROWS.len()];
 
 /// The columns: each is the smallest value that at least this percentage of the values does not exceed (nearest rank).
