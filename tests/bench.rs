@@ -34,8 +34,17 @@ use std::time::{Duration, Instant};
 
 const ANSWER: &str = r#"{"access_token":"t0ken","token_type":"Bearer","expires_in":3600}"#;
 const DELAY: Duration = Duration::from_millis(300);
-const STEPS: [&str; 8] =
-    ["process_us", "preparing_us", "look_up_us", "connect_us", "tls_us", "waiting_us", "body_us", "reading_us"];
+const STEPS: [&str; 9] = [
+    "process_us",
+    "late_us",
+    "preparing_us",
+    "look_up_us",
+    "connect_us",
+    "tls_us",
+    "waiting_us",
+    "body_us",
+    "reading_us",
+];
 
 fn bench(place: &Place, url: &str, options: &[&str]) -> Run {
     place.keyfob([&["bench", "--url", url, "--client-id", "c", "--pause", "0"], options].concat())
@@ -85,20 +94,20 @@ impl Report {
         &members[name]
     }
 
-    /// A step that did not occur is `null` and took no time.
     fn number(&self, row: &str, column: &str) -> u64 {
         match self.member(row) {
             Value::Object(columns) => number(&columns[column]),
-            Value::Null if STEPS.contains(&row) => 0,
+            Value::Null => 0,
             _ => panic!("{row}"),
         }
     }
 
     fn samples(&self, row: &str) -> Vec<u64> {
-        if let (Value::Null, true) = (self.member(row), STEPS.contains(&row)) {
-            return vec![0; self.samples("in_all_us").len()];
-        }
-        let Value::Object(columns) = self.member(row) else { panic!("{row}") };
+        let columns = match self.member(row) {
+            Value::Object(columns) => columns,
+            Value::Null => return vec![0; self.member_number("fetched") as usize],
+            _ => panic!("{row}"),
+        };
         let Value::Array(samples) = &columns["samples"] else { panic!("{row}") };
         samples.iter().map(number).collect()
     }
@@ -300,11 +309,25 @@ fn it_says_first_what_it_takes_and_takes_ten() {
     assert_eq!(lines[0], format!("10 cold-start fetches from {host}, in milliseconds"));
     assert_eq!(lines[2].split_whitespace().collect::<Vec<_>>(), ["min", "median", "p90", "p99", "max"]);
     let end = lines.iter().position(|line| line.starts_with("in all, from")).unwrap();
-    let rows: Vec<&str> = lines[3..end - 1].iter().map(|line| line[..15].trim()).collect();
+    let rows: Vec<&str> = lines[3..end - 3].iter().map(|line| line[..15].trim()).collect();
     // No TLS and no processes; the look-up of an address may take a microsecond.
     let rows: Vec<&str> = rows.into_iter().filter(|row| *row != "look-up").collect();
-    assert_eq!(rows, ["preparing", "connect", "waiting", "body", "reading", "in all", "bytes sent", "bytes received"]);
-    for line in &lines[3..end - 1] {
+    assert_eq!(
+        rows,
+        [
+            "preparing",
+            "connect",
+            "waiting",
+            "body",
+            "reading",
+            "in all",
+            "bytes sent",
+            "bytes received",
+            "token's life, s"
+        ]
+    );
+    assert!(lines[end - 2].ends_with(" MB a month, with a fetch at the end of each token's life"), "{outcome:?}");
+    for line in &lines[3..end - 3] {
         let values = line[15..].split_whitespace();
         let is_number = |value: &str| value.parse::<f64>().is_ok();
         assert!(values.clone().count() == 5 && values.clone().all(is_number), "{line}");
@@ -341,85 +364,6 @@ fn the_columns_are_samples_by_the_nearest_rank() {
     }
     assert!(report.number("waiting_us", "max") >= 50_000);
     assert!(report.number("waiting_us", "median") >= 25_000);
-}
-
-#[test]
-fn a_limit_that_is_exceeded_is_8_and_the_report_is_whole() {
-    let slow = Server::with(|_, stream| {
-        std::thread::sleep(Duration::from_millis(20));
-        let _ = stream.write_all(&json(200, ANSWER));
-    });
-    let place = Place::new();
-    let first = bench(&place, &slow.url("/t"), &["-n2", "--format", "json"]);
-    let report = Report::run(first);
-    let bytes = report.number("bytes_sent", "max") + report.number("bytes_received", "max");
-    let (equal, less) = (bytes.to_string(), (bytes - 1).to_string());
-    for (limits, over) in [
-        (&["--max-median", "60000", "--max-p90", "60000", "--max-bytes", &*equal][..], None),
-        (&["--max-median", "1"], Some("bench: the median is N ms, more than --max-median 1")),
-        (&["--max-p90", "1"], Some("bench: the 90th percentile is N ms, more than --max-p90 1")),
-        (&["--max-bytes", &*less], Some("bench: a fetch took N bytes, more than --max-bytes ")),
-        (
-            &["--max-p90", "1", "--max-median", "60000"],
-            Some("bench: the 90th percentile is N ms, more than --max-p90 1"),
-        ),
-    ] {
-        for format in [&[][..], &["--format", "json"], &["--format", "csv"]] {
-            let options = [&["-n2"], limits, format].concat();
-            let outcome = bench(&place, &slow.url("/t"), &options).outcome();
-            assert_eq!(outcome.code, Some(if over.is_some() { 8 } else { 0 }), "{options:?} {outcome:?}");
-            assert!(outcome.stdout.lines().count() >= 1, "{outcome:?}");
-            let told = outcome.stderr.lines().nth(1).unwrap_or_default();
-            let Some(over) = over else {
-                assert_eq!(told, "");
-                continue;
-            };
-            let words = told.split(' ').map(|word| if word.parse::<f64>().is_ok_and(|n| n > 1.0) { "N" } else { word });
-            let words = words.collect::<Vec<_>>().join(" ");
-            match format {
-                ["--format", "json"] => {
-                    assert!(told.starts_with(r#"{"error":"threshold","message":"bench: "#), "{told}");
-                }
-                _ => assert!(words.starts_with(&format!("keyfob: {over}")), "{words}"),
-            }
-        }
-    }
-}
-
-#[test]
-fn csv_has_a_line_for_each_fetch_and_json_says_what_was_run() {
-    let (place, server) = (Place::new(), giving());
-    let outcome = bench(&place, &server.url("/t"), &["-n3", "--format", "csv"]).outcome();
-    let lines: Vec<&str> = outcome.stdout.lines().collect();
-    assert_eq!(
-        lines[0],
-        "fetch,process_us,preparing_us,look_up_us,connect_us,tls_us,waiting_us,body_us,reading_us,in_all_us,bytes_sent,\
-         bytes_received"
-    );
-    assert_eq!(lines.len(), 4);
-    for (number, line) in (1..).zip(&lines[1..]) {
-        let values: Vec<u64> = line.split(',').map(|value| value.parse().unwrap()).collect();
-        assert_eq!((values.len(), values[0]), (12, number));
-        assert_eq!(values[1..9].iter().sum::<u64>(), values[9], "the steps are the whole");
-    }
-    let report =
-        Report::run(place.keyfob(["bench", "--url", &server.url("/t"), "-n1", "--pause", "0.5", "--format", "json"]));
-    assert_eq!(report.member_number("pause_ms"), 500);
-    assert!(matches!(report.member("tls_us"), Value::Null), "http has no TLS");
-    assert!(matches!(report.member("error"), Value::Null));
-    assert!(matches!(report.member("begun"), Value::String(begun) if begun.len() == 20 && begun.ends_with('Z')));
-    assert!(matches!(report.member("version"), Value::String(version) if version == env!("CARGO_PKG_VERSION")));
-}
-
-#[test]
-fn without_utf_8_the_bars_are_ascii() {
-    let (place, server) = (Place::new(), giving());
-    for (name, value, bar) in [("LANG", "C", '#'), ("LC_ALL", "POSIX", '#'), ("LANG", "de_DE.UTF-8", '█')] {
-        let run = bench(&place, &server.url("/t"), &["-n2"]).variable(name, value);
-        let outcome = run.outcome();
-        assert!(outcome.stdout.contains(bar), "{name}={value}: {}", outcome.stdout);
-        assert_eq!(outcome.stdout.is_ascii(), bar == '#');
-    }
 }
 
 impl Report {
@@ -501,8 +445,14 @@ fn it_stops_at_the_first_failure_and_prints_what_there_is() {
             assert_eq!((outcome.code, &*outcome.stderr), (Some(code), &*format!("{told}{object}\n")));
             let report = Report::of(&outcome);
             assert_eq!((report.member_number("asked_for"), report.member_number("fetched")), (5, 2));
-            assert!(outcome.stdout.ends_with(&format!(",\"error\":{object}}}\n")), "{}", outcome.stdout);
             assert_eq!(report.samples("in_all_us").len(), 2);
+            assert_eq!(syntax::to_string(report.member("error")), sorted(object));
+            let server = giving_first(0, Some(then.clone()));
+            let outcome =
+                bench(&place, &server.url("/t"), &[&options[..], &["--error-to", "stdout"]].concat()).outcome();
+            let told = format!("keyfob: bench fetches 5 tokens from {}\n", server.address());
+            assert_eq!((outcome.code, outcome.stderr.clone()), (Some(code), told));
+            assert_eq!(syntax::to_string(Report::of(&outcome).member("error")), sorted(object));
         }
     }
 }
@@ -626,9 +576,19 @@ fn a_signal_ends_it_and_what_there_is_is_printed() {
                 let task = format!("/proc/{id}/task");
                 let is_alone = || {
                     let children = std::fs::read_to_string(format!("{task}/{id}/children")).unwrap();
-                    children.is_empty() && std::fs::read_dir(&task).unwrap().count() == 1
+                    let threads = if processes.is_empty() { 2 } else { 1 };
+                    let port = format!(":{:04X} ", server.address().port());
+                    // In these states the client has not closed its connection.
+                    let is_open =
+                        |line: &str| line.contains(&port) && [" 01 ", " 08 "].iter().any(|state| line.contains(state));
+                    let connections = std::fs::read_to_string("/proc/net/tcp").unwrap();
+                    children.is_empty()
+                        && std::fs::read_dir(&task).unwrap().count() == threads
+                        && !connections.lines().any(is_open)
                 };
                 until("the fetch is over", || !is_pausing || is_alone());
+                // The thread closes its connection just before it keeps the figures.
+                std::thread::sleep(Duration::from_millis(if is_pausing { 50 } else { 0 }));
                 started.signal(signal);
                 let outcome = started.outcome();
                 assert_eq!(outcome.code, Some(code), "{processes:?} {outcome:?}");
@@ -772,6 +732,192 @@ fn a_hint_about_a_file_is_given_once() {
     }
 }
 
+// Limits, other formats and the picture.
+
+/// The object with its members in miniserde's order.
+fn sorted(object: &str) -> String {
+    syntax::to_string(&syntax::from_str::<Value>(object).unwrap())
+}
+
+#[test]
+fn a_figure_above_its_limit_has_an_exit_code_of_its_own_and_the_output_is_complete() {
+    let place = Place::new();
+    let server = Server::with(|_, stream| {
+        std::thread::sleep(Duration::from_millis(5));
+        let _ = stream.write_all(&json(200, ANSWER));
+    });
+    for (options, message) in [
+        (&["--max-median", "60000", "--max-p90", "60000", "--max-bytes", "100000"][..], None),
+        (&["--max-median", "4"], Some("the median is ")),
+        (&["--max-p90", "4"], Some("the 90th percentile is ")),
+        (&["--max-bytes", "10"], Some("the largest fetch is ")),
+    ] {
+        for processes in [&[][..], &["--processes"]] {
+            let code = if message.is_some() { 8 } else { 0 };
+            let options = [&["-n2"], options, processes].concat();
+            let outcome = bench(&place, &server.url("/t"), &options).outcome();
+            assert_eq!(outcome.code, Some(code), "{outcome:?}");
+            assert!(outcome.stdout.starts_with("2 cold-start fetches"), "{outcome:?}");
+            let told = outcome.stderr.lines().nth(1);
+            assert_eq!(told.is_some(), message.is_some(), "{outcome:?}");
+            if let (Some(told), Some(message)) = (told, message) {
+                assert!(told.starts_with(&format!("keyfob: bench: {message}")), "{told}");
+                assert!(told.ends_with(&format!("above {} ({})", options[2], options[1])), "{told}");
+            }
+            let outcome = bench(&place, &server.url("/t"), &[&options[..], &["--format", "json"]].concat()).outcome();
+            assert_eq!(outcome.code, Some(code), "{outcome:?}");
+            let Report(report) = Report::of(&outcome);
+            let Value::Object(report) = report else { panic!("{outcome:?}") };
+            match &report["error"] {
+                Value::Null => assert!(message.is_none()),
+                Value::Object(error) => assert!(matches!(&error["error"], Value::String(kind) if kind == "threshold")),
+                _ => panic!("{outcome:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn json_says_where_when_and_how() {
+    let (place, server) = (Place::new(), giving());
+    for processes in [&[][..], &["--processes"]] {
+        let url = server.url("/t?key=hunter2");
+        let options = [&["-n1", "--max-p90", "60000", "--format", "json"], processes].concat();
+        let outcome = bench(&place, &url, &options).outcome();
+        assert!(!outcome.stdout.contains("hunter2"), "{outcome:?}");
+        let report = Report::of(&outcome);
+        let has_processes = !processes.is_empty();
+        for (name, value) in [
+            ("version", format!("{:?}", env!("CARGO_PKG_VERSION"))),
+            ("url", format!("{:?}", server.url("/t"))),
+            ("error", "null".to_owned()),
+            ("tls_us", "null".to_owned()),
+            (
+                "options",
+                sorted(&format!(
+                    r#"{{"count":1,"pause_ms":0,"processes":{has_processes},"rate":null,"concurrency":1,"max_median_ms":null,"max_p90_ms":60000,"max_bytes":null}}"#
+                )),
+            ),
+        ] {
+            assert_eq!(syntax::to_string(report.member(name)), value, "{name}");
+        }
+        assert_eq!(matches!(report.member("process_us"), Value::Null), !has_processes);
+        let bytes = report.number("bytes_sent", "max") + report.number("bytes_received", "max");
+        assert_eq!(report.number("life_s", "median"), 3600);
+        assert_eq!(report.member_number("bytes_a_month"), bytes * 720);
+        let Value::String(time) = report.member("time") else { panic!("{outcome:?}") };
+        assert!(time.len() == 20 && time.ends_with('Z'), "{time}");
+    }
+    let outcome = place.keyfob(["bench", "--format", "json"]).outcome();
+    let object = r#"{"error":"config","message":"there is no token endpoint","status":null,"oauth_error":null,"retry_after":null,"retryable":false}"#;
+    assert_eq!((outcome.code, &*outcome.stderr), (Some(2), &*format!("{object}\n")));
+    assert_eq!(syntax::to_string(Report::of(&outcome).member("error")), sorted(object));
+}
+
+#[test]
+fn a_rate_counts_from_the_intended_start_and_threads_fetch_at_once() {
+    let place = Place::new();
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let seen = (now, most.clone());
+    let server = Server::with(move |_, stream| {
+        seen.1.fetch_max(seen.0.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        std::thread::sleep(DELAY);
+        seen.0.fetch_sub(1, Ordering::SeqCst);
+        let _ = stream.write_all(&json(200, ANSWER));
+    });
+    let report = Report::run(bench(&place, &server.url("/t"), &["-n4", "--concurrency", "2", "--format", "json"]));
+    assert_eq!((most.swap(0, Ordering::SeqCst), server.requests().len()), (2, 4));
+    assert_eq!(report.number("late_us", "max"), 0);
+    // One thread cannot start ten a second if each takes 0.3 s: the fourth starts 0.6 s late.
+    let options =
+        ["bench", "--client-id", "c", "-n4", "--rate", "10", "--concurrency", "1", "--format", "json", "--url"];
+    let report = Report::run(place.keyfob([&options[..], &[&server.url("/t")]].concat()));
+    assert!(report.number("late_us", "max") >= 590_000 && report.number("in_all_us", "max") >= 890_000);
+    for (index, whole) in report.samples("in_all_us").into_iter().enumerate() {
+        assert_eq!(STEPS.iter().map(|step| report.samples(step)[index]).sum::<u64>(), whole);
+    }
+}
+
+#[test]
+fn csv_has_a_row_for_each_fetch() {
+    let (place, server) = (Place::new(), giving());
+    let outcome = bench(&place, &server.url("/t"), &["-n3", "--format", "csv"]).outcome();
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let lines: Vec<Vec<&str>> = outcome.stdout.lines().map(|line| line.split(',').collect()).collect();
+    let names = [&["fetch"][..], &STEPS, &["in_all_us", "bytes_sent", "bytes_received", "life_s"]].concat();
+    assert_eq!(lines[0], names);
+    assert_eq!(lines.len(), 4);
+    for (index, line) in lines[1..].iter().enumerate() {
+        let numbers: Vec<usize> = line.iter().map(|value| value.parse().unwrap()).collect();
+        assert_eq!((numbers.len(), numbers[0], numbers[13]), (14, index + 1, 3600));
+        assert_eq!(numbers[1..10].iter().sum::<usize>(), numbers[10]);
+    }
+}
+
+#[test]
+fn the_table_fits_a_narrow_terminal_and_a_locale_of_ascii() {
+    let (place, server) = (Place::new(), giving());
+    for (columns, lang, width, block) in
+        [("40", "C", 40, '#'), ("60", "C.UTF-8", 60, '█'), ("0", "POSIX", 80, '#'), ("x", "de_DE.UTF-8", 80, '█')]
+    {
+        let run = bench(&place, &server.url("/t"), &["-n9"]).variable("COLUMNS", columns).variable("LANG", lang);
+        let outcome = run.outcome();
+        assert_eq!(outcome.code, Some(0), "{outcome:?}");
+        assert!(outcome.stdout.contains(block) && (block != '#' || outcome.stdout.is_ascii()), "{outcome:?}");
+        for line in outcome.stdout.lines().skip(1).filter(|line| !line.contains("a month")) {
+            assert!(line.chars().count() <= width, "{columns}: {line}");
+        }
+    }
+}
+
+/// Checks that each element ends, in order.
+#[track_caller]
+fn is_well_formed(xml: &str) {
+    let mut open = Vec::new();
+    for tag in xml.split('<').skip(1) {
+        let (tag, text) = tag.split_once('>').unwrap();
+        assert!(!text.contains(['>', '&']) && tag.matches('"').count() % 2 == 0, "{tag}>{text}");
+        match (tag.strip_prefix('/'), tag.ends_with('/')) {
+            (Some(name), _) => assert_eq!(open.pop(), Some(name)),
+            (None, true) => {}
+            (None, false) => open.push(tag.split(' ').next().unwrap()),
+        }
+        assert!(text.trim().is_empty() || !open.is_empty(), "{text}");
+    }
+    assert!(open.is_empty(), "{open:?}");
+}
+
+#[test]
+fn the_picture_is_written_whole_and_replaces_nothing_but_a_file() {
+    let (place, server) = (Place::new(), giving());
+    place.file("here/old.svg", "old");
+    for file in ["new.svg", "old.svg"] {
+        let outcome = bench(&place, &server.url("/t"), &["-n4", "--plot", file]).outcome();
+        assert_eq!(outcome.code, Some(0), "{outcome:?}");
+        let picture = std::fs::read_to_string(place.path(&format!("here/{file}"))).unwrap();
+        is_well_formed(&picture);
+        assert!(picture.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\"") && !picture.contains("t0ken"));
+        assert!(picture.contains(">waiting</text>") && picture.matches("<rect").count() >= 4);
+    }
+    let here = || std::fs::read_dir(place.path("here")).unwrap().count();
+    let (before, sent) = (here(), server.requests().len());
+    std::os::unix::fs::symlink("old.svg", place.path("here/link.svg")).unwrap();
+    for (file, message) in [
+        ("link.svg", "--plot: not a regular file"),
+        (".", "--plot: not a regular file"),
+        ("/dev/null", "--plot: not a regular file"),
+        ("old.svg/x", "--plot: not a directory"),
+    ] {
+        bench(&place, &server.url("/t"), &["--plot", file]).outcome().fails(2, &format!("keyfob: {message}"));
+    }
+    assert_eq!(server.requests().len(), sent);
+    let lost = bench(&place, &server.url("/t"), &["-n1", "--plot", "none/x.svg"]).outcome();
+    assert_eq!(lost.code, Some(1), "{lost:?}");
+    assert!(lost.stdout.starts_with("1 cold-start fetch "), "{lost:?}");
+    assert!(lost.stderr.ends_with("keyfob: --plot: there is no such file\n"), "{lost:?}");
+    assert_eq!(here(), before + 1);
+}
+
 // What is asked in a wrong way.
 
 #[test]
@@ -792,6 +938,13 @@ fn a_wrong_option_is_named_and_nothing_is_sent() {
             &["--pause", "x"],
             "usage: --pause: must be seconds (30, 0.5) or a number with a unit (500ms, 5s, 2m, 1h, 1d)",
         ),
+        (&["--rate", "51"], "usage: --rate: must be a number from 1 to 50"),
+        (&["--concurrency", "0"], "usage: --concurrency: must be a number from 1 to 16"),
+        (
+            &["--processes", "--concurrency", "2"],
+            "usage: bench: --processes starts one process after the other, without --rate and --concurrency",
+        ),
+        (&["--rate", "5", "--pause", "0"], "usage: bench: --rate sets when the fetches start, so there is no --pause"),
         (&["--processes=2"], "usage: --processes takes no value"),
         (&["--format", "token"], format),
         (&["--format", "header"], format),

@@ -140,7 +140,7 @@ fn each_command_of_the_recipes_runs() {
         assert!(stdout.contains(if words[0] == "revoke" { "revoked" } else { "c-token" }), "{line}: {stdout}");
         count += 1;
     }
-    let expected = if cfg!(feature = "tls") { 18 } else { 17 };
+    let expected = if cfg!(feature = "tls") { 19 } else { 18 };
     assert_eq!((count, server.requests().len()), (expected, expected));
 }
 
@@ -218,6 +218,7 @@ fn each_exit_code_and_kind_is_documented() {
         ("unusable", 5),
         ("wait", 6),
         ("untrusted", 7),
+        ("threshold", 8),
     ] {
         assert!(ERRORS.contains(&format!("| `{kind}` | {code} |")), "{kind}");
     }

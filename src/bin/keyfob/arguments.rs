@@ -241,6 +241,10 @@ pub(crate) fn requested_format() -> Format {
 /// Returns whether `--error-to stdout` is given, even if the rest is wrong.
 pub(crate) fn is_error_to_stdout() -> bool {
     let words: Vec<OsString> = std::env::args_os().take_while(|word| word != "--").collect();
+    // A single fetch of bench reports to its parent process.
+    if words.get(2).is_some_and(|word| word == "--single") {
+        return false;
+    }
     words.iter().any(|word| word == "--error-to=stdout") || words.windows(2).any(|two| two == ["--error-to", "stdout"])
 }
 

@@ -15,6 +15,9 @@ pub(crate) struct CodeRow {
     pub(crate) when: &'static str,
 }
 
+/// The exit code of `bench` if a limit is exceeded.
+pub(crate) const THRESHOLD: u8 = 8;
+
 pub(crate) const EXIT_CODES: &[CodeRow] = &[
     CodeRow { code: 0, kinds: &[], summary: "success", when: "success" },
     CodeRow {
@@ -60,14 +63,12 @@ pub(crate) const EXIT_CODES: &[CodeRow] = &[
         when: "the server's certificate, its host name or TLS itself was not accepted",
     },
     CodeRow {
-        code: OVER_LIMIT,
+        code: THRESHOLD,
         kinds: &[],
-        summary: "over a limit",
-        when: "`bench` measured more than a limit allows",
+        summary: "threshold",
+        when: "bench: a limit is exceeded (--max-median, --max-p90, --max-bytes)",
     },
 ];
-
-const OVER_LIMIT: u8 = 8;
 
 #[derive(Serialize)]
 struct ErrorAnswer<'a> {
@@ -79,36 +80,10 @@ struct ErrorAnswer<'a> {
     retryable: bool,
 }
 
-/// Returns an error as JSON.
-pub(crate) fn error_json(error: &Error) -> String {
-    let message = error.to_string();
-    to_json(&ErrorAnswer {
-        error: error.kind().as_str(),
-        message: &message,
-        status: error.status(),
-        oauth_error: error.oauth_error(),
-        retry_after: error.retry_after().map(whole_seconds),
-        retryable: error.is_retryable(),
-    })
-}
-
-/// Reports that a limit of `bench` is exceeded, and returns the exit code for that.
-#[cfg(feature = "tools")]
-pub(crate) fn over_limit(message: &str, format: Format) -> ExitCode {
-    if format == Format::Json {
-        let (status, oauth_error, retry_after) = (None, None, None);
-        let error = "threshold";
-        note(&to_json(&ErrorAnswer { error, message, status, oauth_error, retry_after, retryable: false }));
-    } else {
-        note(&format!("keyfob: {message}"));
-    }
-    ExitCode::from(OVER_LIMIT)
-}
-
 /// Reports an error and returns its exit code.
 pub(crate) fn report(error: &Error, format: Format) -> ExitCode {
     if format == Format::Json {
-        let answer = error_json(error);
+        let answer = to_object(error);
         // The error may be that standard output cannot be written to.
         if !is_error_to_stdout() || line(&answer).is_err() {
             note(&answer);
@@ -124,6 +99,23 @@ pub(crate) fn report(error: &Error, format: Format) -> ExitCode {
         let _ = line("proto = \"-all\"");
     }
     exit_code(error)
+}
+
+/// Returns an error as a JSON object.
+pub(crate) fn to_object(error: &Error) -> String {
+    object(error.kind().as_str(), &error.to_string(), Some(error))
+}
+
+/// Returns the JSON object of a failure of this kind.
+pub(crate) fn object(kind: &str, message: &str, error: Option<&Error>) -> String {
+    to_json(&ErrorAnswer {
+        error: kind,
+        message,
+        status: error.and_then(Error::status),
+        oauth_error: error.and_then(Error::oauth_error),
+        retry_after: error.and_then(Error::retry_after).map(whole_seconds),
+        retryable: error.is_some_and(Error::is_retryable),
+    })
 }
 
 /// Returns the exit code of an error.

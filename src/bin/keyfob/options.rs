@@ -394,7 +394,7 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
                 Kind::Text,
                 ASKED,
                 "F",
-                "token (default), header, curl (for `curl -K -`) or json; bench and probe: json, else a table. On an error curl is told \
+                "token (default), header, curl (for `curl -K -`) or json; bench and probe: json, else a table; bench: also csv. On an error curl is told \
                  to send nothing, also if a profile cannot be read and might say curl (not at a terminal)",
             )
             .example(r#""header""#),
@@ -495,9 +495,12 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
             )
             .short('n'),
             row("pause", Kind::Duration, BENCH, "T", "the pause between fetches (0.2)"),
-            row("max-median", Kind::Number, BENCH, "MS", "exit with 8 if the median of the whole fetch is above MS milliseconds"),
-            row("max-p90", Kind::Number, BENCH, "MS", "exit with 8 if nine in ten fetches do not stay within MS milliseconds"),
-            row("max-bytes", Kind::Number, BENCH, "N", "exit with 8 if a fetch sends and receives more than N bytes"),
+            row("rate", Kind::Number, BENCH, "R", "start R fetches a second (at most 50), also while others are under way; time counts from the intended start"),
+            row("concurrency", Kind::Number, BENCH, "N", "how many fetches at a time (1, with --rate 16; at most 16)"),
+            row("max-median", Kind::Number, BENCH, "MS", "exit with 8 if the median of the total times is above so many milliseconds"),
+            row("max-p90", Kind::Number, BENCH, "MS", "exit with 8 if their 90th percentile is"),
+            row("max-bytes", Kind::Number, BENCH, "N", "exit with 8 if a fetch sends and receives more bytes than this"),
+            row("plot", Kind::Path, BENCH, "FILE", "write a picture (SVG) of the steps and of the distribution"),
             row("processes", Kind::Flag, BENCH, "", "start a process for each fetch, so that exec and dynamic linking count"),
             // A single fetch, timed for the parent process.
             row("single", Kind::Flag, BENCH | HIDDEN, "", ""),

@@ -187,6 +187,11 @@ impl Settings {
         })
     }
 
+    /// Returns whether a member is still to be read.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        is_given(&self.members, name)
+    }
+
     /// Returns whether the grant can be sent more than once. That includes one that exchanges only the tokens of other
     /// profiles.
     pub(crate) fn is_repeatable(&self) -> bool {
