@@ -218,16 +218,12 @@ impl Client {
         if let Some(file) = grant.refresh_file() {
             let (mut turn, waited) = RefreshTurn::wait(file, self.timeout, self.endpoint.authority())?;
             let mut request = self.request(grant)?;
-            request.set_waited(waited);
+            request.set_waited(waited.saturating_add(request.waited()));
             let (token, in_time) = self.exchange(grant, &request)?;
             token.refresh_token().map_or(Ok(()), |refresh_token| turn.save(refresh_token))?;
             return in_time.map(|()| token);
         }
-        let started = self.clock.now();
-        let mut request = self.request(grant)?;
-        // A secret may be the token of another client, which had to be asked for.
-        request.set_waited(self.clock.now().saturating_sub(started));
-        let (token, in_time) = self.exchange(grant, &request)?;
+        let (token, in_time) = self.exchange(grant, &self.request(grant)?)?;
         in_time.map(|()| token)
     }
 
@@ -237,8 +233,12 @@ impl Client {
     }
 
     fn request_at(&self, wall_time: &dyn Fn() -> Duration, grant: &Grant) -> Result<Request, Error> {
-        let request = Request::signed_at(wall_time, &self.endpoint, &self.credentials, grant)?;
-        Ok(request.with_timeout(self.timeout))
+        let started = self.clock.now();
+        let mut request =
+            Request::signed_at(wall_time, &self.endpoint, &self.credentials, grant)?.with_timeout(self.timeout);
+        // A command may sign, and a secret may be the token of another client, which had to be asked for.
+        request.set_waited(self.clock.now().saturating_sub(started));
+        Ok(request)
     }
 
     /// Returns the time since 1970: a server's, if that was better than the wall clock. Without a clock it is 1970.
@@ -278,7 +278,8 @@ impl Client {
         }
         let now = self.clock.now();
         let Ok(mut again) = self.request_at(&|| time, grant) else { return exchanged };
-        again.set_waited(request.waited().saturating_add(now.saturating_sub(started)));
+        let waited = request.waited().saturating_add(now.saturating_sub(started));
+        again.set_waited(waited.saturating_add(again.waited()));
         let second = self.exchange_once(grant, &again, &mut server_time);
         #[cfg(feature = "std")]
         if second.is_ok() {
@@ -480,6 +481,9 @@ fn judged(request: &Request, grant: Option<&Grant>, error: Error, server_time: O
         Some(at) if at < EARLIEST || server_time.is_some_and(|time| is_far(request, time)) => {
             error.with_hint("the clock of this device is wrong, and assertions are dated by it: set the clock")
         }
+        Some(_) if request.is_by_short_secret() => error.with_hint(
+            "the secret has less than 32 bytes, and servers may refuse HS256 with it (RFC 7518 section 3.2): use a longer one",
+        ),
         Some(_) => error.with_hint(
             "the server may want another audience (`Assertion::audience`), key id (`Assertion::key_id`) or algorithm \
              (`Assertion::algorithm`), or not know the key",
