@@ -90,6 +90,8 @@ pub(crate) struct Signed {
     pub(crate) fingerprint: u32,
     /// The wall time at which it was made.
     pub(crate) at: Duration,
+    /// Whether it is of HS256, with a secret that is shorter than RFC 7518 section 3.2 allows.
+    pub(crate) is_by_short_secret: bool,
 }
 
 /// How many seconds an assertion is dated back, for servers whose clock is behind.
@@ -289,7 +291,10 @@ impl Assertion {
         });
         let mut fingerprint = crate::fnv::Fnv::default();
         self.mark(key, &mut |part| fingerprint.add_bytes(part));
-        Ok(Signed { text, fingerprint: fingerprint.value(), at })
+        // A JWK is longer than its secret: such a one is not noticed.
+        let is_short = signer.algorithm() == "HS256" && key.trim_ascii_end().len() < 32;
+        let is_by_short_secret = is_short && !matches!(self.key, Key::Signer(_));
+        Ok(Signed { text, fingerprint: fingerprint.value(), at, is_by_short_secret })
     }
 
     /// Adds the parts that distinguish these assertions from others: the key and the description, without the parts

@@ -219,16 +219,12 @@ impl Client {
         if let Some(file) = grant.refresh_file() {
             let (mut turn, waited) = RefreshTurn::wait(file, self.timeout, self.endpoint.authority())?;
             let mut request = self.request(grant)?;
-            request.set_waited(waited);
+            request.set_waited(waited.saturating_add(request.waited()));
             let (token, in_time) = self.exchange(grant, &request)?;
             token.refresh_token().map_or(Ok(()), |refresh_token| turn.save(refresh_token))?;
             return in_time.map(|()| token);
         }
-        let started = self.clock.now();
-        let mut request = self.request(grant)?;
-        // A secret may be the token of another client, which had to be asked for.
-        request.set_waited(self.clock.now().saturating_sub(started));
-        let (token, in_time) = self.exchange(grant, &request)?;
+        let (token, in_time) = self.exchange(grant, &self.request(grant)?)?;
         in_time.map(|()| token)
     }
 
@@ -238,8 +234,12 @@ impl Client {
     }
 
     fn request_at(&self, wall_time: &dyn Fn() -> Duration, grant: &Grant) -> Result<Request, Error> {
-        let request = Request::signed_at(wall_time, &self.endpoint, &self.credentials, grant)?;
-        Ok(request.with_timeout(self.timeout))
+        let started = self.clock.now();
+        let mut request =
+            Request::signed_at(wall_time, &self.endpoint, &self.credentials, grant)?.with_timeout(self.timeout);
+        // A command may sign, and a secret may be the token of another client, which had to be asked for.
+        request.set_waited(self.clock.now().saturating_sub(started));
+        Ok(request)
     }
 
     /// Returns the time since 1970: a server's, if that was better than the wall clock. Without a clock it is 1970.

@@ -38,6 +38,7 @@ pub struct Request {
     stable: Option<u32>,
     /// The wall time at which its assertions were signed.
     signed_at: Option<Duration>,
+    is_by_short_secret: bool,
     /// A fingerprint without the computed parts, if there are any.
     computed: Option<u32>,
     to_loopback: bool,
@@ -207,6 +208,11 @@ impl Request {
     /// Returns the wall time at which the assertions were signed, if there are any.
     pub(crate) fn signed_at_time(&self) -> Option<Duration> {
         self.signed_at
+    }
+
+    /// Returns whether the assertions are signed with a secret that is too short.
+    pub(crate) fn is_by_short_secret(&self) -> bool {
+        self.is_by_short_secret
     }
 
     /// Returns the part of the time limit that had passed before the request was sent.

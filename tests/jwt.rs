@@ -8,6 +8,7 @@ mod assertions;
 
 use assertions::{decoded, path};
 use keyfob::{Assertion, ClientCredentials, Endpoint, Error, ErrorKind, Grant, Request, SecretSource};
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -131,6 +132,54 @@ fn each_form_of_a_key_signs_what_openssl_verifies() {
         signature[9] ^= 1;
         assert!(!verifies(algorithm, by, &message, &signature, &row), "{row}");
     }
+}
+
+/// By Python's `cryptography`, which tests/servers/start installs, and compared with what openssl signs.
+#[test]
+fn an_independent_implementation_verifies_each_algorithm() {
+    let rows = [
+        ("ES256", "p256.pem"),
+        ("ES384", "p384.pem"),
+        ("EdDSA", "ed25519.pem"),
+        ("RS256", "rsa.pem"),
+        ("PS256", "rsa.pem"),
+        ("HS256", "README.md"),
+    ];
+    let (mut lines, mut expected) = (String::new(), String::new());
+    for (algorithm, file) in rows {
+        let assertion = match algorithm {
+            // Bytes that are no text of a key. The end of its last line does not count.
+            "HS256" => Assertion::new(SecretSource::value(std::fs::read_to_string(path(file)).unwrap())),
+            _ => key(file),
+        };
+        let assertion = assertion.algorithm(algorithm).random(|| Ok([7; 16])).key_id("k").claim("name", "Zoë \"\\");
+        let [header, claims, message, signature] = signed(assertion).unwrap();
+        let shared = Path::new(env!("CARGO_TARGET_TMPDIR")).join("jwt-verified-secret");
+        std::fs::write(&shared, std::fs::read_to_string(path(file)).unwrap().trim_end_matches('\n')).unwrap();
+        let file = if algorithm == "HS256" { shared } else { path(file) };
+        let mut wrong = signature.clone();
+        wrong[9] ^= 1;
+        for bytes in [signature, wrong] {
+            let message = std::str::from_utf8(&message).unwrap();
+            lines += &format!("{algorithm} {} {message}.{}\n", file.display(), assertions::encoded(&bytes));
+        }
+        let [header, claims] = [header, claims].map(|part| String::from_utf8(part).unwrap().replace('ë', "\\u00eb"));
+        expected += &format!("valid {header} {claims}\ninvalid signature\n");
+    }
+    let mut command = Command::new("bash");
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/start")).arg("assertions");
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut child = child.unwrap();
+    // It may have ended already.
+    let _ = child.stdin.take().unwrap().write_all(lines.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    if output.status.code() == Some(77) && std::env::var_os("CI").is_none() {
+        // Past the harness, which keeps the output of a test that passes to itself.
+        let _ = writeln!(std::io::stderr(), "jwt: no verification by Python's cryptography, because {text}");
+        return;
+    }
+    assert_eq!((output.status.code(), text), (Some(0), expected));
 }
 
 #[test]

@@ -10,7 +10,7 @@ mod assertions;
 use assertions::{claims, number, path};
 use keyfob::{
     Assertion, Client, ClientAuthentication, ClientCredentials, Clock, Endpoint, Error, ErrorKind, Grant, Parameters,
-    Request, Response, SecretSource, TokenCache,
+    Request, Response, Secret, SecretSource, Signer, TokenCache,
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -271,6 +271,62 @@ fn a_wrong_clock_costs_a_second_request_and_never_over_http() {
                 assert_eq!(number(&seen[2], "iat") - number(&seen[1], "iat"), 100, "{row}");
             }
         }
+    }
+}
+
+/// RFC 7518 section 3.2: some servers refuse a shorter one, and say no more than that the client is unknown.
+#[test]
+fn a_refused_assertion_of_a_short_secret_says_so() {
+    const SHORT: &str = "the secret has less than 32 bytes, and servers may refuse HS256 with it (RFC 7518 section 3.2): use a \
+                         longer one";
+    let whole = "s".repeat(32);
+    for (secret, hint) in [(&whole[1..], SHORT), (&whole, AUDIENCE)] {
+        for by_client in [true, false] {
+            let server = Arc::new(Server { refuses: true, ..Server::default() });
+            let client = client(&server, "https://as.example/token", &Clocks::behind(0)).client_id("id");
+            let client = match by_client {
+                true => client.client_secret(secret.to_owned()).assertion(Assertion::with_client_secret()),
+                false => {
+                    client.assertion(Assertion::new(SecretSource::value(format!("{secret}\n"))).algorithm("HS256"))
+                }
+            };
+            assert_eq!(client.fetch(&Grant::client_credentials()).unwrap_err().hint(), Some(hint), "{secret}");
+        }
+    }
+}
+
+/// The time limit is for all of it: a key service that is slow leaves less for the server.
+#[test]
+fn signing_counts_as_a_part_of_the_time_limit() {
+    struct Slow(Clocks);
+    impl Signer for Slow {
+        fn algorithm(&self) -> &str {
+            "ES256"
+        }
+
+        fn sign(&self, _: &[u8]) -> Result<Vec<u8>, Error> {
+            self.0.pass(3);
+            Ok(vec![1; 64])
+        }
+
+        fn identity(&self) -> Result<Secret, Error> {
+            Ok("slow".to_owned().into())
+        }
+    }
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("jwt-slow-refresh");
+    std::fs::write(&file, "r").unwrap();
+    for grant in [Grant::client_credentials(), Grant::refresh_token_file(&file)] {
+        let left = Arc::new(Mutex::new(Vec::new()));
+        let (seen, clocks) = (left.clone(), Clocks::behind(NOW));
+        let answer = move |request: &Request| {
+            seen.lock().unwrap().push(request.timeout().as_secs());
+            Ok(Response::new(401, *br#"{"error":"invalid_client"}"#).with_header("Date", DATE))
+        };
+        let client = Client::with_parts(endpoint(), answer, clocks.clone()).client_id("id");
+        let client = client.assertion(Assertion::with_signer(Slow(clocks))).timeout(Duration::from_secs(10));
+        client.fetch(&grant).unwrap_err();
+        // The second one is signed with the server's time.
+        assert_eq!(*left.lock().unwrap(), [7, 4], "{grant:?}");
     }
 }
 

@@ -445,6 +445,102 @@ fn a_wrong_clock_is_set_by_the_server() {
     }
 }
 
+/// The issuer is all that these are told: discovery, then token, introspection, revocation, exchange and a resource.
+#[test]
+fn the_endpoints_are_found_by_the_issuer() {
+    for server in of_assertions() {
+        let place = server.place();
+        let run = |verb: &str, options: &[&str]| {
+            let client = ["--issuer", server.value("ISSUER"), "--client-id", server.value("MACHINE_ID")];
+            let secrets = ["--client-secret-file", "client-secret", "--ca-file", "ca.pem"];
+            let cache = ["--cache-dir", &place.path("cache")];
+            let shared: &[&str] = if verb == "introspect" { &cache } else { &[] };
+            let outcome = place.keyfob([&[verb], &client[..], &secrets, shared, options].concat()).outcome();
+            (outcome.code, outcome.stdout.trim_end().to_owned(), outcome.stderr)
+        };
+        let prints = |verb: &str, options: &[&str]| {
+            let (code, stdout, stderr) = run(verb, options);
+            assert_eq!((code, stderr.as_str()), (Some(0), ""), "{server} {verb} {options:?}");
+            stdout
+        };
+        let token = prints("token", &["--scope", "read"]);
+        assert_eq!(server.resource(&token), 200, "{server}");
+        let said = prints("introspect", &["--scope", "read"]);
+        for member in [r#""active":true"#, r#""scope":"read""#, r#""client_id":"machine:a+% b""#] {
+            assert!(said.contains(member), "{server}: {said}");
+        }
+        place.file("here/token", &token);
+        assert_eq!(prints("revoke", &["--scope", "read"]), "revoked");
+        assert_eq!(server.resource(&token), 401, "{server}");
+        let (code, stdout, stderr) = run("introspect", &["--access-token-file", "token"]);
+        let ended = "{\"active\":false,\"expires_in\":null}";
+        assert_eq!((code, stdout.as_str(), stderr.as_str()), (Some(3), ended, ""), "{server}");
+
+        // A token with an audience.
+        let resource = format!("resource={}", server.value("AUDIENCE"));
+        prints("token", &["--param", &resource]);
+        let said = prints("introspect", &["--param", &resource]);
+        assert!(said.contains(&format!(r#""aud":"{}""#, server.value("AUDIENCE"))), "{server}: {said}");
+
+        // An exchange, whose subject token is another one's.
+        place.file("here/subject", prints("token", &[]));
+        let exchange = ["--grant", "urn:ietf:params:oauth:grant-type:token-exchange", "--subject-token-file"];
+        let kind = "subject_token_type=urn:ietf:params:oauth:token-type:access_token";
+        let answer = prints("token", &[&exchange[..], &["subject", "--param", kind, "--format", "json"]].concat());
+        let issued = r#""issued_token_type":"urn:ietf:params:oauth:token-type:access_token""#;
+        assert!(answer.contains(issued), "{server}: {answer}");
+
+        for (options, code) in [
+            (&["--param", "resource=https://other.example"][..], "invalid_target"),
+            (&[&exchange[..], &["token", "--param", kind]].concat(), "invalid_grant"),
+            (&["--scope", "admin"], "invalid_scope"),
+        ] {
+            let (exit, stdout, stderr) = run("token", options);
+            assert_eq!((exit, stdout.as_str()), (Some(3), ""), "{server} {options:?}");
+            assert!(stderr.starts_with("keyfob: the server refused (status 400): "), "{server}: {stderr}");
+            assert!(stderr.contains(code), "{server}: {stderr}");
+        }
+    }
+}
+
+/// The client authenticates by its certificate, and its token is good with that alone (RFC 8705).
+#[test]
+fn a_token_is_bound_to_the_clients_certificate() {
+    for server in of_assertions().filter(|server| server.scheme == "https") {
+        let place = server.place();
+        for (name, text) in [
+            ("cert.pem", &include_bytes!("data/tls/client.pem")[..]),
+            ("key.pem", include_bytes!("data/tls/client.key.pem")),
+            ("other.pem", include_bytes!("data/tls/client-rsa.pem")),
+            ("other.key.pem", include_bytes!("data/tls/client-rsa.key.pem")),
+        ] {
+            place.file(&format!("here/{name}"), text);
+        }
+        let run = |id: &str, options: &[&str]| {
+            let words = ["token", "--issuer", server.value("ISSUER"), "--ca-file", "ca.pem", "--client-id"];
+            let outcome = place.keyfob([&words[..], &[server.value(id)], options].concat()).outcome();
+            (outcome.code, outcome.stdout.trim_end().to_owned(), outcome.stderr)
+        };
+        let certificate =
+            ["--auth", "tls_client_auth", "--client-cert-file", "cert.pem", "--client-key-file", "key.pem"];
+        let (code, token, stderr) = run("CERTIFICATE_ID", &certificate);
+        assert_eq!((code, stderr.as_str()), (Some(0), ""), "{server}");
+        place.file("here/token", &token);
+        let words = ["introspect", "--issuer", server.value("ISSUER"), "--ca-file", "ca.pem", "--access-token-file"];
+        let client = ["token", "--client-id", server.value("MACHINE_ID"), "--client-secret-file", "client-secret"];
+        let said = place.keyfob([&words[..], &client].concat()).outcome().stdout;
+        assert!(said.contains(&format!(r#""x5t#S256":"{}""#, server.value("CERTIFICATE"))), "{server}: {said}");
+
+        let other =
+            ["--auth", "tls_client_auth", "--client-cert-file", "other.pem", "--client-key-file", "other.key.pem"];
+        for options in [&other[..], &["--auth", "none"]] {
+            let (code, stdout, stderr) = run("CERTIFICATE_ID", options);
+            assert_eq!((code, stdout.as_str()), (Some(3), ""), "{server} {options:?} {stderr}");
+            assert!(stderr.contains("invalid_client"), "{server}: {stderr}");
+        }
+    }
+}
+
 /// One asks, the others get its token, though each would sign another assertion.
 #[test]
 fn ten_processes_with_one_key_cause_one_request() {

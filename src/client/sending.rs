@@ -28,7 +28,8 @@ impl Client {
         }
         let now = self.clock.now();
         let Ok(mut again) = self.request_at(&|| time, grant) else { return exchanged };
-        again.set_waited(request.waited().saturating_add(now.saturating_sub(started)));
+        let waited = request.waited().saturating_add(now.saturating_sub(started));
+        again.set_waited(waited.saturating_add(again.waited()));
         let second = self.exchange_once(grant, &again, &mut server_time);
         #[cfg(feature = "std")]
         if second.is_ok() {
@@ -155,6 +156,9 @@ pub(super) fn judged(request: &Request, grant: Option<&Grant>, error: Error, ser
         Some(at) if at < EARLIEST || server_time.is_some_and(|time| is_far(request, time)) => {
             error.with_hint("the clock of this device is wrong, and assertions are dated by it: set the clock")
         }
+        Some(_) if request.is_by_short_secret() => error.with_hint(
+            "the secret has less than 32 bytes, and servers may refuse HS256 with it (RFC 7518 section 3.2): use a longer one",
+        ),
         Some(_) => error.with_hint(
             "the server may want another audience (`Assertion::audience`), key id (`Assertion::key_id`) or algorithm \
              (`Assertion::algorithm`), or not know the key",

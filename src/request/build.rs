@@ -302,6 +302,7 @@ impl Request {
             once: 0,
             stable: None,
             signed_at: None,
+            is_by_short_secret: false,
             computed: None,
             to_loopback: url.is_loopback(),
             certificate: None,
@@ -321,6 +322,7 @@ impl Request {
             stable.add(self.url.expose());
             parameters.iter().for_each(|parameter| parameter.mark(values, &mut stable));
             (self.signed_at, self.stable) = (Some(signed.at), Some(stable.0));
+            self.is_by_short_secret = signed.is_by_short_secret;
         }
         let form = |out: &mut dyn fmt::Write, space: &str| {
             let mut joint = "";

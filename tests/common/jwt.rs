@@ -8,9 +8,10 @@ pub fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/jwt").join(name)
 }
 
+const DIGITS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
 /// Decodes base64url without padding.
 pub fn decoded(text: &str) -> Vec<u8> {
-    const DIGITS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let (mut bits, mut count, mut bytes) = (0_u32, 0, Vec::new());
     for digit in text.chars() {
         bits = bits << 6 | DIGITS.find(digit).unwrap() as u32;
@@ -21,6 +22,15 @@ pub fn decoded(text: &str) -> Vec<u8> {
         }
     }
     bytes
+}
+
+/// Encodes in base64url without padding.
+pub fn encoded(bytes: &[u8]) -> String {
+    let digits = bytes.chunks(3).flat_map(|chunk| {
+        let bits = chunk.iter().enumerate().fold(0_u32, |bits, (at, byte)| bits | u32::from(*byte) << (16 - 8 * at));
+        (0..=chunk.len()).map(move |at| char::from(DIGITS.as_bytes()[(bits >> (18 - 6 * at) & 63) as usize]))
+    });
+    digits.collect()
 }
 
 /// The claims of the assertion that is this parameter of a form.

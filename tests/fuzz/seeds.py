@@ -133,3 +133,8 @@ ANSWERS = [
 for index, answer in enumerate(ANSWERS):
     for head in [b"\xff\0\0", b"\0\0\x30", b"\x10\0\x50"]:
         seed("answer", f"{index}-{head.hex()}", head + answer)
+
+# The first byte picks an algorithm, 0 none.
+for path in sorted((HERE / "../data/jwt").iterdir()):
+    for algorithm in range(8):
+        seed("keys", f"{path.name}-{algorithm}", bytes([algorithm]) + path.read_bytes())

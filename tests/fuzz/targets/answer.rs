@@ -9,6 +9,8 @@ extern crate alloc;
 
 #[path = "../../../src/transport/http/answer.rs"]
 mod answer;
+#[path = "../../../src/transport/http/head.rs"]
+mod head;
 
 /// Under the names that the module knows.
 mod secret {

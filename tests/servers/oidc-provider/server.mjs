@@ -1,5 +1,5 @@
 // oidc-provider with the clients of tests/real_servers.rs, in memory. Run by ../start: server.mjs PACKAGES http|https
-import { createPublicKey } from 'node:crypto';
+import { X509Certificate, createPublicKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer as createPlain } from 'node:http';
 import { createServer as createTls } from 'node:https';
@@ -24,7 +24,9 @@ const client = (client_id, ...grant_types) => ({
 });
 
 const tls = (name) => readFileSync(new URL(`../../data/tls/${name}`, import.meta.url));
-const server = scheme === 'https' ? createTls({ key: tls('valid.key.pem'), cert: tls('valid.pem') }) : createPlain();
+const server = scheme === 'https' ? createTls({
+  key: tls('valid.key.pem'), cert: tls('valid.pem'), ca: tls('ca.pem'), requestCert: true, rejectUnauthorized: false,
+}) : createPlain();
 await new Promise((ready) => server.listen(0, '127.0.0.1', ready));
 const base = `${scheme}://127.0.0.1:${server.address().port}`;
 
@@ -35,24 +37,51 @@ const jwk = (name) => {
 };
 const keys = ['p256', 'p384', 'ed25519', 'rsa'].map(jwk);
 const bearer = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
+const exchange = 'urn:ietf:params:oauth:grant-type:token-exchange';
 const signing = (client_id, token_endpoint_auth_method, more) => ({
   ...client(client_id, 'client_credentials', bearer), token_endpoint_auth_method, ...more,
 });
-const [byKey, bySecret, longSecret] = ['by:key+% b', 'by:secret+% b', 'p+/%:&= s3cret~ of 32 bytes or more'];
+const [byKey, bySecret, byCertificate] = ['by:key+% b', 'by:secret+% b', 'by:certificate+% b'];
+const [longSecret, audience] = ['p+/%:&= s3cret~ of 32 bytes or more', 'https://api.example'];
+const peer = ({ req }) => req.socket.getPeerX509Certificate?.();
 
 const ttl = (context, token, { clientId }) => (clientId === short ? 2 : 600);
 const provider = new Provider(base, {
   clients: [
-    client(machine, 'client_credentials'),
+    client(machine, 'client_credentials', exchange),
     client(person, 'password', 'refresh_token'),
     client(short, 'client_credentials', 'password', 'refresh_token'),
     signing(byKey, 'private_key_jwt', { jwks: { keys }, client_secret: undefined }),
     signing(bySecret, 'client_secret_jwt', { client_secret: longSecret }),
+    signing(byCertificate, 'tls_client_auth', {
+      client_secret: undefined, tls_client_auth_subject_dn: 'CN=client', tls_client_certificate_bound_access_tokens: true,
+    }),
   ],
   enabledJWA: { clientAuthSigningAlgValues: ['HS256', 'RS256', 'PS256', 'ES256', 'ES384', 'EdDSA', 'Ed25519'] },
   // `admin` is known, but no client's.
   scopes: ['read', 'write', 'admin'],
-  features: { clientCredentials: { enabled: true }, revocation: { enabled: true }, devInteractions: { enabled: false } },
+  clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'client_secret_jwt', 'private_key_jwt', 'tls_client_auth', 'none'],
+  features: {
+    clientCredentials: { enabled: true },
+    revocation: { enabled: true },
+    introspection: { enabled: true },
+    devInteractions: { enabled: false },
+    mTLS: {
+      enabled: true,
+      tlsClientAuth: true,
+      certificateBoundAccessTokens: true,
+      getCertificate: peer,
+      certificateAuthorized: ({ req }) => req.socket.authorized,
+      certificateSubjectMatches: (context, property, expected) => peer(context).subject === expected,
+    },
+    resourceIndicators: {
+      enabled: true,
+      getResourceServerInfo: (context, resource) => {
+        if (resource !== audience) throw new errors.InvalidTarget();
+        return { scope: 'read write', audience: resource, accessTokenFormat: 'opaque' };
+      },
+    },
+  },
   rotateRefreshToken: true,
   issueRefreshToken: (context, { grantTypes }) => grantTypes.includes('refresh_token'),
   findAccount: (context, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
@@ -85,6 +114,19 @@ provider.registerGrantType(bearer, async (context) => {
   context.body = { access_token: await token.save(), token_type: 'Bearer', expires_in: token.expiration, scope: params.scope };
 }, ['assertion', 'scope']);
 
+// And this one (RFC 8693), for its own tokens.
+provider.registerGrantType(exchange, async (context) => {
+  const { params, client } = context.oidc;
+  if (!await provider.ClientCredentials.find(params.subject_token)) throw new errors.InvalidGrant('subject_token');
+  const token = new provider.ClientCredentials({ client, scope: params.scope });
+  context.body = {
+    access_token: await token.save(),
+    issued_token_type: 'urn:ietf:params:oauth:token-type:access_token',
+    token_type: 'Bearer',
+    expires_in: token.expiration,
+  };
+}, ['subject_token', 'subject_token_type', 'requested_token_type', 'scope']);
+
 const issuer = provider.callback();
 server.on('request', async (request, response) => {
   if (request.url !== '/resource') return issuer(request, response);
@@ -103,6 +145,9 @@ for (const [key, value] of Object.entries({
   KEY_ID: byKey,
   SECRET_JWT_ID: bySecret,
   LONG_SECRET: longSecret,
+  CERTIFICATE_ID: byCertificate,
+  CERTIFICATE: Buffer.from(new X509Certificate(tls('client.pem')).fingerprint256.replaceAll(':', ''), 'hex').toString('base64url'),
+  AUDIENCE: audience,
   MACHINE_ID: machine,
   PERSON_ID: person,
   SHORT_ID: short,
