@@ -299,36 +299,3 @@ fn github_actions_gives_a_job_its_identity() {
         ]
     );
 }
-
-/// RFC 8693 section 2.2.1: the server may issue another type than the requested one, and what is no access token has the
-/// `token_type` `N_A`.
-#[test]
-fn an_exchange_that_yields_another_type_of_token_is_refused() {
-    let other = "keyfob: the server refused (status 200: `issued_token_type` is not \
-                 urn:ietf:params:oauth:token-type:access_token) and did not say why";
-    let not_bearer = "keyfob: a token of type \"N_A\" cannot be sent as a bearer token\n\
-                      hint: such a token needs more than a header; ask whoever runs the server for a bearer token";
-    for (issued, kind, fault) in [
-        ("access_token", "Bearer", None),
-        ("access_token", "N_A", Some((5, not_bearer))),
-        ("id_token", "Bearer", Some((3, other))),
-        ("id_token", "N_A", Some((3, other))),
-    ] {
-        let place = Place::new();
-        let server = Server::answering(bytes(&format!(
-            r#"{{"access_token":"federated","issued_token_type":"urn:ietf:params:oauth:token-type:{issued}","token_type":"{kind}","expires_in":3599}}"#
-        )));
-        let profile = profiles("### Kubernetes to Google", &server).remove(0);
-        place.file("here/p.json", profile.replace("/var/run/service-account/token", "platform"));
-        place.file("here/platform", "first.e30.c2ln");
-        let outcome = place.keyfob(["token", "./p.json", "--format", "header"]).outcome();
-        let Some((code, lines)) = fault else {
-            outcome.prints("Authorization: Bearer federated");
-            let outcome = place.keyfob(["token", "./p.json", "--format", "json"]).outcome();
-            let members = r#""members":{"issued_token_type":"urn:ietf:params:oauth:token-type:access_token"}"#;
-            assert!(outcome.stdout.contains(members), "{outcome:?}");
-            continue;
-        };
-        outcome.fails(code, lines);
-    }
-}
