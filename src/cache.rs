@@ -199,7 +199,7 @@ impl TokenCache {
             Step::Renew(valid) => valid,
         };
         let result = self.fetcher.renew(&mut self.state, min_life, false, Duration::ZERO);
-        // A token may have come out of the store meanwhile.
+        // Reading the store may have brought a token in the meantime.
         let valid = valid.or_else(|| self.state.step(self.fetcher.now(), min_life).token());
         self.fetcher.hand_out(result, valid, min_life)
     }

@@ -1,12 +1,13 @@
 //! The client: fetches a token now, and revokes one.
 
-use crate::answer;
+mod sending;
+
+use self::sending::judged;
 use crate::assertion::Assertion;
 use crate::client_auth::ClientCredentials;
 use crate::clock::Clock;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind};
-use crate::exchange;
 use crate::field::Field;
 use crate::grant::Grant;
 use crate::introspection::Introspection;
@@ -16,7 +17,7 @@ use crate::refresh_file::RefreshTurn;
 use crate::request::{Request, TIMEOUT};
 use crate::secret::SecretSource;
 use crate::token::AccessToken;
-use crate::transport::{Response, Transport};
+use crate::transport::Transport;
 use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
@@ -262,70 +263,6 @@ impl Client {
         single.into_iter().flatten().chain(fields).filter(|source| source.invalidate()).count() > 0
     }
 
-    /// Sends a request for a token and reads the answer. The inner result says whether it came in time; if not, a refresh token
-    /// in it can still be used.
-    ///
-    /// If an assertion was refused that is dated far from the server's time, another one is signed with that time and sent.
-    pub(crate) fn exchange(&self, grant: &Grant, request: &Request) -> Exchanged {
-        let started = self.clock.now();
-        let mut server_time = None;
-        let exchanged = self.exchange_once(grant, request, &mut server_time);
-        let is_about_clock = exchanged.as_ref().is_err_and(|error| may_be_clock(request, grant, error));
-        let Some(time) = server_time.filter(|_| is_about_clock) else { return exchanged };
-        // Over plain http anybody on the way could name a time, and keep the assertion for then.
-        if !request.is_https() || !is_far(request, time) {
-            return exchanged;
-        }
-        let now = self.clock.now();
-        let Ok(mut again) = self.request_at(&|| time, grant) else { return exchanged };
-        let waited = request.waited().saturating_add(now.saturating_sub(started));
-        again.set_waited(waited.saturating_add(again.waited()));
-        let second = self.exchange_once(grant, &again, &mut server_time);
-        #[cfg(feature = "std")]
-        if second.is_ok() {
-            *self.server_time.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((time, now));
-        }
-        second
-    }
-
-    /// Sends one request and reads the answer. Sets the server's time if that may matter.
-    fn exchange_once(&self, grant: &Grant, request: &Request, server_time: &mut Option<Duration>) -> Exchanged {
-        let grant_type = grant.grant_type.as_deref();
-        self.notify(|| Event::FetchStarted { grant_type });
-        let started = self.clock.now();
-        let mut status = None;
-        let exchanged = self.send(request).and_then(|(response, sent_at)| {
-            let answered = response.status;
-            status = Some(answered);
-            let time = request.signed_at_time().and_then(|_| answer::server_time(&response.headers));
-            *server_time = time.and_then(|time| u64::try_from(time).ok()).map(Duration::from_millis);
-            let issued = exchange::issued(grant, &response);
-            let wall_time = if self.endpoint.lifetime.trust_clock { self.clock.wall_time() } else { None };
-            let token = AccessToken::read_late(&self.endpoint, response, sent_at, wall_time);
-            let token = token.and_then(|mut token| {
-                if let Some(issued) = issued {
-                    exchange::check(&self.endpoint, grant, &issued, answered)?;
-                    token.keep(exchange::ISSUED_TOKEN_TYPE, issued);
-                }
-                Ok(token)
-            });
-            let mut token = token.map_err(|error| judged(request, Some(grant), error, *server_time))?;
-            token.redact(&request.echoes());
-            let in_time = token.in_time(answered, sent_at, self.clock.now());
-            Ok((token, in_time))
-        });
-        self.notify(|| Event::FetchFinished {
-            grant_type,
-            status,
-            elapsed: self.clock.now().saturating_sub(started),
-            result: match &exchanged {
-                Ok((token, Ok(()))) => Ok(token.lifetime()),
-                Ok((_, Err(error))) | Err(error) => Err(error),
-            },
-        });
-        exchanged
-    }
-
     /// Creates an event and passes it to the observer, if there is one.
     pub(crate) fn notify<'e>(&self, event: impl FnOnce() -> Event<'e>) {
         if let Some(observer) = &self.observer {
@@ -411,25 +348,6 @@ impl Client {
     pub fn now(&self) -> Duration {
         self.clock.now()
     }
-
-    /// Sends a request. Returns the answer, and when the request was sent.
-    fn send(&self, request: &Request) -> Result<(Response, Duration), Error> {
-        let started = self.clock.now();
-        if started == Duration::MAX {
-            return Err(Error::config("the clock cannot be read, so it cannot be known when a token expires")
-                .with_hint("on Linux keyfob needs a working CLOCK_BOOTTIME, or /proc/uptime"));
-        }
-        let response = self.transport.send(request).map_err(|error| {
-            let retryable = error.kind() == ErrorKind::OutcomeUnknown && request.is_repeatable();
-            let retryable = retryable || error.is_retryable();
-            error.retryable(retryable)
-        })?;
-        let sent_at = match response.elapsed {
-            Some(elapsed) => self.clock.now().saturating_sub(elapsed).max(started),
-            None => started,
-        };
-        Ok((response, sent_at))
-    }
 }
 
 /// Access for a store.
@@ -445,53 +363,6 @@ impl Client {
     pub(crate) fn credentials(&self) -> &ClientCredentials {
         &self.credentials
     }
-}
-
-/// A token, and whether it came in time.
-type Exchanged = Result<(AccessToken, Result<(), Error>), Error>;
-
-/// Returns whether a wrong clock may be why the request was refused, and another one does no harm: a password, or what is good
-/// for one use, is sent again only if the server did not get as far as that.
-fn may_be_clock(request: &Request, grant: &Grant, error: &Error) -> bool {
-    request.signed_at_time().is_some()
-        && error.kind() == ErrorKind::Refused
-        && matches!(error.status(), Some(400 | 401 | 403))
-        && match error.oauth_error() {
-            Some("invalid_client") => true,
-            Some("invalid_grant") => grant.assertion.is_some(),
-            Some("invalid_request") | None => request.is_repeatable() && !grant.is_login(),
-            Some(_) => false,
-        }
-}
-
-/// The beginning of 2026. A clock that is behind that was never set.
-const EARLIEST: Duration = Duration::from_secs(1_767_225_600);
-
-/// Returns whether an assertion is dated more than 30 s away from the server's time.
-fn is_far(request: &Request, server_time: Duration) -> bool {
-    request.signed_at_time().is_some_and(|at| at.abs_diff(server_time) > Duration::from_secs(30))
-}
-
-/// Removes the request's secrets from an answer's error. A server's failure stays retryable only if repeating the request is
-/// harmless.
-fn judged(request: &Request, grant: Option<&Grant>, error: Error, server_time: Option<Duration>) -> Error {
-    let is_by_assertion = grant.is_some_and(|grant| may_be_clock(request, grant, &error));
-    let error = match request.signed_at_time().filter(|_| is_by_assertion) {
-        None => error,
-        Some(at) if at < EARLIEST || server_time.is_some_and(|time| is_far(request, time)) => {
-            error.with_hint("the clock of this device is wrong, and assertions are dated by it: set the clock")
-        }
-        Some(_) if request.is_by_short_secret() => error.with_hint(
-            "the secret has less than 32 bytes, and servers may refuse HS256 with it (RFC 7518 section 3.2): use a longer one",
-        ),
-        Some(_) => error.with_hint(
-            "the server may want another audience (`Assertion::audience`), key id (`Assertion::key_id`) or algorithm \
-             (`Assertion::algorithm`), or not know the key",
-        ),
-    };
-    let is_harmless = error.kind() != ErrorKind::Unusable || request.is_repeatable();
-    let is_retryable = error.is_retryable() && is_harmless;
-    request.redact(error).retryable(is_retryable)
 }
 
 /// Prints no secret.

@@ -13,4 +13,4 @@ macro_rules! pages {
     )* };
 }
 
-pages! { recipes federation guide sharing cookbook command profiles errors tolerances security costs fleet bench }
+pages! { recipes federation guide sharing cookbook command profiles errors tolerances security costs boards fleet bench }

@@ -1,19 +1,21 @@
 //! A token endpoint, described as data.
 
+mod choices;
 mod members;
+mod parts;
 
+pub use self::choices::{Method, Parameters, Revocation};
 pub use self::members::Members;
 
 use crate::api_header::ApiHeader;
 use crate::client_auth::ClientAuthentication;
 use crate::error::Error;
 use crate::field::{Field, FieldValue, Json};
-use crate::grant::Grant;
 use crate::lifetime::LifetimeRules;
 use crate::place::Place;
 use crate::refused_if::RefusedIf;
 use crate::secret::SecretSource;
-use crate::template::{Template, Values};
+use crate::template::Values;
 use crate::url::{Url, UrlTemplate};
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
@@ -103,62 +105,6 @@ pub(crate) enum Refresh {
         /// The client proves who it is in this request too.
         authenticates: bool,
     },
-}
-
-/// The HTTP method of token requests. Default: `POST`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Method {
-    /// `GET`, which has the parameters in the query: for bearer sessions, and for services that document it.
-    Get,
-    /// `POST`, which RFC 6749 section 3.2 asks for.
-    Post,
-    /// `PUT`, for services that document it: as `POST` otherwise.
-    Put,
-}
-
-impl Method {
-    /// Returns the method's name: `GET`, `POST` or `PUT`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Get => "GET",
-            Self::Post => "POST",
-            Self::Put => "PUT",
-        }
-    }
-}
-
-/// Where a request's parameters go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Parameters {
-    /// `application/x-www-form-urlencoded` in the body (RFC 6749 appendix B).
-    Form,
-    /// A JSON object in the body.
-    Json,
-    /// The URL's query, and the only place with `GET`. Servers and proxies write URLs into their logs: prefer a body.
-    Query,
-}
-
-/// How a token is ended at the server.
-///
-/// ```
-/// use keyfob::{Endpoint, Revocation};
-///
-/// let endpoint = Endpoint::new("https://as.example/token")?
-///     .revocation(Revocation::Endpoint("https://as.example/revoke".into()));
-/// assert!(endpoint.can_revoke());
-/// # Ok::<(), keyfob::Error>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Revocation {
-    /// `DELETE` on the token endpoint with the issued token as bearer, as the dialect `bearer-session` has it.
-    Delete,
-    /// A revocation endpoint (RFC 7009) at this URL. The refresh token is revoked first, if there is one, and then the
-    /// access token.
-    Endpoint(String),
 }
 
 impl Endpoint {
@@ -261,6 +207,26 @@ impl Endpoint {
     pub fn parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.extra.push(Field::template(name, value));
         self
+    }
+
+    /// Adds the parameter `resource`, the API that the token is for (RFC 8707 section 2), to every token request. It is a
+    /// [template](Endpoint#templates), and may be added several times. Default: none.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](crate::ErrorKind::Config) if it is no absolute URI without a fragment.
+    pub fn resource(self, uri: impl Into<String>) -> Result<Self, Error> {
+        let uri = uri.into();
+        let is_scheme = |scheme: &str| {
+            scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+                && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+        };
+        // A variable may hold the beginning.
+        let is_absolute = uri.starts_with('{') || uri.split_once(':').is_some_and(|(scheme, _)| is_scheme(scheme));
+        if !is_absolute || uri.contains('#') {
+            return Err(Error::config("resource: not an absolute URI without a fragment (RFC 8707 section 2)"));
+        }
+        Ok(self.parameter("resource", uri))
     }
 
     /// Adds a secret parameter to every token request, sent as it is read.
@@ -467,74 +433,10 @@ impl Endpoint {
         }
     }
 
-    /// Returns how the request with this grant is described, and whether the client authenticates in it: a refresh may have
-    /// a description of its own.
-    pub(crate) fn block(&self, grant: &Grant) -> (&Self, bool) {
-        match &self.refresh {
-            Refresh::Block { endpoint, authenticates, .. } if grant.is_refresh() => (endpoint, *authenticates),
-            _ => (self, true),
-        }
-    }
-
-    /// Returns the headers of a request that `block` describes. This endpoint's secret ones are in it too, unless it has its
-    /// own: no description holds them.
-    pub(crate) fn headers_in<'e>(&'e self, block: &'e Self) -> impl Iterator<Item = &'e Field> {
-        let is_other = |field: &Field| block.headers.iter().all(|own| !own.name.eq_ignore_ascii_case(&field.name));
-        let secret = self.headers.iter().filter(|field| field.secret_source().is_some());
-        block.headers.iter().chain(secret.filter(move |field| is_other(field)))
-    }
-
-    /// Returns the grant that renews a token, as the description has it; None where the original grant is to be used.
-    pub(crate) fn renewal(&self, refresh_token: Option<&str>, token: Option<&str>) -> Option<Grant> {
-        // The store keeps a refresh token longer than the token that came with it.
-        let token = token.filter(|token| !token.is_empty());
-        match &self.refresh {
-            Refresh::Never => None,
-            Refresh::Standard => refresh_token.map(|refresh_token| Grant::renewal(Some(refresh_token), None)),
-            Refresh::Block { with_token: true, .. } if refresh_token.is_some() => None,
-            Refresh::Block { with_token: true, .. } => token.map(|token| Grant::renewal(None, Some(token))),
-            Refresh::Block { endpoint, .. } if token.is_none() && endpoint.names_variable("token") => None,
-            Refresh::Block { .. } => refresh_token.map(|refresh_token| Grant::renewal(Some(refresh_token), token)),
-        }
-    }
-
-    /// Returns whether a template of the request names this variable.
-    pub(crate) fn names_variable(&self, wanted: &str) -> bool {
-        let mut found = false;
-        self.templates(&mut |template| template.names(&mut |name| found |= name == wanted));
-        found
-    }
-
-    /// Calls `each` with the templates of parameters, headers and query.
-    pub(crate) fn templates(&self, each: &mut dyn FnMut(&Template)) {
-        for field in self.extra.iter().chain(&self.headers) {
-            field.templates(&mut |template| each(template));
-        }
-        if let Some(query) = self.template.as_ref().and_then(UrlTemplate::query) {
-            each(query);
-        }
-    }
-
     /// Returns whether the description knows a way to end a token.
     #[must_use]
     pub fn can_revoke(&self) -> bool {
         self.revocation.is_some()
-    }
-
-    /// Returns whether a refresh token can be ended as well.
-    pub(crate) fn revokes_refresh_tokens(&self) -> bool {
-        matches!(self.revocation, Some(Revocation::Endpoint(_)))
-    }
-
-    /// Refuses a body with `GET`: a secret that was meant for a body must not get lost, nor into a log of URLs.
-    pub(crate) fn check_method(&self) -> Result<(), Error> {
-        match (self.method, self.parameters) {
-            (Method::Get, Parameters::Form | Parameters::Json) => {
-                Err(Error::config("`params`: with GET they can only go into the query")
-                    .with_hint("leave `params` out, or use POST"))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Adds a parameter with a JSON value to every token request.

@@ -68,7 +68,7 @@ fn percent(whole: Duration, percent: u32) -> Duration {
     whole / 100 * percent
 }
 
-/// What to do for a caller that needs a token.
+/// The action for a caller that needs a token.
 pub(crate) enum Step {
     /// Return this token.
     Use(AccessToken),
@@ -121,7 +121,7 @@ pub(crate) struct Pause {
     /// With a valid token, no request is sent before this.
     pub(crate) calm_until: Duration,
     pub(crate) error: Error,
-    /// What was refused. A request with a different value ends the pause.
+    /// The refused value. A request with a different one ends the pause.
     pub(crate) refused: Option<Refused>,
 }
 
@@ -219,7 +219,7 @@ impl Renewal {
         }
     }
 
-    /// Returns what was refused, while the pause lasts.
+    /// Returns the refused value, during the pause.
     pub(crate) fn refused(&self) -> Option<Refused> {
         self.pause.as_ref()?.refused
     }
@@ -234,7 +234,7 @@ impl Renewal {
     }
 
     /// Keeps a token that was requested at `asked_at` and came at `fetched_at`, unless its lifetime is not credible or another
-    /// token that came meanwhile lives at least as long.
+    /// token that came in the meantime lives at least as long.
     pub(crate) fn succeeded(&mut self, now: Duration, asked_at: Duration, fetched_at: Duration, token: &AccessToken) {
         // The server may have asked another attempt to wait while this one was under way.
         let is_over = |pause: &mut Pause| !(pause.is_asked() && pause.since > asked_at);
@@ -286,7 +286,7 @@ impl Renewal {
         percent(life, MARGIN_PERCENT) + whole.saturating_sub(self.spread.of(whole))
     }
 
-    /// Returns the current token, if an attempt other than that of `asked_at` brought it meanwhile.
+    /// Returns the current token, if another attempt brought it after `asked_at`.
     fn came_after(&self, asked_at: Duration) -> Option<&Held> {
         self.held.as_ref().filter(|held| held.fetched_at > asked_at && !held.token.is_ended())
     }
@@ -294,7 +294,7 @@ impl Renewal {
     /// Notes that an attempt that began at `asked_at` failed. `refused` is the fingerprint of the request, if it was refused. The
     /// current token stays.
     pub(crate) fn failed(&mut self, now: Duration, asked_at: Duration, error: &Error, refused: Option<u32>) {
-        // Either nothing was sent, so the next call may try at once, or another attempt has succeeded meanwhile.
+        // Either nothing was sent, so the next call may try at once, or another attempt has succeeded in the meantime.
         if error.kind() == ErrorKind::Config || self.came_after(asked_at).is_some() {
             return;
         }

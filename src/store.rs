@@ -74,7 +74,7 @@ use zeroize::Zeroizing;
 /// # How long processes wait for each other
 ///
 /// One process sends the request and the others wait for it: for half to five eighths of their time limit, spread so that they
-/// do not all go on at once. Then each sends its own request. The same happens, without a wait, for an hour after a token that
+/// do not all continue at once. Then each sends its own request. The same happens, without a wait, for an hour after a token that
 /// could not be stored.
 ///
 /// A refresh token or an extension grant is never sent by two processes at once. There a process waits for its whole time
@@ -293,8 +293,7 @@ impl Store {
                 bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
             });
             let draft = slot.own_draft()?;
-            // Before other processes can read the new key and use it.
-            // Nobody can read what the old key has sealed.
+            // Nobody can read the files that the old key has sealed. They are removed before another process can use the new key.
             self.clear();
             draft.commit(&[text.expose().as_bytes()], false).map_err(|unfinished| unfinished.error)?;
             // Read back as the other processes read it: a key that cannot be read would be made again and again.

@@ -85,12 +85,19 @@ impl Report {
         &members[name]
     }
 
+    /// A step that did not occur is `null` and took no time.
     fn number(&self, row: &str, column: &str) -> u64 {
-        let Value::Object(columns) = self.member(row) else { panic!("{row}") };
-        number(&columns[column])
+        match self.member(row) {
+            Value::Object(columns) => number(&columns[column]),
+            Value::Null if STEPS.contains(&row) => 0,
+            _ => panic!("{row}"),
+        }
     }
 
     fn samples(&self, row: &str) -> Vec<u64> {
+        if let (Value::Null, true) = (self.member(row), STEPS.contains(&row)) {
+            return vec![0; self.samples("in_all_us").len()];
+        }
         let Value::Object(columns) = self.member(row) else { panic!("{row}") };
         let Value::Array(samples) = &columns["samples"] else { panic!("{row}") };
         samples.iter().map(number).collect()
@@ -336,6 +343,85 @@ fn the_columns_are_samples_by_the_nearest_rank() {
     assert!(report.number("waiting_us", "median") >= 25_000);
 }
 
+#[test]
+fn a_limit_that_is_exceeded_is_8_and_the_report_is_whole() {
+    let slow = Server::with(|_, stream| {
+        std::thread::sleep(Duration::from_millis(20));
+        let _ = stream.write_all(&json(200, ANSWER));
+    });
+    let place = Place::new();
+    let first = bench(&place, &slow.url("/t"), &["-n2", "--format", "json"]);
+    let report = Report::run(first);
+    let bytes = report.number("bytes_sent", "max") + report.number("bytes_received", "max");
+    let (equal, less) = (bytes.to_string(), (bytes - 1).to_string());
+    for (limits, over) in [
+        (&["--max-median", "60000", "--max-p90", "60000", "--max-bytes", &*equal][..], None),
+        (&["--max-median", "1"], Some("bench: the median is N ms, more than --max-median 1")),
+        (&["--max-p90", "1"], Some("bench: the 90th percentile is N ms, more than --max-p90 1")),
+        (&["--max-bytes", &*less], Some("bench: a fetch took N bytes, more than --max-bytes ")),
+        (
+            &["--max-p90", "1", "--max-median", "60000"],
+            Some("bench: the 90th percentile is N ms, more than --max-p90 1"),
+        ),
+    ] {
+        for format in [&[][..], &["--format", "json"], &["--format", "csv"]] {
+            let options = [&["-n2"], limits, format].concat();
+            let outcome = bench(&place, &slow.url("/t"), &options).outcome();
+            assert_eq!(outcome.code, Some(if over.is_some() { 8 } else { 0 }), "{options:?} {outcome:?}");
+            assert!(outcome.stdout.lines().count() >= 1, "{outcome:?}");
+            let told = outcome.stderr.lines().nth(1).unwrap_or_default();
+            let Some(over) = over else {
+                assert_eq!(told, "");
+                continue;
+            };
+            let words = told.split(' ').map(|word| if word.parse::<f64>().is_ok_and(|n| n > 1.0) { "N" } else { word });
+            let words = words.collect::<Vec<_>>().join(" ");
+            match format {
+                ["--format", "json"] => {
+                    assert!(told.starts_with(r#"{"error":"threshold","message":"bench: "#), "{told}");
+                }
+                _ => assert!(words.starts_with(&format!("keyfob: {over}")), "{words}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn csv_has_a_line_for_each_fetch_and_json_says_what_was_run() {
+    let (place, server) = (Place::new(), giving());
+    let outcome = bench(&place, &server.url("/t"), &["-n3", "--format", "csv"]).outcome();
+    let lines: Vec<&str> = outcome.stdout.lines().collect();
+    assert_eq!(
+        lines[0],
+        "fetch,process_us,preparing_us,look_up_us,connect_us,tls_us,waiting_us,body_us,reading_us,in_all_us,bytes_sent,\
+         bytes_received"
+    );
+    assert_eq!(lines.len(), 4);
+    for (number, line) in (1..).zip(&lines[1..]) {
+        let values: Vec<u64> = line.split(',').map(|value| value.parse().unwrap()).collect();
+        assert_eq!((values.len(), values[0]), (12, number));
+        assert_eq!(values[1..9].iter().sum::<u64>(), values[9], "the steps are the whole");
+    }
+    let report =
+        Report::run(place.keyfob(["bench", "--url", &server.url("/t"), "-n1", "--pause", "0.5", "--format", "json"]));
+    assert_eq!(report.member_number("pause_ms"), 500);
+    assert!(matches!(report.member("tls_us"), Value::Null), "http has no TLS");
+    assert!(matches!(report.member("error"), Value::Null));
+    assert!(matches!(report.member("begun"), Value::String(begun) if begun.len() == 20 && begun.ends_with('Z')));
+    assert!(matches!(report.member("version"), Value::String(version) if version == env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn without_utf_8_the_bars_are_ascii() {
+    let (place, server) = (Place::new(), giving());
+    for (name, value, bar) in [("LANG", "C", '#'), ("LC_ALL", "POSIX", '#'), ("LANG", "de_DE.UTF-8", '█')] {
+        let run = bench(&place, &server.url("/t"), &["-n2"]).variable(name, value);
+        let outcome = run.outcome();
+        assert!(outcome.stdout.contains(bar), "{name}={value}: {}", outcome.stdout);
+        assert_eq!(outcome.stdout.is_ascii(), bar == '#');
+    }
+}
+
 impl Report {
     fn member_number(&self, name: &str) -> u64 {
         number(self.member(name))
@@ -415,6 +501,7 @@ fn it_stops_at_the_first_failure_and_prints_what_there_is() {
             assert_eq!((outcome.code, &*outcome.stderr), (Some(code), &*format!("{told}{object}\n")));
             let report = Report::of(&outcome);
             assert_eq!((report.member_number("asked_for"), report.member_number("fetched")), (5, 2));
+            assert!(outcome.stdout.ends_with(&format!(",\"error\":{object}}}\n")), "{}", outcome.stdout);
             assert_eq!(report.samples("in_all_us").len(), 2);
         }
     }
@@ -691,7 +778,7 @@ fn a_hint_about_a_file_is_given_once() {
 fn a_wrong_option_is_named_and_nothing_is_sent() {
     let (place, server) = (Place::new(), giving());
     let range = "usage: -n: must be a number from 1 to 1000";
-    let format = "usage: bench: --format must be json, or left out for a table";
+    let format = "usage: bench: --format must be json or csv, or left out for a table";
     for (options, message) in [
         (&["-n0"][..], range),
         (&["-n", "1001"], range),

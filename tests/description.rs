@@ -37,6 +37,23 @@ fn mistakes_are_named_with_their_place() {
         // A message shows host and path, also the text inside a filter.
         ("{\"url\": \"https://e.example{json:\u{7f}x/\"}", "url: byte 23 is not visible ASCII"),
         ("{\"url\": \"https://e.example/{url:\u{e9} {a}}/\"}", "url: byte 23 is not visible ASCII"),
+        (
+            r#"{"url": "https://as.example", "resource": "api.example"}"#,
+            "resource: not an absolute URI without a fragment (RFC 8707 section 2)",
+        ),
+        (
+            r#"{"url": "https://as.example", "resource": ["https://a.example", "https://b.example#x"]}"#,
+            "resource: not an absolute URI without a fragment (RFC 8707 section 2)",
+        ),
+        (r#"{"url": "https://as.example", "resource": {"a": "b"}}"#, "`resource`: this must be a string"),
+        (
+            r#"{"url": "https://as.example", "issuer": "as.example"}"#,
+            "issuer: url: it must start with https:// or http://",
+        ),
+        (
+            r#"{"url": "https://as.example", "introspection_url": "as.example"}"#,
+            "`introspection_url`: url: it must start with https:// or http://",
+        ),
         (r#"{"url": "https://as.example", "parms": "json"}"#, "unknown member \"parms\"; did you mean \"params\"?"),
         (r#"{"url": "https://as.example", "client_secret": "x"}"#, "unknown member \"client_secret\""),
         (

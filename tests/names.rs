@@ -14,7 +14,7 @@ mod running;
 
 use common::{Server, json};
 use running::{Outcome, Place};
-use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -171,4 +171,31 @@ fn every_address_of_a_name_is_tried() {
     let (outcome, _) =
         run(&place, &format!("{hosts}127.0.0.1 as.example\n"), "nameserver 127.0.0.1\n", &["--url", &url]);
     assert_eq!(outcome, Outcome { code: Some(0), stdout: "t0ken\n".to_owned(), stderr: String::new() });
+}
+
+#[test]
+fn localhost_needs_no_look_up() {
+    if !can_be_done("localhost_needs_no_look_up") {
+        return;
+    }
+    let answer = json(200, r#"{"access_token":"t0ken","token_type":"Bearer","expires_in":3600}"#);
+    let place = Place::new();
+    for (address, hosts, name) in [
+        (IpAddr::from(Ipv4Addr::LOCALHOST), "", "localhost"),
+        // The file that says otherwise is not read.
+        (Ipv4Addr::LOCALHOST.into(), "127.0.1.9 localhost\n", "LocalHost"),
+        (Ipv6Addr::LOCALHOST.into(), "", "localhost"),
+    ] {
+        let answer = answer.clone();
+        let listener = TcpListener::bind((address, 0)).unwrap();
+        let server = Server::on(listener, move |_, stream| drop(stream.write_all(&answer)));
+        let url = format!("http://{name}:{}/t", server.address().port());
+        let (outcome, took) = run(&place, hosts, "nameserver 127.53.53.53\n", &["--url", &url]);
+        assert_eq!(
+            outcome,
+            Outcome { code: Some(0), stdout: "t0ken\n".to_owned(), stderr: String::new() },
+            "{address}"
+        );
+        assert!(took < Duration::from_secs(4), "{took:?}");
+    }
 }

@@ -159,6 +159,9 @@ fn each_recipe_sends_and_reads_what_its_service_documents() {
 fn each_profile_of_the_section_is_tested() {
     let section = PAGE.split("## Profiles of well-known services").nth(1).unwrap().split("\n## ").next().unwrap();
     assert_eq!(section.matches("```json\n").count(), RECIPES.len());
+    let section = PAGE.split("## Federated identities").nth(1).unwrap().split("\n## ").next().unwrap();
+    // Two to Google, and that of GitHub Actions, have tests of their own.
+    assert_eq!(section.matches("```json\n").count(), FEDERATED.len() + 3);
 }
 
 /// Vault ends the token's renewal at its longest lifetime: the next token comes from a login.
@@ -180,4 +183,152 @@ fn a_renewal_that_is_refused_is_followed_by_a_login() {
     token(&place, &server, &["--fresh"]).prints("hvs.CAESIJ");
     let requests: Vec<_> = server.requests().iter().map(shown).collect();
     assert_eq!(requests, [recipe.sends, recipe.renews, recipe.sends]);
+}
+
+/// A profile of the federated identities: its section, the platform's file, what is sent, and what comes of it.
+struct Federated {
+    heading: &'static str,
+    file: &'static str,
+    sends: &'static [&'static str],
+    answer: &'static str,
+    gets: &'static str,
+}
+
+const FEDERATED: &[Federated] = &[
+    Federated {
+        heading: "### Kubernetes to Entra ID",
+        file: "/var/run/secrets/azure/tokens/azure-identity-token",
+        sends: &[
+            "POST login.microsoftonline.com/contoso.example/oauth2/v2.0/token form",
+            ">grant_type=client_credentials&client_id=11111111-2222-3333-4444-555555555555&scope=https%3A%2F%2Fvault.azure.net%2F.default&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&client_assertion=PLATFORM",
+        ],
+        answer: r#"{"token_type":"Bearer","expires_in":3599,"ext_expires_in":3599,"access_token":"entra"}"#,
+        gets: "entra",
+    },
+    Federated {
+        heading: "### SPIFFE JWT-SVID",
+        file: "/run/spiffe/jwt_svid.token",
+        sends: &[
+            "POST as.example/token form",
+            ">grant_type=client_credentials&client_id=spiffe%3A%2F%2Fexample.org%2Fweb&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-spiffe&client_assertion=PLATFORM",
+        ],
+        answer: r#"{"access_token":"workload","token_type":"Bearer","expires_in":300}"#,
+        gets: "workload",
+    },
+    Federated {
+        heading: "### Kubernetes to Vault, by JWT",
+        file: "/var/run/secrets/tokens/vault-token",
+        sends: &["POST vault.example:8200/v1/auth/jwt/login json", r#">{"jwt":"PLATFORM","role":"web"}"#],
+        answer: VAULT,
+        gets: "hvs.CAESIJ",
+    },
+];
+
+/// Returns the profiles of a section, with plain http and this server for all hosts.
+fn profiles(heading: &str, server: &Server) -> Vec<String> {
+    let section = PAGE.split(&format!("{heading}\n")).nth(1).unwrap().split("\n##").next().unwrap();
+    let start = format!("{{\"allow_http\": true, \"connect_to\": \"{}\", \"url\": \"http:", server.address());
+    let blocks = section.split("```json\n").skip(1).map(|block| block.split("```").next().unwrap());
+    blocks.map(|block| block.replace("{\n    \"url\": \"https:", &start)).collect()
+}
+
+#[test]
+fn a_platforms_token_is_read_for_each_request() {
+    for row in FEDERATED {
+        let place = Place::new();
+        let server = Server::answering(bytes(row.answer));
+        let profile = profiles(row.heading, &server).remove(0);
+        assert!(profile.contains(row.file), "{profile}");
+        place.file("here/p.json", profile.replace(row.file, "platform"));
+        for platform in ["first.e30.c2ln", "second.e30.c2ln"] {
+            place.file("here/platform", format!("{platform}\n"));
+            place.keyfob(["token", "./p.json", "--fresh"]).outcome().prints(row.gets);
+            let expected: Vec<_> = row.sends.iter().map(|line| line.replace("PLATFORM", platform)).collect();
+            assert_eq!(shown(server.requests().last().unwrap()), expected);
+        }
+    }
+}
+
+#[test]
+fn google_exchanges_the_platforms_token_and_then_that_of_the_service_account() {
+    let place = Place::new();
+    let server = Server::with(|request, stream| {
+        let answer = if request.target == "/v1/token" {
+            r#"{"access_token":"federated","issued_token_type":"urn:ietf:params:oauth:token-type:access_token","token_type":"Bearer","expires_in":3599}"#
+        } else {
+            "200\nDate: Wed, 04 Mar 2026 12:00:00 GMT\n\n{\"accessToken\":\"account\",\"expireTime\":\"2026-03-04T13:00:00Z\"}"
+        };
+        let _ = stream.write_all(&bytes(answer));
+    });
+    let profiles = profiles("### Kubernetes to Google", &server);
+    place.file("here/google-sts.json", profiles[0].replace("/var/run/service-account/token", "platform"));
+    place.file("here/p.json", &profiles[1]);
+    for (number, platform) in ["first.e30.c2ln", "second.e30.c2ln"].iter().enumerate() {
+        place.file("here/platform", platform);
+        let outcome = place.keyfob(["token", "./p.json", "--fresh", "--format", "json"]).outcome();
+        assert_eq!(token_and_lifetime(&outcome, "account 3599"), "account 3599");
+        let exchange = format!(
+            ">grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange&scope=https%3A%2F%2Fwww.googleapis.com%2Fauth%2Fcloud-platform&audience=%2F%2Fiam.googleapis.com%2Fprojects%2F123456%2Flocations%2Fglobal%2FworkloadIdentityPools%2Fpool%2Fproviders%2Fk8s&requested_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Aaccess_token&subject_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Ajwt&subject_token={platform}"
+        );
+        let requests: Vec<_> = server.requests()[2 * number..].iter().map(shown).collect();
+        assert_eq!(requests[0], ["POST sts.googleapis.com/v1/token form", &exchange]);
+        assert_eq!(
+            requests[1],
+            [
+                "POST iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/web%40project.iam.gserviceaccount.com:generateAccessToken json",
+                "authorization: Bearer federated",
+                r#">{"lifetime":"3600s","scope":["https://www.googleapis.com/auth/cloud-platform"]}"#,
+            ]
+        );
+    }
+}
+
+#[test]
+fn github_actions_gives_a_job_its_identity() {
+    let place = Place::new();
+    let server = Server::answering(bytes(r#"{"count":1,"value":"eyJ0.e30.c2ln"}"#));
+    place.file("here/p.json", profiles("### GitHub Actions", &server).remove(0));
+    let url = "http://pipelines.example/job/idtoken?api-version=2.0";
+    let run = place.keyfob(["token", "./p.json", "--url", url]);
+    run.variable("ACTIONS_ID_TOKEN_REQUEST_TOKEN", SECRET).outcome().prints("eyJ0.e30.c2ln");
+    assert_eq!(
+        shown(&server.request()),
+        [
+            "GET pipelines.example/job/idtoken?api-version=2.0&audience=https%3A%2F%2Fas.example",
+            "authorization: Bearer hunter2-secret",
+        ]
+    );
+}
+
+/// RFC 8693 section 2.2.1: the server may issue another type than the requested one, and what is no access token has the
+/// `token_type` `N_A`.
+#[test]
+fn an_exchange_that_yields_another_type_of_token_is_refused() {
+    let other = "keyfob: the server refused (status 200: `issued_token_type` is not \
+                 urn:ietf:params:oauth:token-type:access_token) and did not say why";
+    let not_bearer = "keyfob: a token of type \"N_A\" cannot be sent as a bearer token\n\
+                      hint: such a token needs more than a header; ask whoever runs the server for a bearer token";
+    for (issued, kind, fault) in [
+        ("access_token", "Bearer", None),
+        ("access_token", "N_A", Some((5, not_bearer))),
+        ("id_token", "Bearer", Some((3, other))),
+        ("id_token", "N_A", Some((3, other))),
+    ] {
+        let place = Place::new();
+        let server = Server::answering(bytes(&format!(
+            r#"{{"access_token":"federated","issued_token_type":"urn:ietf:params:oauth:token-type:{issued}","token_type":"{kind}","expires_in":3599}}"#
+        )));
+        let profile = profiles("### Kubernetes to Google", &server).remove(0);
+        place.file("here/p.json", profile.replace("/var/run/service-account/token", "platform"));
+        place.file("here/platform", "first.e30.c2ln");
+        let outcome = place.keyfob(["token", "./p.json", "--format", "header"]).outcome();
+        let Some((code, lines)) = fault else {
+            outcome.prints("Authorization: Bearer federated");
+            let outcome = place.keyfob(["token", "./p.json", "--format", "json"]).outcome();
+            let members = r#""members":{"issued_token_type":"urn:ietf:params:oauth:token-type:access_token"}"#;
+            assert!(outcome.stdout.contains(members), "{outcome:?}");
+            continue;
+        };
+        outcome.fails(code, lines);
+    }
 }

@@ -12,7 +12,7 @@ use keyfob::{
 use std::fs::{DirBuilder, read_dir};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 const URL: &str = "https://as.example/token";
@@ -75,7 +75,7 @@ impl<T: Transport> Transport for By<T> {
 /// replaced by the request's number.
 #[derive(Default)]
 struct World {
-    seconds: AtomicU64,
+    seconds: AtomicU32, // some processors have no AtomicU64
     answers: Mutex<Vec<Result<String, ErrorKind>>>,
     sent: Mutex<Vec<String>>,
 }
@@ -96,7 +96,7 @@ impl World {
         *self.answers.lock().unwrap() = vec![Err(kind)];
     }
 
-    fn pass(&self, seconds: u64) {
+    fn pass(&self, seconds: u32) {
         self.seconds.fetch_add(seconds, Ordering::SeqCst);
     }
 
@@ -124,7 +124,7 @@ impl World {
             let (status, body) = answer.split_once(' ').unwrap();
             Ok(Response::new(status.parse().unwrap(), body.replace('#', &number.to_string())))
         };
-        Client::with_parts(endpoint, By(route, send), move || s(clock.seconds.load(Ordering::SeqCst)))
+        Client::with_parts(endpoint, By(route, send), move || s(clock.seconds.load(Ordering::SeqCst).into()))
     }
 
     fn client(self: &Arc<Self>) -> Client {
@@ -804,7 +804,7 @@ fn a_key_of_another_boot_empties_the_store() {
     }
 }
 
-// What a failure belongs to.
+// The processes that a failure concerns.
 
 /// The server's answers concern all processes that would send the same request. A failure on the way concerns only processes
 /// with the same route and time limit.
@@ -915,11 +915,16 @@ fn a_secret_with_its_own_identity_is_distinguished_by_that() {
 
 // Processes that are stuck.
 
+fn session() -> (Endpoint, Grant) {
+    (Endpoint::dialect(keyfob::Dialect::BearerSession, URL).unwrap(), Grant::bearer_session(SecretSource::value("p")))
+}
+
 /// A process that sends a request and gets no answer before `go`. It has its own cache and the common store.
 fn stuck<'s>(
     scope: &'s std::thread::Scope<'s, '_>,
     world: &Arc<World>,
     directory: &Directory,
+    (endpoint, grant): (Endpoint, Grant),
     answer: &'static str,
 ) -> (std::sync::mpsc::Sender<()>, std::thread::ScopedJoinHandle<'s, Result<String, Error>>) {
     let (go, gate) = std::sync::mpsc::channel();
@@ -932,12 +937,10 @@ fn stuck<'s>(
             gate.lock().unwrap().recv().unwrap();
             Ok(Response::new(200, answer.as_bytes().to_vec()))
         };
-        let client = Client::with_parts(
-            Endpoint::dialect(keyfob::Dialect::BearerSession, URL).unwrap(),
-            By(Some("direct"), send),
-            move || s(clock.seconds.load(Ordering::SeqCst)),
-        );
-        let mut tokens = TokenCache::new(client, Grant::bearer_session(keyfob::SecretSource::value("p"))).store(store);
+        let client = Client::with_parts(endpoint, By(Some("direct"), send), move || {
+            s(clock.seconds.load(Ordering::SeqCst).into())
+        });
+        let mut tokens = TokenCache::new(client, grant).store(store);
         tokens.token().map(|token| token.expose().to_owned())
     });
     asked.recv().unwrap();
@@ -959,7 +962,7 @@ fn a_process_that_was_stuck_does_not_bring_a_revoked_token_back() {
             .store(directory.store())
         };
         std::thread::scope(|scope| {
-            let (go, thread) = stuck(scope, &world, &directory, ANSWER);
+            let (go, thread) = stuck(scope, &world, &directory, session(), ANSWER);
             // The others wait for it, but not longer than half of their time.
             process().revoke().unwrap();
             if is_fetched_again {
@@ -971,6 +974,36 @@ fn a_process_that_was_stuck_does_not_bring_a_revoked_token_back() {
         assert!(!directory.content().contains("late"), "{}", directory.content());
         let token = process().at_hand(Duration::ZERO).unwrap();
         assert_eq!(token.map(|token| token.expose().to_owned()), is_fetched_again.then(|| "a1".to_owned()));
+    }
+}
+
+#[test]
+fn a_token_that_arrives_after_the_time_limit_is_stored_for_the_others() {
+    const ANSWER: &str = r#"{"access_token":"late","expires_in":3600}"#;
+    let one_time = || {
+        let grant = Grant::extension("urn:x").secret_parameter("assertion", SecretSource::value("once"));
+        (Endpoint::new(URL).unwrap(), grant)
+    };
+    for (what, is_repeatable) in [(session as fn() -> _, true), (one_time, false)] {
+        let directory = Directory::new();
+        let world = World::answering(&["503 "]);
+        let process = |timeout| {
+            let (endpoint, grant): (Endpoint, Grant) = what();
+            TokenCache::new(world.client_at(endpoint).timeout(timeout), grant).store(directory.store())
+        };
+        std::thread::scope(|scope| {
+            let (go, thread) = stuck(scope, &world, &directory, what(), ANSWER);
+            let error = process(Duration::from_millis(200)).token().unwrap_err();
+            let waited = "another process has been asking as.example for 0 s and has not finished";
+            assert_eq!(error.to_string() == waited, !is_repeatable, "{error}");
+            assert_eq!(world.sent().len(), usize::from(is_repeatable));
+            // All time limits have passed.
+            world.pass(120);
+            go.send(()).unwrap();
+            assert_eq!(thread.join().unwrap().unwrap(), "late");
+        });
+        let token = process(s(30)).token().unwrap();
+        assert_eq!((token.expose(), token.is_stored(), world.sent().len()), ("late", true, 0));
     }
 }
 
@@ -988,7 +1021,7 @@ fn a_process_that_was_stuck_does_not_remove_a_newer_token() {
             .store(directory.store())
         };
         std::thread::scope(|scope| {
-            let (go, thread) = stuck(scope, &world, &directory, answer);
+            let (go, thread) = stuck(scope, &world, &directory, session(), answer);
             assert_eq!(text(&mut process()), "a1");
             go.send(()).unwrap();
             let _ = thread.join().unwrap();
@@ -1009,7 +1042,7 @@ fn waiting_for_another_process_does_not_read_a_secret_repeatedly() {
         Ok(Secret::from("p"))
     });
     std::thread::scope(|scope| {
-        let (go, thread) = stuck(scope, &world, &directory, r#"{"access_token":"late","expires_in":3600}"#);
+        let (go, thread) = stuck(scope, &world, &directory, session(), r#"{"access_token":"late","expires_in":3600}"#);
         let client = world
             .client_at(Endpoint::dialect(keyfob::Dialect::BearerSession, URL).unwrap())
             .timeout(Duration::from_millis(400));

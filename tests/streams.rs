@@ -16,6 +16,7 @@ use running::{Place, Run};
 use rustix::process::Signal;
 use std::fs;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 const STOP: &str = "proto = \"-all\"\n";
@@ -88,6 +89,47 @@ fn a_limit_on_the_size_of_files_does_not_kill_it() {
     assert!(outcome.stderr.contains("file too large"), "{outcome:?}");
     assert_eq!(server.requests(), []);
     assert_eq!(fs::read_to_string(place.path("here/rt")).unwrap(), "rt-1\n");
+}
+
+#[test]
+fn a_limit_on_memory_loses_no_refresh_token() {
+    let place = Place::new();
+    place.file("here/rt", "rt-0\n");
+    let issued = AtomicUsize::new(0);
+    let server = Server::with(move |_, stream| {
+        let n = issued.fetch_add(1, Ordering::SeqCst) + 1;
+        let rest = "x".repeat(900_000);
+        let body = format!(r#"{{"access_token":"t","refresh_token":"rt-{n}","expires_in":60,"x":"{rest}"}}"#);
+        let _ = stream.write_all(&json(200, &body));
+    });
+    let url = server.url("/t");
+    let run = |limit: usize| {
+        let run =
+            place.keyfob(["token", "--fresh", "--url", &url, "--grant", "refresh_token", "--refresh-token-file", "rt"]);
+        let outcome = Started::command(shell(run, &format!("ulimit -v {limit}; exec \"$@\""))).outcome();
+        let content = fs::read_to_string(place.path("here/rt")).unwrap();
+        assert_eq!(content, format!("rt-{}\n", server.requests().len()), "{limit} KiB: {outcome:?}");
+        outcome
+    };
+    // The least that it needs, in KiB.
+    let (mut few, mut enough) = (1_usize << 12, 1_usize << 22);
+    while enough - few > 64 {
+        let middle = few.midpoint(enough);
+        match run(middle).code {
+            Some(0) => enough = middle,
+            _ => few = middle,
+        }
+    }
+    // With a little less it fails before anything is sent. With much less the system cannot start it.
+    let expected = "keyfob: memory: not enough for the server's answer\n\
+                    hint: the server may replace the refresh token with each use, so nothing is sent unless the answer can be \
+                    read: raise the limit (`ulimit -v`)\n";
+    for limit in (enough - 6 * 1024..enough - 64).step_by(64) {
+        let outcome = run(limit);
+        if limit > enough - 2 * 1024 {
+            outcome.is(2, "", expected);
+        }
+    }
 }
 
 #[test]

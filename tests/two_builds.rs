@@ -77,6 +77,18 @@ fn each_finds_its_own_record_and_leaves_the_others_alone() {
 }
 
 #[test]
+fn records_of_formats_to_come_are_left_alone() {
+    let (place, server) = (Place::new(), issuing(3600, Duration::ZERO));
+    place.file("cache/keyfob99-0-0123.token", "in another format");
+    let before = records(&place);
+    for _ in 0..2 {
+        token(&TODAY.into(), &place, &server.url("/t"), &["--fresh"]);
+    }
+    assert_eq!(records(&place).len(), 2);
+    assert!(before.iter().all(|(path, bytes)| records(&place).get(path) == Some(bytes)));
+}
+
+#[test]
 fn invalid_records_of_the_other_are_ignored() {
     for [first, second] in orders() {
         let (place, server) = (Place::new(), issuing(3600, Duration::ZERO));
@@ -89,17 +101,39 @@ fn invalid_records_of_the_other_are_ignored() {
     }
 }
 
+/// A server that replaces the refresh token with each answer.
+fn rotating() -> Server {
+    let issued = AtomicUsize::new(0);
+    Server::with(move |_, stream| {
+        let n = issued.fetch_add(1, Ordering::SeqCst) + 1;
+        let body = format!(r#"{{"access_token":"tok-{n}","expires_in":3600,"refresh_token":"r-{n}"}}"#);
+        let _ = stream.write_all(&json(200, &body));
+    })
+}
+
+fn sent_refresh_tokens(server: &Server) -> Vec<String> {
+    server.requests().iter().filter_map(|seen| field(seen, "refresh_token")).collect()
+}
+
+#[test]
+fn a_rotating_refresh_token_that_only_the_cache_keeps_is_never_sent_twice() {
+    for order in orders() {
+        let (place, server) = (Place::new(), rotating());
+        for program in order.iter().cycle().take(6) {
+            token(program, &place, &server.url("/t"), &["--fresh"]);
+        }
+        let sent = sent_refresh_tokens(&server);
+        assert_eq!(sent.iter().collect::<BTreeSet<_>>().len(), sent.len(), "{sent:?}");
+        // Each format has its own record, and each of these begins with the grant.
+        assert_eq!((server.requests().len(), sent.len()), (6, 6 - records(&place).len()));
+    }
+}
+
 #[test]
 fn a_rotating_refresh_token_in_a_file_is_never_sent_twice() {
     for order in orders() {
-        let place = Place::new();
+        let (place, server) = (Place::new(), rotating());
         place.file("here/refresh", "r-0");
-        let issued = AtomicUsize::new(0);
-        let server = Server::with(move |_, stream| {
-            let n = issued.fetch_add(1, Ordering::SeqCst) + 1;
-            let body = format!(r#"{{"access_token":"tok-{n}","expires_in":3600,"refresh_token":"r-{n}"}}"#);
-            let _ = stream.write_all(&json(200, &body));
-        });
         for program in order.iter().cycle().take(6) {
             token(
                 program,
@@ -108,7 +142,7 @@ fn a_rotating_refresh_token_in_a_file_is_never_sent_twice() {
                 &["--grant", "refresh_token", "--refresh-token-file", "refresh", "--fresh"],
             );
         }
-        let sent: Vec<_> = server.requests().iter().map(|seen| field(seen, "refresh_token").unwrap()).collect();
+        let sent = sent_refresh_tokens(&server);
         assert_eq!(sent.iter().collect::<BTreeSet<_>>().len(), sent.len(), "{sent:?}");
         assert_eq!(sent.len(), 6);
     }

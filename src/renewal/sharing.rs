@@ -1,4 +1,4 @@
-//! What processes share of a renewal: the newer token, and failures that are not one process's own.
+//! The parts of a renewal that processes share: the newer token, and failures that concern more than one process.
 
 use super::{Held, Pause, Refused, Renewal};
 use crate::error::ErrorKind;

@@ -1,4 +1,4 @@
-//! What spreads the requests of a fleet.
+//! The value that spreads the requests of a fleet.
 
 use crate::fnv::fnv1a;
 use core::time::Duration;

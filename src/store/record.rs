@@ -211,7 +211,7 @@ fn sealed(slot: &Slot, key: &Key) -> Option<Zeroizing<Vec<u8>>> {
 /// Returns whether the file's content is still needed.
 pub(super) fn is_alive(slot: &Slot, key: &Key, now: Duration) -> bool {
     sealed(slot, key).is_some_and(|mut bytes| {
-        // A record without an end is kept for ever: a grant that may be used up is never sent again.
+        // A record without an end is kept indefinitely: a grant that may be used up is never sent again.
         Fields::read(&mut bytes).is_some_and(|fields| fields.time("until").is_none_or(|until| until > now))
     })
 }

@@ -83,8 +83,17 @@ fn the_documentation_names_no_option_that_the_help_does_not_have() {
     let help = help(&["help"]);
     let known = options(&help);
     // Options of other programs and of demonstrations.
-    let foreign =
-        ["--config", "--password-stdin", "--features", "--release", "--help", "--builds", "--no-default-features"];
+    let foreign = [
+        "--config",
+        "--password-stdin",
+        "--by-turns",
+        "--target",
+        "--features",
+        "--release",
+        "--help",
+        "--builds",
+        "--no-default-features",
+    ];
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let pages = std::fs::read_dir(root.join("src/docs"))
         .unwrap()
@@ -94,7 +103,7 @@ fn the_documentation_names_no_option_that_the_help_does_not_have() {
     for page in pages.chain([root.join("README.md")]) {
         let text = std::fs::read_to_string(&page).unwrap();
         // Only the lines that are about the command.
-        for line in text.lines().filter(|line| !line.contains("cargo ")) {
+        for line in text.lines().filter(|line| !line.contains("cargo ") && !line.contains("cargo-")) {
             for option in options(line).into_iter().filter(|option| !foreign.contains(option)) {
                 assert!(known.contains(&option), "{}: {option}: {line}", page.display());
                 seen += 1;

@@ -94,6 +94,18 @@ fn each_option_reaches_the_request_and_so_does_each_member_of_a_profile() {
             r#""client_id":"my-client","client_secret_env":"SECRET""#.into(),
             format!("POST /t\n{FORM}authorization: Basic bXktY2xpZW50Omh1bnRlcjI=\n\ngrant_type=client_credentials"),
         ),
+        (
+            vec!["--auth", "none", "--resource", "https://a.example/v1", "--resource", "urn:b"],
+            r#""auth":"none","resource":["https://a.example/v1","urn:b"]"#.into(),
+            format!(
+                "POST /t\n{FORM}\ngrant_type=client_credentials&resource=https%3A%2F%2Fa.example%2Fv1&resource=urn%3Ab"
+            ),
+        ),
+        (
+            vec!["--auth", "none", "--params", "json", "--resource", "urn:b"],
+            r#""auth":"none","params":"json","resource":"urn:b""#.into(),
+            format!("POST /t\n{JSON}\n{{\"grant_type\":\"client_credentials\",\"resource\":\"urn:b\"}}"),
+        ),
         // Where the parameters go.
         (
             with(&id, &["--params", "form"]),

@@ -1,24 +1,27 @@
 //! `keyfob bench`: cold-start fetches from the user's own server, timed step by step.
 
+mod limits;
 mod report;
 
 use crate::arguments::{Arguments, usage};
 use crate::events::{self, Events};
+use crate::failure;
 use crate::format::Format;
 use crate::members::{config, take_duration};
 use crate::output;
 use crate::pipe::is_pipe;
 use crate::settings::Settings;
 use keyfob::{BootClock, Client, Clock, Error, ErrorKind, Grant, Request, Timing, Transport};
+use limits::Limits;
 use miniserde::json::{Number, Object, Value};
-use report::{IN_ALL, PREPARING, PROCESS, Sample, microseconds, to_json, to_table};
+use report::{IN_ALL, PREPARING, PROCESS, Run, Sample, Screen, microseconds};
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsString;
 use std::io::{IsTerminal, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 const DEFAULT_COUNT: usize = 10;
 /// A higher count would be a load test.
@@ -27,9 +30,17 @@ const DEFAULT_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(crate) fn run(mut arguments: Arguments, format: &mut Format) -> Result<ExitCode, Error> {
-    if arguments.options.get("format").is_some_and(|format| !matches!(format, Value::String(f) if f == "json")) {
-        return Err(usage("bench: --format must be json, or left out for a table"));
-    }
+    let shape = match arguments.options.get("format") {
+        None => Shape::Table,
+        Some(Value::String(name)) if name == "json" => Shape::Json,
+        // No format of tokens.
+        Some(Value::String(name)) if name == "csv" => {
+            arguments.options.remove("format");
+            Shape::Csv
+        }
+        Some(_) => return Err(usage("bench: --format must be json or csv, or left out for a table")),
+    };
+    let limits = Limits::take(&mut arguments.options);
     let mut flag = |name| arguments.options.remove(name).is_some();
     let (by_processes, is_single) = (flag("processes"), flag("single"));
     let count = match take_number(&mut arguments.options, "count") {
@@ -85,6 +96,7 @@ pub(crate) fn run(mut arguments: Arguments, format: &mut Format) -> Result<ExitC
     }
     let s = if count == 1 { "" } else { "s" };
     let host = source.client.endpoint().authority().to_owned();
+    let begun = SystemTime::now();
     let end = if ends_sessions { ", and ends each" } else { "" };
     output::note(&format!("keyfob: bench fetches {count} token{s} from {host}{end}"));
     let bench = Bench { source, by_processes, count, pause: pause.min(LONGEST_PAUSE), events: Events::new()? };
@@ -93,15 +105,26 @@ pub(crate) fn run(mut arguments: Arguments, format: &mut Format) -> Result<ExitC
     events::finish_first();
     let mut samples = Vec::with_capacity(count);
     let stop = bench.run(&mut samples);
-    if !samples.is_empty() {
-        let text = match *format {
-            Format::Json => to_json(&host, count, &samples),
-            _ => to_table(&host, count, &samples),
-        };
-        output::line(&text)?;
+    let run = Run { host: &host, count, pause, by_processes, begun, samples: &samples };
+    let error = match &stop {
+        Some(Stop::Failed(error)) => Some(failure::error_json(error)),
+        // The process was started with the same format.
+        Some(Stop::ProcessFailed(_, told)) => {
+            told.lines().last().filter(|line| line.starts_with('{')).map(str::to_owned)
+        }
+        Some(Stop::Signal(_)) | None => None,
+    };
+    match shape {
+        Shape::Json => output::line(&run.to_json(error.as_deref()))?,
+        Shape::Csv => output::line(&run.to_csv())?,
+        Shape::Table if samples.is_empty() => {}
+        Shape::Table => output::line(&run.to_table(&Screen::of_stdout()))?,
     }
     match stop {
-        None => Ok(ExitCode::SUCCESS),
+        None => Ok(match limits.exceeded(&samples) {
+            Some(message) => failure::over_limit(&message, *format),
+            None => ExitCode::SUCCESS,
+        }),
         Some(Stop::Failed(error)) => Err(error),
         Some(Stop::ProcessFailed(code, told)) => {
             // The process has already formatted its message.
@@ -110,6 +133,14 @@ pub(crate) fn run(mut arguments: Arguments, format: &mut Format) -> Result<ExitC
         }
         Some(Stop::Signal(signal)) => Ok(ExitCode::from(128 + signal)),
     }
+}
+
+/// How the report is printed.
+#[derive(Clone, Copy)]
+enum Shape {
+    Table,
+    Json,
+    Csv,
 }
 
 /// The reason why the fetches stopped.

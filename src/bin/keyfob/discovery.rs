@@ -1,8 +1,15 @@
 //! Discovery of the endpoints by the issuer (`--issuer`).
 
+#[cfg(not(feature = "tools"))]
+use crate::members::config;
+#[cfg(feature = "tools")]
 use crate::output;
-use crate::settings::{Asked, spread};
-use keyfob::{Client, Discovery, Endpoint, Error, Grant, HttpTransport, SharedTokenCache, Store};
+use crate::settings::Asked;
+#[cfg(feature = "tools")]
+use crate::settings::spread;
+#[cfg(feature = "tools")]
+use keyfob::{Client, Discovery, Grant, SharedTokenCache};
+use keyfob::{Endpoint, Error, HttpTransport, Store};
 use miniserde::json::{Object, Value};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +36,20 @@ pub(crate) fn describe(description: &mut Object) -> Option<String> {
     Some(issuer)
 }
 
+#[cfg(not(feature = "tools"))]
+pub(crate) fn variables(
+    _: Endpoint,
+    _: String,
+    _: Asked,
+    _: Option<Duration>,
+    _: &Arc<HttpTransport>,
+    _: Option<&Store>,
+) -> Result<Endpoint, Error> {
+    Err(config("`issuer`: this build does not look endpoints up").with_hint("give the token endpoint (--url)"))
+}
+
 /// Adds the variables to the endpoint. The metadata is fetched when one is needed.
+#[cfg(feature = "tools")]
 pub(crate) fn variables(
     mut endpoint: Endpoint,
     issuer: String,

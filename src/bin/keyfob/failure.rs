@@ -59,7 +59,15 @@ pub(crate) const EXIT_CODES: &[CodeRow] = &[
         summary: "untrusted",
         when: "the server's certificate, its host name or TLS itself was not accepted",
     },
+    CodeRow {
+        code: OVER_LIMIT,
+        kinds: &[],
+        summary: "over a limit",
+        when: "`bench` measured more than a limit allows",
+    },
 ];
+
+const OVER_LIMIT: u8 = 8;
 
 #[derive(Serialize)]
 struct ErrorAnswer<'a> {
@@ -71,18 +79,36 @@ struct ErrorAnswer<'a> {
     retryable: bool,
 }
 
+/// Returns an error as JSON.
+pub(crate) fn error_json(error: &Error) -> String {
+    let message = error.to_string();
+    to_json(&ErrorAnswer {
+        error: error.kind().as_str(),
+        message: &message,
+        status: error.status(),
+        oauth_error: error.oauth_error(),
+        retry_after: error.retry_after().map(whole_seconds),
+        retryable: error.is_retryable(),
+    })
+}
+
+/// Reports that a limit of `bench` is exceeded, and returns the exit code for that.
+#[cfg(feature = "tools")]
+pub(crate) fn over_limit(message: &str, format: Format) -> ExitCode {
+    if format == Format::Json {
+        let (status, oauth_error, retry_after) = (None, None, None);
+        let error = "threshold";
+        note(&to_json(&ErrorAnswer { error, message, status, oauth_error, retry_after, retryable: false }));
+    } else {
+        note(&format!("keyfob: {message}"));
+    }
+    ExitCode::from(OVER_LIMIT)
+}
+
 /// Reports an error and returns its exit code.
 pub(crate) fn report(error: &Error, format: Format) -> ExitCode {
-    let message = error.to_string();
     if format == Format::Json {
-        let answer = to_json(&ErrorAnswer {
-            error: error.kind().as_str(),
-            message: &message,
-            status: error.status(),
-            oauth_error: error.oauth_error(),
-            retry_after: error.retry_after().map(whole_seconds),
-            retryable: error.is_retryable(),
-        });
+        let answer = error_json(error);
         // The error may be that standard output cannot be written to.
         if !is_error_to_stdout() || line(&answer).is_err() {
             note(&answer);

@@ -265,7 +265,7 @@ fn expiry(tokens: &TokenCache, token: &AccessToken) -> Option<u64> {
 }
 
 /// Writes a time in UTC.
-fn rfc_3339(seconds: u64) -> String {
+pub(crate) fn rfc_3339(seconds: u64) -> String {
     let (year, month, day) = calendar::date(seconds / 86_400);
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")

@@ -280,6 +280,8 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
             row("client-id", Kind::Text, ASKED, "ID", "the client identifier").example(r#""my-client""#),
             row("username", Kind::Text, ASKED, "U", "the user name, for the grant password").example(r#""meter-7""#),
             row("scope", Kind::Texts, ASKED, "S", "the scope; may be repeated").example(r#"["read", "write"]"#),
+            row("resource", Kind::Texts, DESCRIBED, "URI", "the API that the token is for (RFC 8707); may be repeated")
+                .example(r#""https://api.example""#),
             row(
                 "scope-required",
                 Kind::Json,
@@ -493,6 +495,9 @@ pub(crate) const GROUPS: &[(&str, &[Row])] = &[
             )
             .short('n'),
             row("pause", Kind::Duration, BENCH, "T", "the pause between fetches (0.2)"),
+            row("max-median", Kind::Number, BENCH, "MS", "exit with 8 if the median of the whole fetch is above MS milliseconds"),
+            row("max-p90", Kind::Number, BENCH, "MS", "exit with 8 if nine in ten fetches do not stay within MS milliseconds"),
+            row("max-bytes", Kind::Number, BENCH, "N", "exit with 8 if a fetch sends and receives more than N bytes"),
             row("processes", Kind::Flag, BENCH, "", "start a process for each fetch, so that exec and dynamic linking count"),
             // A single fetch, timed for the parent process.
             row("single", Kind::Flag, BENCH | HIDDEN, "", ""),

@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -16,11 +16,15 @@ const RESOLVER_STACK: usize = 256 * 1024;
 const FIRST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Returns the addresses of a host, which may be an address itself. getaddrinfo has no time limit, so it runs in a thread of its
-/// own, which may outlive the request. For an address no thread is started.
+/// own, which may outlive the request. For an address no thread is started, nor for `localhost`: that is this machine whatever a
+/// name server says (RFC 6761 section 6.3), and static programs on small devices have no `/etc/hosts` to find it in.
 pub(super) fn look_up(place: &HostPort, deadline: Instant) -> io::Result<Vec<SocketAddr>> {
     let HostPort { host, port } = place.clone();
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(alloc::vec![SocketAddr::new(address, port)]);
+    }
+    if host.eq_ignore_ascii_case("localhost") {
+        return Ok(alloc::vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]);
     }
     // A channel would be larger.
     let answer = Arc::new((Mutex::new(None), Condvar::new()));
