@@ -274,6 +274,31 @@ fn a_wrong_clock_costs_a_second_request_and_never_over_http() {
     }
 }
 
+/// Any answer over https has the time that a clock lacks which was never set: no assertion needs to be refused first.
+#[test]
+fn a_clock_that_was_never_set_is_set_by_any_answer_over_https() {
+    for (url, behind, second) in [
+        ("https://as.example/token", NOW, 0),
+        ("https://as.example/token", NOW + 1, 0),
+        ("https://as.example/token", 7 * 86_400, -7 * 86_400 - 10),
+        ("http://as.example/token", NOW, -NOW),
+    ] {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (dates, clocks) = (seen.clone(), Clocks::behind(behind));
+        let answer = move |request: &Request| {
+            let form = std::str::from_utf8(request.body().unwrap()).unwrap();
+            dates.lock().unwrap().push(number(&claims(form, "client_assertion").unwrap(), "iat") - NOW);
+            Ok(Response::new(503, "").with_header("Date", DATE))
+        };
+        let endpoint = Endpoint::new(url).unwrap().allow_http(true);
+        let client = Client::with_parts(endpoint, answer, clocks.clone()).client_id("id").assertion(key("ed25519.pem"));
+        client.fetch(&Grant::client_credentials()).unwrap_err();
+        clocks.pass(10);
+        client.fetch(&Grant::client_credentials()).unwrap_err();
+        assert_eq!(seen.lock().unwrap()[1..], [second], "{url} {behind}");
+    }
+}
+
 /// RFC 7518 section 3.2: some servers refuse a shorter one, and say no more than that the client is unknown.
 #[test]
 fn a_refused_assertion_of_a_short_secret_says_so() {

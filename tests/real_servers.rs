@@ -477,9 +477,9 @@ fn the_endpoints_are_found_by_the_issuer() {
         assert_eq!((code, stdout.as_str(), stderr.as_str()), (Some(3), ended, ""), "{server}");
 
         // A token with an audience.
-        let resource = format!("resource={}", server.value("AUDIENCE"));
-        prints("token", &["--param", &resource]);
-        let said = prints("introspect", &["--param", &resource]);
+        let resource = server.value("AUDIENCE");
+        prints("token", &["--resource", resource]);
+        let said = prints("introspect", &["--resource", resource]);
         assert!(said.contains(&format!(r#""aud":"{}""#, server.value("AUDIENCE"))), "{server}: {said}");
 
         // An exchange, whose subject token is another one's.
@@ -491,7 +491,7 @@ fn the_endpoints_are_found_by_the_issuer() {
         assert!(answer.contains(issued), "{server}: {answer}");
 
         for (options, code) in [
-            (&["--param", "resource=https://other.example"][..], "invalid_target"),
+            (&["--resource", "https://other.example"][..], "invalid_target"),
             (&[&exchange[..], &["token", "--param", kind]].concat(), "invalid_grant"),
             (&["--scope", "admin"], "invalid_scope"),
         ] {

@@ -20,6 +20,11 @@ impl Client {
         let started = self.clock.now();
         let mut server_time = None;
         let exchanged = self.exchange_once(grant, request, &mut server_time);
+        // A clock that was never set is known to be wrong, whatever the answer: the next assertion is dated better.
+        #[cfg(feature = "std")]
+        if let (true, Some(time)) = (request.is_https() && was_never_set(request), server_time) {
+            self.remember(time);
+        }
         let is_about_clock = exchanged.as_ref().is_err_and(|error| may_be_clock(request, grant, error));
         let Some(time) = server_time.filter(|_| is_about_clock) else { return exchanged };
         // Over plain http anybody on the way could name a time, and keep the assertion for then.
@@ -33,9 +38,16 @@ impl Client {
         let second = self.exchange_once(grant, &again, &mut server_time);
         #[cfg(feature = "std")]
         if second.is_ok() {
-            *self.server_time.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((time, now));
+            self.remember(time.saturating_add(self.clock.now().saturating_sub(now)));
         }
         second
+    }
+
+    /// Dates assertions by the server's time from now on.
+    #[cfg(feature = "std")]
+    fn remember(&self, time: Duration) {
+        let known = Some((time, self.clock.now()));
+        *self.server_time.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = known;
     }
 
     /// Sends one request and reads the answer. Sets the server's time if that may matter.
@@ -142,6 +154,11 @@ fn may_be_clock(request: &Request, grant: &Grant, error: &Error) -> bool {
 /// The beginning of 2026. A clock that is behind that was never set.
 const EARLIEST: Duration = Duration::from_secs(1_767_225_600);
 
+/// Returns whether an assertion is dated by a clock that was never set.
+fn was_never_set(request: &Request) -> bool {
+    request.signed_at_time().is_some_and(|at| at < EARLIEST)
+}
+
 /// Returns whether an assertion is dated more than 30 s away from the server's time.
 fn is_far(request: &Request, server_time: Duration) -> bool {
     request.signed_at_time().is_some_and(|at| at.abs_diff(server_time) > Duration::from_secs(30))
@@ -153,7 +170,7 @@ pub(super) fn judged(request: &Request, grant: Option<&Grant>, error: Error, ser
     let is_by_assertion = grant.is_some_and(|grant| may_be_clock(request, grant, &error));
     let error = match request.signed_at_time().filter(|_| is_by_assertion) {
         None => error,
-        Some(at) if at < EARLIEST || server_time.is_some_and(|time| is_far(request, time)) => {
+        Some(_) if was_never_set(request) || server_time.is_some_and(|time| is_far(request, time)) => {
             error.with_hint("the clock of this device is wrong, and assertions are dated by it: set the clock")
         }
         Some(_) if request.is_by_short_secret() => error.with_hint(
