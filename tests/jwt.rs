@@ -259,6 +259,13 @@ fn a_key_that_cannot_sign_says_why_and_what_mends_it() {
     }
     for (text, message) in [
         (r#"{"kty": "EC", "crv": "P-521", "d": "AA"}"#, r#"a JWK of the type "EC" P-521 is not supported"#),
+        // What is no registered name may be a part of the key, in a wrong place.
+        (r#"{"kty": "EC", "crv": "MIGHAgEAMBMG", "d": "AA"}"#, r#"a JWK of the type "EC" ‹unknown› is not supported"#),
+        (r#"{"kty": "MIGHAgEAMBMG", "d": "AA"}"#, r#"a JWK of the type "‹unknown›" is not supported"#),
+        (
+            "-----BEGIN MIGHAgEAMBMG-----\nAA==\n-----END MIGHAgEAMBMG-----\n",
+            r#"there is no private key in it, only "‹unknown›""#,
+        ),
         (r#"{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}"#, r#"the JWK has no "d", or not in base64url"#),
         (r#"{"kty": "EC", "crv": "P-256", "x": "A+", "y": "AA"}"#, r#"the JWK has no "x", or not in base64url"#),
         (

@@ -83,8 +83,47 @@ fn fault(why: &str) -> Error {
 const KINDS: &str = "it must be EC on P-256 or P-384, Ed25519, or RSA: \
                      (umask 077; openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem)";
 
+/// The registered types, curves and algorithms of keys (RFC 7518 sections 3.1, 6.1 and 6.2, RFC 8037, RFC 8812).
+const REGISTERED: [&str; 24] = [
+    "EC",
+    "RSA",
+    "OKP",
+    "oct",
+    "P-256",
+    "P-384",
+    "P-521",
+    "secp256k1",
+    "Ed25519",
+    "Ed448",
+    "X25519",
+    "X448",
+    "HS256",
+    "HS384",
+    "HS512",
+    "RS256",
+    "RS384",
+    "RS512",
+    "PS256",
+    "PS384",
+    "PS512",
+    "ES256",
+    "ES384",
+    "EdDSA",
+];
+
+/// Returns a name in a key's file as it may be shown. Any other text may be a part of the key, in a wrong place.
+fn registered(name: &str) -> &'static str {
+    REGISTERED.iter().find(|known| **known == name).copied().unwrap_or("‹unknown›")
+}
+
 fn unsupported(kind: &str) -> Error {
     fault(&format!("{kind} is not supported")).with_hint(KINDS)
+}
+
+/// Returns a label of PEM as it may be shown: labels are words in capitals.
+fn shown(label: &str) -> &str {
+    let is_label = |byte: u8| byte.is_ascii_uppercase() || byte == b' ' || byte.is_ascii_digit();
+    if label.len() <= 32 && label.bytes().all(is_label) { label } else { "‹unknown›" }
 }
 
 fn of_pem(text: &[u8]) -> Result<Pair, Error> {
@@ -105,7 +144,7 @@ fn of_pem(text: &[u8]) -> Result<Pair, Error> {
         }
     }
     Err(match other {
-        Some(label) => fault(&format!("there is no private key in it, only {label:?}")),
+        Some(label) => fault(&format!("there is no private key in it, only {:?}", shown(label))),
         None => fault("it is neither PEM nor DER, and no JSON"),
     }
     .with_hint("it must be a private key: -----BEGIN PRIVATE KEY-----, a JWK or a service-account file"))
@@ -301,13 +340,16 @@ fn of_json(text: &[u8]) -> Result<Key, Error> {
             let _ = json::scan(text, &mut k);
             secret(&number("k", text_of(text, &k[0]))?).pair
         }
-        (Some(kty), curve) => return Err(unsupported(format!("a JWK of the type {kty:?} {curve}").trim_end())),
+        (Some(kty), curve) => {
+            let (kty, curve) = (registered(kty), if curve.is_empty() { "" } else { registered(curve) });
+            return Err(unsupported(format!("a JWK of the type {kty:?} {curve}").trim_end()));
+        }
         (None, _) => {
             return Err(fault("it is JSON, but neither a JWK (`kty`) nor a service-account file (`private_key`)"));
         }
     };
     let key = Key { id: kid.map(|id| id.expose().to_string()), ..Key::of(pair) };
-    key.with_algorithm(alg.as_ref().map(Secret::expose))
+    key.with_algorithm(alg.as_ref().map(|alg| registered(alg.expose())))
 }
 
 fn text_of(text: &[u8], wanted: &Wanted<'_>) -> Option<Secret> {
