@@ -288,11 +288,17 @@ impl Client {
         // Before the request, so that no other thread uses it after the server has revoked it.
         token.end();
         let Some(refresh_token) = refresh_token else { return self.send_revocation(request) };
-        self.send_revocation(refresh_token)?;
+        // A server need not know both types (RFC 7009 section 2.2.1). Where it does not know refresh tokens, the access token is
+        // ended all the same, and the error says that the refresh token is still valid.
+        let is_unsupported = |error: &Error| error.oauth_error() == Some("unsupported_token_type");
+        let of_refresh_token = self.send_revocation(refresh_token);
+        if of_refresh_token.as_ref().is_err_and(|error| !is_unsupported(error)) {
+            return of_refresh_token;
+        }
         match self.send_revocation(request) {
-            // The server ends access tokens with their refresh token alone (RFC 7009 section 2.2.1).
-            Err(error) if error.oauth_error() == Some("unsupported_token_type") => Ok(()),
-            result => result,
+            // It ends access tokens with their refresh token alone.
+            Err(error) if is_unsupported(&error) => of_refresh_token,
+            result => result.and(of_refresh_token),
         }
     }
 

@@ -526,11 +526,14 @@ fn a_revocation_endpoint_ends_the_refresh_token_first() {
         "POST https://as.example/revoke | Authorization: Basic aWQ6cw== | token=r1&token_type_hint=refresh_token";
     const ACCESS: &str =
         "POST https://as.example/revoke | Authorization: Basic aWQ6cw== | token=a1&token_type_hint=access_token";
-    const ROWS: [(&[Answer], Option<ErrorKind>, &[&str]); 6] = [
+    const ROWS: [(&[Answer], Option<ErrorKind>, &[&str]); 9] = [
         (&[TOKEN, (200, ""), (200, "")], None, &[REFRESH, ACCESS]),
         (&[TOKEN, (204, ""), (202, "ok")], None, &[REFRESH, ACCESS]),
         (&[TOKEN, (200, ""), (400, REFUSED)], None, &[REFRESH, ACCESS]),
         (&[TOKEN, (200, ""), (503, "")], Some(ErrorKind::Wait), &[REFRESH, ACCESS]),
+        (&[TOKEN, (400, REFUSED), (200, "")], Some(ErrorKind::Refused), &[REFRESH, ACCESS]),
+        (&[TOKEN, (400, REFUSED), (400, REFUSED)], Some(ErrorKind::Refused), &[REFRESH, ACCESS]),
+        (&[TOKEN, (400, REFUSED), (503, "")], Some(ErrorKind::Wait), &[REFRESH, ACCESS]),
         (&[TOKEN, (401, r#"{"error":"invalid_client"}"#)], Some(ErrorKind::Refused), &[REFRESH]),
         (&[(200, r#"{"access_token":"a1"}"#), (400, REFUSED)], Some(ErrorKind::Refused), &[ACCESS]),
     ];
