@@ -246,7 +246,7 @@ impl TokenCache {
     /// nothing is forgotten.
     pub fn forget(&mut self) -> Result<bool, Error> {
         self.fetcher.read_store(&mut self.state, Duration::ZERO)?;
-        let [held, unsaved] = self.state.forget();
+        let [held, unsaved, ..] = self.state.forget();
         let renewal = &mut self.state.renewal;
         let pause = renewal.pause.take();
         (renewal.failures, renewal.refusals) = (0, 0);

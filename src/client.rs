@@ -15,7 +15,7 @@ use crate::observe::{Event, Observer};
 #[cfg(all(feature = "std", unix))]
 use crate::refresh_file::RefreshTurn;
 use crate::request::{Request, TIMEOUT};
-use crate::secret::SecretSource;
+use crate::secret::{Secret, SecretSource};
 use crate::token::AccessToken;
 use crate::transport::Transport;
 use alloc::boxed::Box;
@@ -299,6 +299,14 @@ impl Client {
             // It ends access tokens with their refresh token alone.
             Err(error) if is_unsupported(&error) => of_refresh_token,
             result => result.and(of_refresh_token),
+        }
+    }
+
+    /// Revokes a refresh token that is older than the access token, if the endpoint has a way to.
+    pub(crate) fn revoke_refresh_token(&self, refresh_token: &Secret) -> Result<(), Error> {
+        match self.endpoint.revokes_refresh_tokens() {
+            true => self.send_revocation(self.revocation_of("refresh_token", refresh_token.expose())?),
+            false => Ok(()),
         }
     }
 

@@ -1359,6 +1359,29 @@ fn revoking_forgets_first_and_a_revocation_that_fails_forgets_too() {
 }
 
 #[test]
+fn the_newest_refresh_token_is_revoked_though_it_came_with_an_older_token() {
+    let endpoint = || Endpoint::new(URL).unwrap().revocation(Revocation::Endpoint("https://as.example/revoke".into()));
+    const REFRESH: &str = "POST https://as.example/revoke token=r1&token_type_hint=refresh_token";
+    const ACCESS: &str = "POST https://as.example/revoke token=a2&token_type_hint=access_token";
+    for (answers, expected) in [
+        ([status(200, ""), status(200, "")], Ok(())),
+        ([status(503, ""), status(200, "")], Err(ErrorKind::Wait)),
+        ([status(200, ""), status(503, "")], Err(ErrorKind::Wait)),
+    ] {
+        // A renewal without rotation.
+        let world = World::answers([refreshable(3600), lives(3600)].into_iter().chain(answers));
+        let mut tokens = TokenCache::new(world.client_at(endpoint()), Grant::client_credentials());
+        tokens.token().unwrap();
+        tokens.renew().unwrap();
+        world.sent();
+        assert_eq!(tokens.revoke().map_err(|error| error.kind()), expected);
+        assert_eq!(world.sent(), [REFRESH, ACCESS]);
+        tokens.revoke().unwrap();
+        assert_eq!(world.sent(), [] as [&str; 0]);
+    }
+}
+
+#[test]
 fn the_debug_view_shows_no_secret() {
     let world = World::answers([ok(r#"{"access_token":"sentinel-1","refresh_token":"sentinel-2"}"#)]);
     let client = world.client().client_id("id").client_secret(keyfob::SecretSource::value("sentinel-3"));

@@ -548,6 +548,31 @@ fn a_revoked_token_is_gone_for_all_processes() {
 }
 
 #[test]
+fn a_refresh_token_that_only_the_store_has_is_revoked() {
+    const REFRESH: &str = "token=r1&token_type_hint=refresh_token";
+    for (passed, expected) in [(60, &[REFRESH, "token=a1&token_type_hint=access_token"][..]), (3601, &[REFRESH])] {
+        let directory = Directory::new();
+        let world = World::answering(&[r#"200 {"access_token":"a#","expires_in":3600,"refresh_token":"r1"}"#]);
+        let endpoint =
+            || Endpoint::new(URL).unwrap().revocation(keyfob::Revocation::Endpoint("https://as.example/revoke".into()));
+        let process =
+            || TokenCache::new(world.client_at(endpoint()), Grant::client_credentials()).store(directory.store());
+        process().token().unwrap();
+        world.pass(passed);
+        if passed > 3600 {
+            // A failure is written after the access token has expired: only the refresh token is left in the record.
+            world.then_fails(ErrorKind::Unreachable);
+            process().token().unwrap_err();
+        }
+        world.sent();
+        world.then(&["200 "]);
+        process().revoke().unwrap();
+        assert_eq!(world.sent(), expected, "after {passed} s");
+        assert!(!directory.content().contains("refresh="), "{}", directory.content());
+    }
+}
+
+#[test]
 fn threads_of_several_processes_send_one_request() {
     let directory = Directory::new();
     for is_refused in [false, true] {

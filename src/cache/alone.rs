@@ -38,6 +38,6 @@ pub(super) fn read_store(_: &Fetcher, _: &mut impl Access, _: Duration) -> Resul
     Ok(())
 }
 
-pub(super) fn forget(_: &Fetcher, _: bool) -> Option<AccessToken> {
-    None
+pub(super) fn forget(_: &Fetcher, _: bool) -> [Option<AccessToken>; 2] {
+    [None, None]
 }

@@ -260,13 +260,23 @@ impl Fetcher {
 
     /// Forgets all tokens, the stored one too, then revokes each at the server, even if one fails. If the endpoint cannot
     /// revoke a token, none is forgotten.
-    pub(super) fn revoke(&self, forget: impl FnOnce() -> [Option<AccessToken>; 2]) -> Result<(), Error> {
+    pub(super) fn revoke(&self, forget: impl FnOnce() -> [Option<AccessToken>; 4]) -> Result<(), Error> {
         self.client.check_revocation()?;
-        let [held, unsaved] = forget();
+        let [held, unsaved, newest, sending] = forget();
+        let [stored, stored_newest] = turn::forget(self, false);
         let is_other = |token: &AccessToken| held.as_ref().is_none_or(|held| held.expose() != token.expose());
-        let stored = turn::forget(self, false).filter(is_other);
+        let tokens = [held.clone(), unsaved, stored.filter(is_other)];
+        // The newest refresh token came with an older token if the last renewal brought none.
+        let carriers = [newest, sending, stored_newest];
         let mut first = Ok(());
-        for token in [held, unsaved, stored].into_iter().flatten() {
+        for (index, carrier) in carriers.iter().enumerate() {
+            let Some(refresh_token) = carrier.as_ref().and_then(AccessToken::refresh_token) else { continue };
+            let others = tokens.iter().chain(&carriers[..index]).flatten().filter_map(AccessToken::refresh_token);
+            if others.into_iter().all(|other| other.expose() != refresh_token.expose()) {
+                first = first.and(self.client.revoke_refresh_token(refresh_token));
+            }
+        }
+        for token in tokens.into_iter().flatten() {
             first = first.and(self.client.revoke(token));
         }
         first

@@ -170,9 +170,10 @@ impl State {
         Ok(token)
     }
 
-    /// Forgets all tokens. Returns the current one, and one that was not handed out yet.
-    pub(super) fn forget(&mut self) -> [Option<AccessToken>; 2] {
-        (self.refresh, self.sending) = (None, None);
-        [self.renewal.take(), self.unsaved.take().map(|(token, _)| token)]
+    /// Forgets all tokens. Returns the current one, one that was not handed out yet, and two that came with a refresh token: the
+    /// newest one, and one that is being sent.
+    pub(super) fn forget(&mut self) -> [Option<AccessToken>; 4] {
+        let unsaved = self.unsaved.take().map(|(token, _)| token);
+        [self.renewal.take(), unsaved, self.refresh.take(), self.sending.take()]
     }
 }

@@ -393,9 +393,16 @@ pub(super) fn join(
     }
 }
 
-/// Removes the token for this request from the store and returns it. With `failures`, also removes the failures of its
-/// route.
-pub(super) fn forget(fetcher: &Fetcher, failures: bool) -> Option<AccessToken> {
+/// Removes what the store has for this request. Returns its token, and the one that came with its refresh token. With
+/// `failures`, also removes the failures of its route.
+pub(super) fn forget(fetcher: &Fetcher, failures: bool) -> [Option<AccessToken>; 2] {
+    match remove(fetcher, failures) {
+        Some(Record { held, refresh, .. }) => [held.map(|held| held.token), refresh],
+        None => [None, None],
+    }
+}
+
+fn remove(fetcher: &Fetcher, failures: bool) -> Option<Record> {
     let mut turn = Turn::default();
     let entry = |waits: &mut Waits| fetcher.store.as_ref()?.entry(&fetcher.client, &fetcher.grant, waits).ok()?.ok();
     loop {
@@ -412,6 +419,6 @@ pub(super) fn forget(fetcher: &Fetcher, failures: bool) -> Option<AccessToken> {
             store.entry_by_route(&entry, &fetcher.client).inspect(|entry| entry.slot.remove());
             store.entry_of_wait(&entry).slot.remove();
         }
-        return record?.held.map(|held| held.token);
+        return record;
     }
 }
