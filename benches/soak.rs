@@ -682,11 +682,12 @@ mod soak {
                 let mut report = Report::default();
                 let mut sampled = Instant::now();
                 while Instant::now() < ends || threads.iter().any(|thread| !thread.is_finished()) {
+                    // From here on: the process may also be stopped while it takes a sample.
+                    let slept = Instant::now();
                     if sampled.elapsed() >= Duration::from_millis(100) && Instant::now() < ends {
                         report.samples.push(sample());
                         sampled = Instant::now();
                     }
-                    let slept = Instant::now();
                     std::thread::sleep(Duration::from_millis(10));
                     let gap = slept.elapsed();
                     if gap > GAP {
