@@ -20,8 +20,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// How long the metadata of a server is used: a day. It has no lifetime of its own.
 const LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The endpoints besides the token endpoint that are read (RFC 8414 section 2, RFC 8628 section 4).
-const OTHERS: [&str; 3] = ["revocation_endpoint", "introspection_endpoint", "device_authorization_endpoint"];
+/// The endpoints that are read (RFC 8414 section 2, RFC 8628 section 4).
+const ENDPOINTS: [&str; 4] =
+    ["token_endpoint", "revocation_endpoint", "introspection_endpoint", "device_authorization_endpoint"];
 
 /// Finds the endpoints of an authorization server by its issuer.
 ///
@@ -163,7 +164,7 @@ impl Discovery {
 
     /// Returns a [variable](Endpoint::read_variable) with the URL of each endpoint, named as in the metadata.
     pub fn variables(self: &Arc<Self>) -> impl Iterator<Item = (&'static str, SecretSource)> {
-        ["token_endpoint"].into_iter().chain(OTHERS).map(|name| {
+        ENDPOINTS.into_iter().map(|name| {
             let (discovery, identity) = (self.clone(), self.caches[0].clone());
             let source = SecretSource::provider(move || {
                 let metadata = discovery.metadata()?;
@@ -202,7 +203,7 @@ impl Metadata {
             Some(_) => {}
         }
         let metadata = Self(found);
-        for name in ["token_endpoint"].into_iter().chain(OTHERS) {
+        for name in ENDPOINTS {
             let Some(text) = metadata.url(name) else { continue };
             let url = Url::parse(text).map_err(|error| fail(format!("`{name}` in the metadata: {error}")))?;
             if !url.is_https() && !url.is_loopback() {
@@ -227,7 +228,7 @@ impl Metadata {
     pub fn other_hosts(&self) -> impl Iterator<Item = &str> {
         let host = |url: &'_ str| Url::parse(url).map(|url| url.authority().to_owned()).unwrap_or_default();
         let own = self.0.member("issuer").map(|issuer| host(issuer.expose()));
-        let urls = ["token_endpoint"].into_iter().chain(OTHERS).filter_map(|name| self.url(name));
+        let urls = ENDPOINTS.into_iter().filter_map(|name| self.url(name));
         urls.filter_map(|url| url.split('/').nth(2)).filter(move |host| Some(*host) != own.as_deref())
     }
 }
@@ -257,8 +258,8 @@ fn endpoint(place: &str) -> Result<Endpoint, Error> {
         .members(Members::new("token_endpoint")?)
         .lifetime(LifetimeRules::default().absent(LIFE))
         .keep_member("issuer")?;
-    for name in OTHERS {
-        endpoint = endpoint.keep_member(name)?;
+    for name in &ENDPOINTS[1..] {
+        endpoint = endpoint.keep_member(*name)?;
     }
     Ok(endpoint)
 }

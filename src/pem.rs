@@ -8,9 +8,6 @@ use alloc::vec::Vec;
 use std::io::BufRead;
 use zeroize::Zeroizing;
 
-#[cfg(any(feature = "jwt", feature = "command"))]
-pub(crate) use crate::base64::url as base64_url;
-
 pub(crate) struct Section<'p> {
     /// The text after BEGIN: `CERTIFICATE`.
     pub(crate) label: &'p str,

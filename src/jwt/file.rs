@@ -1,6 +1,7 @@
 //! Reads a key: PEM, DER, JWK, or Google's service-account file.
 
 use super::{Key, Pair};
+use crate::base64;
 use crate::der::{Element, INTEGER, SEQUENCE};
 use crate::error::Error;
 use crate::json::{self, Kind, Wanted};
@@ -299,7 +300,7 @@ fn of_json(text: &[u8]) -> Result<Key, Error> {
     }
     let number = |name: &str, member: Option<Secret>| {
         let missing = || fault(&format!("the JWK has no {name:?}, or not in base64url"));
-        member.and_then(|text| pem::base64_url(text.expose())).ok_or_else(missing)
+        member.and_then(|text| base64::url(text.expose())).ok_or_else(missing)
     };
     let curve = crv.as_ref().map_or("", Secret::expose);
     let pair = match (kty.as_ref().map(Secret::expose), curve) {

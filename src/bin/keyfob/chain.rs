@@ -5,7 +5,7 @@ use crate::format::Format;
 use crate::members::{config, nothing_cached};
 use crate::profile;
 use crate::secrets::places;
-use crate::settings::{Settings, spread};
+use crate::settings::{Settings, shared_tokens};
 use keyfob::{AccessToken, Error, ErrorKind, Secret, SecretSource, SharedTokenCache, TokenSource};
 use miniserde::json::Object;
 use std::path::{Path, PathBuf};
@@ -147,11 +147,7 @@ impl Login {
     fn new(name: &str, mut settings: Settings) -> Result<Self, Error> {
         let asked = settings.asked;
         let (grant, store) = (settings.grant()?, settings.store()?);
-        let tokens = SharedTokenCache::new(settings.client()?, grant).spread(spread());
-        let tokens = match store {
-            Some(store) => tokens.store(store),
-            None => tokens,
-        };
+        let tokens = shared_tokens(settings.client()?, grant, store);
         Ok(Self {
             name: name.to_owned(),
             tokens: Arc::new(tokens),

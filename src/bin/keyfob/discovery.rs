@@ -6,9 +6,9 @@ use crate::members::config;
 use crate::output;
 use crate::settings::Asked;
 #[cfg(feature = "tools")]
-use crate::settings::spread;
+use crate::settings::shared_tokens;
 #[cfg(feature = "tools")]
-use keyfob::{Client, Discovery, Grant, SharedTokenCache};
+use keyfob::{Client, Discovery, Grant};
 use keyfob::{Endpoint, Error, HttpTransport, Store};
 use miniserde::json::{Object, Value};
 use std::sync::Arc;
@@ -63,11 +63,7 @@ pub(crate) fn variables(
         if let Some(timeout) = timeout {
             client = client.timeout(timeout);
         }
-        let tokens = SharedTokenCache::new(client, Grant::client_credentials()).spread(spread());
-        Ok(match store {
-            Some(store) => tokens.store(store.clone()),
-            None => tokens,
-        })
+        Ok(shared_tokens(client, Grant::client_credentials(), store.cloned()))
     };
     let mut discovery = Discovery::new(issuer, tokens)?.on_fetched(|metadata| {
         let mut hosts: Vec<&str> = metadata.other_hosts().collect();

@@ -4,7 +4,7 @@
 #[path = "settings/client.rs"]
 mod client;
 
-pub(crate) use client::{spread, tokens};
+pub(crate) use client::{shared_tokens, spread, tokens};
 
 use crate::arguments::{Arguments, Verb};
 use crate::chain::{Links, Trail};

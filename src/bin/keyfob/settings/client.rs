@@ -8,7 +8,7 @@ use crate::output;
 use crate::profile::{locate, unknown};
 use crate::secrets::{take_secret, take_secret_pairs};
 use crate::verbose::{Traced, Verbose};
-use keyfob::{BootClock, Client, Error, Grant, SecretSource, Spread, Store, TokenCache, Transport};
+use keyfob::{BootClock, Client, Error, Grant, SecretSource, SharedTokenCache, Spread, Store, TokenCache, Transport};
 use miniserde::json::Value;
 use std::sync::Arc;
 
@@ -52,26 +52,27 @@ impl Settings {
 
     /// Returns the store for metadata, if there is one. [`store`](Self::store) reports what is wrong with it.
     fn quiet_store(&self) -> Option<Store> {
+        self.found_store()?.ok()
+    }
+
+    /// Returns the store, or why there is no place for it. None if it is turned off.
+    fn found_store(&self) -> Option<Result<Store, Error>> {
         match &self.cache_dir {
             _ if self.asked.no_cache => None,
-            Some(directory) => Store::at(directory).ok(),
-            None => Store::find().ok(),
+            Some(directory) => Some(Store::at(directory)),
+            None => Some(Store::find()),
         }
     }
 
     /// Returns a message with the place of the cache, or the reason why there is none.
     pub(crate) fn place_of_cache(&self) -> String {
-        let store = match &self.cache_dir {
-            _ if self.asked.no_cache => return "turned off (--no-cache)".to_owned(),
-            Some(directory) => Store::at(directory),
-            None => Store::find(),
-        };
-        match store {
-            Ok(store) => match store.note() {
+        match self.found_store() {
+            None => "turned off (--no-cache)".to_owned(),
+            Some(Ok(store)) => match store.note() {
                 Some(note) => format!("{}, but {note}", store.path().display()),
                 None => store.path().display().to_string(),
             },
-            Err(error) => match error.hint() {
+            Some(Err(error)) => match error.hint() {
                 Some(hint) => format!("none: {error}: {hint}"),
                 None => format!("none: {error}"),
             },
@@ -166,6 +167,15 @@ impl Settings {
 /// Returns the cache of a client and a grant, shared through the store if there is one.
 pub(crate) fn tokens(client: Client, grant: Grant, store: Option<Store>) -> TokenCache {
     let tokens = TokenCache::new(client, grant).spread(spread());
+    match store {
+        Some(store) => tokens.store(store),
+        None => tokens,
+    }
+}
+
+/// Returns the same for several users at once.
+pub(crate) fn shared_tokens(client: Client, grant: Grant, store: Option<Store>) -> SharedTokenCache {
+    let tokens = SharedTokenCache::new(client, grant).spread(spread());
     match store {
         Some(store) => tokens.store(store),
         None => tokens,
